@@ -12,6 +12,7 @@ pub mod models;
 pub mod openrpc;
 pub mod options;
 pub mod paths;
+#[cfg(any(feature = "server", feature = "client"))]
 pub mod rpc;
 pub mod status;
 
