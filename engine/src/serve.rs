@@ -203,3 +203,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
         frame::write(&mut self.events, event)
     }
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

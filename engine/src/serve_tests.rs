@@ -1,0 +1,170 @@
+//! The loop against a backend that counts upwards.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::message::{Load, Loaded, Memory, Sampling, TokenId};
+
+struct Counting;
+
+impl Backend for Counting {
+    type Sequence = (u32, TokenId);
+
+    fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
+        if load.path.as_os_str() == "broken" {
+            return Err(Failure::new(FailureKind::ModelBroken, "broken"));
+        }
+        progress(1, 2);
+        progress(2, 2);
+        Ok(Loaded { vocab_size: 100, weight_bytes: 2, device: "test".into(), dtype: "none".into() })
+    }
+
+    fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure> {
+        Ok((submission.prompt.len() as u32, submission.prompt[0]))
+    }
+
+    fn step(&mut self, (prompt, next): &mut Self::Sequence) -> Result<Step, Failure> {
+        if *prompt > 0 {
+            let done = std::mem::take(prompt);
+            return Ok(Step::Prefill { done });
+        }
+        *next += 1;
+        if *next == 66 { Err(Failure::new(FailureKind::Internal, "sixty-six")) } else { Ok(Step::Token(*next)) }
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::default()
+    }
+}
+
+/// An engine on a thread of its own, and the daemon's end of its socket.
+fn engine() -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let commands = theirs.try_clone().unwrap();
+    std::thread::spawn(move || run_on(commands, theirs, Counting).unwrap());
+    ours
+}
+
+fn submission(sequence: u64, first: TokenId, max_tokens: u32) -> Submission {
+    Submission {
+        sequence: SequenceId(sequence),
+        prompt: vec![first, 1, 1],
+        max_tokens,
+        stop_tokens: vec![50],
+        sampling: Sampling {
+            temperature: 0.0,
+            top_p: 1.0,
+            min_p: 0.0,
+            top_k: 0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: vec![],
+            seed: 0,
+        },
+    }
+}
+
+fn events_until(socket: &mut UnixStream, last: impl Fn(&Event) -> bool) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        let event = frame::read(socket).unwrap().expect("the engine still talks");
+        let done = last(&event);
+        events.push(event);
+        if done {
+            return events;
+        }
+    }
+}
+
+fn loaded() -> UnixStream {
+    let mut socket = engine();
+    frame::write(&mut socket, &Command::Load(Load { path: "model".into() })).unwrap();
+    let events = events_until(&mut socket, |event| matches!(event, Event::Memory(_)));
+    assert_eq!(events[0], Event::Hello { version: VERSION });
+    assert_eq!(events[2], Event::Loading { done_bytes: 2, total_bytes: 2 });
+    assert!(matches!(events[3], Event::Ready(_)));
+    socket
+}
+
+/// Runs `commands` and returns the end of each sequence with the number of its tokens, in order.
+fn ends(commands: &[Command], count: usize) -> Vec<(u64, Result<FinishReason, String>, u32)> {
+    let mut socket = loaded();
+    for command in commands {
+        frame::write(&mut socket, command).unwrap();
+    }
+    let mut ends = Vec::new();
+    let mut tokens = HashMap::new();
+    while ends.len() < count {
+        match frame::read(&mut socket).unwrap().expect("the engine still talks") {
+            Event::Token { sequence, .. } => *tokens.entry(sequence).or_insert(0) += 1,
+            Event::Finished(finished) => {
+                ends.push((finished.sequence.0, Ok(finished.reason), finished.completion_tokens));
+                let seen = tokens.remove(&finished.sequence).unwrap_or(0);
+                assert_eq!(finished.completion_tokens, seen, "of {:?}", finished.sequence);
+            }
+            Event::Failed { sequence, failure } => {
+                ends.push((sequence.0, Err(failure.message), tokens.remove(&sequence).unwrap_or(0)));
+            }
+            _ => {}
+        }
+    }
+    frame::write(&mut socket, &Command::Unload).unwrap();
+    events_end(&mut socket);
+    ends
+}
+
+/// After the last word the engine closes its socket.
+fn events_end(socket: &mut UnixStream) {
+    while frame::read::<Event>(socket).unwrap().is_some() {}
+}
+
+#[test]
+fn a_sequence_ends_at_its_limit_or_before_its_stop_token() {
+    let commands = [Command::Submit(submission(1, 10, 3)), Command::Submit(submission(2, 45, 9))];
+    assert_eq!(ends(&commands, 2), [(1, Ok(FinishReason::Length), 3), (2, Ok(FinishReason::Stop), 4)]);
+}
+
+#[test]
+fn a_failing_sequence_does_not_end_the_next() {
+    let commands = [Command::Submit(submission(1, 60, 9)), Command::Submit(submission(2, 10, 1))];
+    assert_eq!(ends(&commands, 2), [(1, Err("sixty-six".into()), 5), (2, Ok(FinishReason::Length), 1)]);
+}
+
+#[test]
+fn a_running_sequence_is_cancelled_between_two_steps() {
+    // Counts from 100 without end, so only the cancel can end it.
+    let commands = [Command::Submit(submission(1, 100, u32::MAX)), Command::Cancel(SequenceId(1))];
+    let ended = ends(&commands, 1);
+    assert_eq!((ended[0].0, &ended[0].1), (1, &Ok(FinishReason::Cancelled)));
+}
+
+#[test]
+fn a_waiting_sequence_is_cancelled_without_being_run() {
+    let commands = [
+        Command::Submit(submission(1, 100, u32::MAX)),
+        Command::Submit(submission(2, 10, 5)),
+        Command::Cancel(SequenceId(2)),
+        Command::Cancel(SequenceId(1)),
+    ];
+    let mut ended: Vec<_> = ends(&commands, 2).into_iter().map(|(sequence, reason, _)| (sequence, reason)).collect();
+    ended.sort_by_key(|(sequence, _)| *sequence);
+    assert_eq!(ended, [(1, Ok(FinishReason::Cancelled)), (2, Ok(FinishReason::Cancelled))]);
+}
+
+#[test]
+fn an_empty_prompt_is_a_failure_and_not_a_crash() {
+    let empty = Submission { prompt: vec![], ..submission(1, 10, 3) };
+    let ended = ends(&[Command::Submit(empty)], 1);
+    assert!(ended[0].1.is_err());
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_ends_the_engine() {
+    let mut socket = engine();
+    frame::write(&mut socket, &Command::Load(Load { path: "broken".into() })).unwrap();
+    let events = events_until(&mut socket, |event| matches!(event, Event::LoadFailed(_)));
+    assert_eq!(events.len(), 2);
+    frame::write(&mut socket, &Command::Unload).unwrap();
+    events_end(&mut socket);
+}
