@@ -1,2 +1,2 @@
-//! Placeholder of the workspace.
+//! Placeholder.
 fn main() {}

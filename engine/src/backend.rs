@@ -1,0 +1,34 @@
+//! What an engine must be able to do; [`crate::serve`] does the rest.
+
+use crate::message::{Failure, Load, Loaded, Memory, Submission, TokenId};
+
+/// A model on a device. Used by one thread from its making to its end, and so need not be `Send`.
+pub trait Backend {
+    /// A sequence that runs: its cache, its random state, its next token.
+    type Sequence;
+
+    /// Loads the model and runs it once, so that the first request is not the slow one. `progress` takes bytes
+    /// done and bytes in all, never decreasing.
+    fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure>;
+
+    /// Prepares a sequence without computing anything.
+    fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure>;
+
+    /// Computes the next piece: a chunk of the prompt, or one token. Short, since a cancel waits for it.
+    fn step(&mut self, sequence: &mut Self::Sequence) -> Result<Step, Failure>;
+
+    /// Memory in use.
+    fn memory(&self) -> Memory;
+}
+
+/// What one step computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Part of the prompt.
+    Prefill {
+        /// Prompt tokens computed so far.
+        done: u32,
+    },
+    /// The next token, stop tokens included.
+    Token(TokenId),
+}

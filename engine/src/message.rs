@@ -1,0 +1,206 @@
+//! What crosses between the daemon and an engine: closed enums of plain data.
+//!
+//! postcard writes fields by position, so any change here changes [`VERSION`].
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of this boundary; the daemon refuses an engine that greets it with another.
+pub const VERSION: u32 = 1;
+
+/// One token of a model's vocabulary.
+pub type TokenId = u32;
+
+/// One sequence's timeline in an engine; chosen by the daemon, unique for the life of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SequenceId(pub u64);
+
+/// What the daemon asks of an engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Loads the model; sent once, first. Answered by [`Event::Loading`]s and one [`Event::Ready`] or
+    /// [`Event::LoadFailed`].
+    Load(Load),
+    /// Runs one sequence; sequences run in the order of their submission.
+    Submit(Submission),
+    /// Ends a sequence within one step, with [`FinishReason::Cancelled`]. An unknown sequence is ignored: it may
+    /// have ended while the command was on its way.
+    Cancel(SequenceId),
+    /// Ends the process.
+    Unload,
+}
+
+/// Which model to load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Folder with `config.json` and the weights.
+    pub path: PathBuf,
+}
+
+/// One sequence to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Names the sequence in every later message.
+    pub sequence: SequenceId,
+    /// The whole prompt, at least one token.
+    pub prompt: Vec<TokenId>,
+    /// Most tokens to generate, at least one.
+    pub max_tokens: u32,
+    /// Tokens that end the sequence; they are not reported.
+    pub stop_tokens: Vec<TokenId>,
+    /// How the next token is chosen.
+    pub sampling: Sampling,
+}
+
+/// How the next token is chosen. The order is mlx-lm's: logit bias, repetition, presence and frequency penalty on
+/// the logits; then on the untempered log-probabilities `top_p`, `min_p`, `top_k`; then a draw at `temperature`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 takes the likeliest token.
+    pub temperature: f32,
+    /// Smallest set of tokens with this probability together; 1 keeps all.
+    pub top_p: f32,
+    /// Least probability as a share of the likeliest token's; 0 keeps all.
+    pub min_p: f32,
+    /// Number of likeliest tokens kept; 0 keeps all.
+    pub top_k: u32,
+    /// Divides the logits of tokens among the last 20 (multiplies negative ones); 1 changes nothing.
+    pub repetition_penalty: f32,
+    /// Subtracted once from the logit of each token among the last 20; 0 changes nothing.
+    pub presence_penalty: f32,
+    /// Subtracted from a logit for each time its token stands among the last 20; 0 changes nothing.
+    pub frequency_penalty: f32,
+    /// Added to the logits of single tokens.
+    pub logit_bias: Vec<(TokenId, f32)>,
+    /// Makes the draws reproducible.
+    pub seed: u64,
+}
+
+/// What an engine reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// First message of every engine.
+    Hello {
+        /// [`VERSION`] the engine was built with.
+        version: u32,
+    },
+    /// Part of the weights is in memory. Never decreases.
+    Loading {
+        /// Bytes loaded so far.
+        done_bytes: u64,
+        /// Bytes of all weight files.
+        total_bytes: u64,
+    },
+    /// The model is loaded and warm.
+    Ready(Loaded),
+    /// The model cannot be loaded; the process ends.
+    LoadFailed(Failure),
+    /// Part of a prompt was computed.
+    Prefill {
+        /// Whose prompt.
+        sequence: SequenceId,
+        /// Prompt tokens computed so far.
+        done: u32,
+        /// Tokens of the prompt.
+        total: u32,
+    },
+    /// The next token of a sequence.
+    Token {
+        /// Whose token.
+        sequence: SequenceId,
+        /// The token; never a stop token.
+        id: TokenId,
+    },
+    /// A sequence ended as asked.
+    Finished(Finished),
+    /// A sequence failed; others go on.
+    Failed {
+        /// Which sequence.
+        sequence: SequenceId,
+        /// Why.
+        failure: Failure,
+    },
+    /// Memory in use, after a load and after each sequence.
+    Memory(Memory),
+}
+
+/// Facts about a loaded model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Rows of the output head: every token number is below it.
+    pub vocab_size: u32,
+    /// Bytes of the weights in memory.
+    pub weight_bytes: u64,
+    /// The device, in words for a person: `cpu`, `Apple M4 Max`, `NVIDIA H100`.
+    pub device: String,
+    /// Type of activations: `float32`, `bfloat16`, `float16`.
+    pub dtype: String,
+}
+
+/// How a sequence ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// Which sequence.
+    pub sequence: SequenceId,
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens reported.
+    pub completion_tokens: u32,
+    /// From the start of the prompt's computation to the first token, in microseconds; 0 if there was none.
+    pub prefill_us: u64,
+    /// From the first token to the last, in microseconds.
+    pub decode_us: u64,
+}
+
+/// Why a sequence ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FinishReason {
+    /// The model produced a stop token.
+    Stop,
+    /// `max_tokens` were produced.
+    Length,
+    /// [`Command::Cancel`] arrived.
+    Cancelled,
+}
+
+/// Memory of an engine, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Held by live arrays.
+    pub active_bytes: u64,
+    /// Held by the allocator for reuse.
+    pub cache_bytes: u64,
+    /// Most held by live arrays so far.
+    pub peak_bytes: u64,
+}
+
+/// Why something could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What a caller branches on.
+    pub kind: FailureKind,
+    /// A fragment that fits after "failed to …: ", naming the file or tensor.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of `kind` with its words.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The model's files are missing, damaged or contradict each other.
+    ModelBroken,
+    /// The model is sound, but this engine cannot run it.
+    NotSupported,
+    /// The backend failed: a fault of ours or of the device.
+    Internal,
+}

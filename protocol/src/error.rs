@@ -1,0 +1,147 @@
+//! Errors on the wire: every kind, its code, and whose fault it is.
+//!
+//! The codes of JSON-RPC itself (-32700, -32600 to -32603) and those of its transport (-32006 too many
+//! subscriptions, -32007 message too long, -32010 batch too long) keep their meaning. Ours are positive, in ranges
+//! that say who can mend it; numbers are never used again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, as a caller branches on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A parameter is missing, unknown, of the wrong type or out of its range.
+    InvalidParams,
+    /// No such model is installed.
+    ModelNotFound,
+    /// The model is installed, but its files are missing, damaged or contradict each other.
+    ModelBroken,
+    /// The model or the file is sound, but nothing here can run or read it.
+    NotSupported,
+    /// Prompt and `max_tokens` together exceed the model's context; `data` has both numbers.
+    ContextOverflow,
+    /// A file could not be made into a model.
+    ImportFailed,
+    /// The model is in use and was not forced out.
+    ModelInUse,
+    /// A model of that id is installed already.
+    ModelExists,
+    /// The configuration of the daemon is wrong.
+    ConfigurationError,
+    /// The engine reported a failure of its own.
+    GenerationFailed,
+    /// Something in the daemon failed that should not.
+    Internal,
+    /// The queue is full; try again after `retry_after_ms`.
+    Busy,
+    /// The engine died in the middle; the next request starts another.
+    EngineLost,
+    /// The daemon is ending and takes no more requests.
+    ShuttingDown,
+    /// The client did not read its stream for too long, so its request was ended.
+    SlowConsumer,
+}
+
+/// Who can mend an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller: the same request fails again.
+    Caller,
+    /// The daemon or the machine.
+    Ours,
+    /// Nobody: the same request may succeed later.
+    TryLater,
+}
+
+impl Kind {
+    /// Every kind, in the order of the codes.
+    pub const ALL: [Self; 15] = [
+        Self::InvalidParams,
+        Self::ModelNotFound,
+        Self::ModelBroken,
+        Self::NotSupported,
+        Self::ContextOverflow,
+        Self::ImportFailed,
+        Self::ModelInUse,
+        Self::ModelExists,
+        Self::ConfigurationError,
+        Self::GenerationFailed,
+        Self::Internal,
+        Self::Busy,
+        Self::EngineLost,
+        Self::ShuttingDown,
+        Self::SlowConsumer,
+    ];
+
+    /// The code on the wire.
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::InvalidParams => -32602,
+            Self::ModelNotFound => 1001,
+            Self::ModelBroken => 1002,
+            Self::NotSupported => 1003,
+            Self::ContextOverflow => 1004,
+            Self::ImportFailed => 1005,
+            Self::ModelInUse => 1006,
+            Self::ModelExists => 1007,
+            Self::ConfigurationError => 2001,
+            Self::GenerationFailed => 2002,
+            Self::Internal => -32603,
+            Self::Busy => 3001,
+            Self::EngineLost => 3002,
+            Self::ShuttingDown => 3003,
+            Self::SlowConsumer => 3004,
+        }
+    }
+
+    /// The kind of a code; `None` for codes of JSON-RPC's own layers and of newer daemons.
+    pub fn of_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Who can mend it.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::InvalidParams
+            | Self::ModelNotFound
+            | Self::ModelBroken
+            | Self::NotSupported
+            | Self::ContextOverflow
+            | Self::ImportFailed
+            | Self::ModelInUse
+            | Self::ModelExists => Fault::Caller,
+            Self::ConfigurationError | Self::GenerationFailed | Self::Internal => Fault::Ours,
+            Self::Busy | Self::EngineLost | Self::ShuttingDown | Self::SlowConsumer => Fault::TryLater,
+        }
+    }
+}
+
+/// The `data` of an error object, and with `message` the whole error inside a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorData {
+    /// What went wrong.
+    pub kind: Kind,
+    /// One sentence that names the thing and the way out.
+    pub message: String,
+    /// When to try again, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Requests that wait before this one would, for `busy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_length: Option<u32>,
+    /// Tokens that prompt and `max_tokens` need, for `context_overflow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_tokens: Option<u64>,
+    /// Tokens the model can hold, for `context_overflow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u64>,
+}
+
+impl ErrorData {
+    /// An error without numbers.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind, message, retry_after_ms: None, queue_length: None, needed_tokens: None, context_length: None }
+    }
+}

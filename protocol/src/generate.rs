@@ -1,0 +1,195 @@
+//! `generate.text`, `generate.stream`, `generate.cancel`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ErrorData;
+use crate::models::ModelId;
+use crate::options::{GenerationOptions, KeepAlive};
+
+/// Names one request; made by the daemon, `req_` and a number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RequestId(pub String);
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What to generate. Exactly one of `prompt` and `messages` is needed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateRequest {
+    /// Which model; when absent, the one resident model, else the one installed model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
+    /// One user message, not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// A conversation, not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Vec<Message>>,
+    /// How to generate.
+    #[serde(default)]
+    pub options: GenerationOptions,
+    /// How long the model stays warm afterwards; the daemon's own setting when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<KeepAlive>,
+    /// The caller's own name for this request, at most 128 bytes; echoed in results, events, status and logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// Who says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Sets the rules; only first.
+    System,
+    /// Asks.
+    User,
+    /// Answers.
+    Assistant,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GenerateResult {
+    /// Which request.
+    pub request_id: RequestId,
+    /// Echo of the caller's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The model that answered.
+    pub model: ModelId,
+    /// The answer.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Tokens counted.
+    pub usage: Usage,
+    /// Times measured.
+    pub timings: Timings,
+}
+
+/// What `generate.stream` sends, in this order: any number of `loading`, one `started`, any number of `text`, then
+/// one `finished` or `failed`. `failed` may stand at any place; nothing follows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum GenerateEvent {
+    /// The request is taken; it waits for its model or for others.
+    Queued {
+        /// Names the request from here on.
+        request_id: RequestId,
+        /// Echo of the caller's name for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace_id: Option<String>,
+        /// The model that will answer.
+        model: ModelId,
+        /// Requests before this one at the model.
+        position: u32,
+    },
+    /// The model is being loaded.
+    Loading {
+        /// Bytes in memory so far.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
+    },
+    /// The model works on this request.
+    Started {
+        /// Tokens of the prompt, template included.
+        prompt_tokens: u32,
+        /// The seed of the draws, chosen by the daemon where the request gave none.
+        seed: u64,
+    },
+    /// The next piece of the answer: whole characters, never empty.
+    Text {
+        /// To be appended.
+        text: String,
+    },
+    /// The answer is complete.
+    Finished {
+        /// Why it ended.
+        finish_reason: FinishReason,
+        /// Tokens counted.
+        usage: Usage,
+        /// Times measured.
+        timings: Timings,
+    },
+    /// The answer broke off.
+    Failed {
+        /// Why, with the same words and numbers as an error of a call.
+        error: ErrorData,
+    },
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model was done, or a stop sequence was found.
+    Stop,
+    /// `max_tokens` were generated.
+    Length,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// Tokens of one request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// Of the prompt, template included.
+    pub prompt_tokens: u32,
+    /// Of the answer, without the stop token.
+    pub completion_tokens: u32,
+}
+
+/// Times of one request, in milliseconds unless named otherwise. They follow one another and add up to `total_ms`
+/// with what the daemon itself needed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timings {
+    /// Waited for other requests.
+    pub queue_ms: f64,
+    /// Waited for the model to load; 0 when it was warm.
+    pub load_ms: f64,
+    /// Computed the prompt, up to the first token.
+    pub prefill_ms: f64,
+    /// Computed the tokens after the first.
+    pub decode_ms: f64,
+    /// From the request's arrival to its first token.
+    pub first_token_ms: f64,
+    /// From the request's arrival to its end.
+    pub total_ms: f64,
+    /// Prompt tokens computed per second.
+    pub prefill_tokens_per_s: f64,
+    /// Tokens after the first, per second; 0 when there were none.
+    pub decode_tokens_per_s: f64,
+}
+
+/// Which request to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Of any connection of the same user.
+    pub request_id: RequestId,
+}
+
+/// Whether there was something to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelled {
+    /// False when the request had ended or never was.
+    pub cancelled: bool,
+}

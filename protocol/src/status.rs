@@ -1,0 +1,80 @@
+//! `daemon.ping`, `daemon.status`, `daemon.shutdown`.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::generate::RequestId;
+use crate::models::{Model, ModelId};
+
+/// A sign of life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pong {
+    /// Version of the daemon.
+    pub version: String,
+    /// Version of the contract it speaks.
+    pub protocol: u32,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// What the daemon is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Version of the contract it speaks.
+    pub protocol: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Since its start, in milliseconds.
+    pub uptime_ms: u64,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Where its models are.
+    pub models_dir: PathBuf,
+    /// Connections now open.
+    pub connections: u32,
+    /// Memory of the daemon's own process, in bytes; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Models in memory.
+    pub residents: Vec<Model>,
+    /// Requests that wait or run, oldest first.
+    pub requests: Vec<RequestStatus>,
+    /// Since the start: requests answered, failed and cancelled.
+    pub finished: u64,
+    /// Requests that failed.
+    pub failed: u64,
+}
+
+/// One request that waits or runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestStatus {
+    /// Its id, for `generate.cancel`.
+    pub request_id: RequestId,
+    /// The caller's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// Its model.
+    pub model: ModelId,
+    /// What it is doing.
+    pub state: RequestState,
+    /// Since its arrival, in milliseconds.
+    pub age_ms: u64,
+    /// Tokens generated so far.
+    pub completion_tokens: u32,
+}
+
+/// What a request is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    /// Waits for its model to load or for other requests.
+    Waiting,
+    /// Its prompt is computed.
+    Prefill,
+    /// Its answer is generated.
+    Decode,
+}
