@@ -17,11 +17,7 @@ pub struct Cache {
 impl Cache {
     /// `$TALKIE_MLX_HOME`, else `talkied/mlx` in the user's cache folder.
     pub fn open() -> Result<Self> {
-        let home = home_of(|name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        })?;
+        let home = home_of(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))?;
         let home = std::path::absolute(&home).map_err(Error::io("find", &home))?;
         fs::create_dir_all(&home).map_err(Error::io("create", &home))?;
         Ok(Self { home })
@@ -34,11 +30,7 @@ impl Cache {
     }
 
     /// The entry's folder, made by `make` where it is missing. Waits for another process that is making it.
-    pub fn get_or_make(
-        &self,
-        entry: &str,
-        make: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<PathBuf> {
+    pub fn get_or_make(&self, entry: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         if let Some(folder) = self.find(entry) {
             return Ok(folder);
         }
@@ -82,10 +74,10 @@ fn home_of(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
     } else {
         variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))
     };
-    let cache =
-        cache.ok_or_else(|| Error::Unexpected("neither HOME nor TALKIE_MLX_HOME is set".into()))?;
+    let cache = cache.ok_or_else(|| Error::Unexpected("neither HOME nor TALKIE_MLX_HOME is set".into()))?;
     Ok(cache.join("talkied/mlx"))
 }
 
 #[cfg(test)]
+#[path = "cache_tests.rs"]
 mod tests;

@@ -11,17 +11,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A program that the task needs is not installed.
     #[error("{tool} is needed and was not found; install it with: {install}")]
-    MissingTool {
-        tool: &'static str,
-        install: &'static str,
-    },
+    MissingTool { tool: &'static str, install: &'static str },
     /// A program ran and failed; what it wrote is in `output` unless it went to the terminal.
     #[error("`{command}` failed{}{output}", if output.is_empty() { "" } else { ":\n" })]
-    Command {
-        command: String,
-        code: Option<i32>,
-        output: String,
-    },
+    Command { command: String, code: Option<i32>, output: String },
+    /// A program failed that had the terminal to itself: what went wrong stands there already.
+    #[error("a program failed")]
+    Shown { code: Option<i32> },
     /// A file or process could not be had.
     #[error("failed to {action}")]
     Io { action: String, source: io::Error },
@@ -40,10 +36,9 @@ impl Error {
     /// A failed program's own code, so that CI sees what the stage gave; 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Command { code, .. } => code
-                .and_then(|code| u8::try_from(code).ok())
-                .filter(|&code| code != 0)
-                .unwrap_or(1),
+            Self::Command { code, .. } | Self::Shown { code } => {
+                code.and_then(|code| u8::try_from(code).ok()).filter(|&code| code != 0).unwrap_or(1)
+            }
             _ => 1,
         }
     }
@@ -61,21 +56,5 @@ pub fn chain(error: &Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_command_gives_its_own_exit_code() {
-        let failed = |code| {
-            Error::Command {
-                command: "x".into(),
-                code,
-                output: String::new(),
-            }
-            .exit_code()
-        };
-        assert_eq!(failed(Some(101)), 101);
-        assert_eq!(failed(Some(0)), 1);
-        assert_eq!(failed(None), 1);
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

@@ -2,16 +2,16 @@
 //!
 //! Owns the command line. Results (paths, tables) go to standard output, progress to standard error. No task changes
 //! anything outside the checkout's ignored files and the cache folder (`cache.rs`).
-#![expect(
-    clippy::print_stderr,
-    reason = "a command-line tool talks to its terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
 mod cache;
 mod command;
 mod error;
+mod model;
 mod platform;
+mod reference;
 mod setup;
+mod test;
 mod workspace;
 
 use std::path::PathBuf;
@@ -19,7 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Result;
+use crate::cache::Cache;
+use crate::error::{Error, Result};
 use crate::platform::Backend;
 
 #[derive(Parser)]
@@ -37,6 +38,12 @@ enum Task {
         #[arg(long)]
         backend: Option<Backend>,
     },
+    /// Fetch the model that the tests and the demo use, and print its path
+    Model,
+    /// Make the Python environment that the tests compare with, and print its Python's path
+    Reference,
+    /// Check formatting, lints, licences, and run every test
+    Test,
     /// Write bindings.rs; run by set-up in a process of its own, because libclang is found through the environment
     #[command(hide = true)]
     Bindings {
@@ -55,6 +62,7 @@ enum Task {
 fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Shown { code }) => ExitCode::from(Error::Shown { code }.exit_code()),
         Err(error) => {
             eprintln!("error: {}", error::chain(&error));
             ExitCode::from(error.exit_code())
@@ -64,11 +72,10 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup { backend } => setup::run(backend),
-        Task::Bindings {
-            root,
-            out,
-            clang_args,
-        } => setup::bindings::write(&root, &out, &clang_args),
+        Task::Setup { backend } => setup::run(backend).map(|_| ()),
+        Task::Model => model::smollm2(&Cache::open()?).map(|path| println!("{}", path.display())),
+        Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
+        Task::Test => test::run(),
+        Task::Bindings { root, out, clang_args } => setup::bindings::write(&root, &out, &clang_args),
     }
 }

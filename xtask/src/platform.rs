@@ -53,9 +53,7 @@ impl Platform {
             "x86_64-unknown-linux-gnu" => Ok(Self::LinuxX86),
             "aarch64-unknown-linux-gnu" => Ok(Self::LinuxArm),
             "aarch64-apple-darwin" => Ok(Self::Mac),
-            other => Err(Error::Unexpected(format!(
-                "MLX is not published for {other}"
-            ))),
+            other => Err(Error::Unexpected(format!("MLX is not published for {other}"))),
         }
     }
 
@@ -81,11 +79,7 @@ impl Platform {
         if (self == Self::Mac) == (backend == Backend::Metal) {
             return Ok(());
         }
-        Err(Error::Unexpected(format!(
-            "there is no {} build of MLX for {}",
-            backend.name(),
-            self.triple()
-        )))
+        Err(Error::Unexpected(format!("there is no {} build of MLX for {}", backend.name(), self.triple())))
     }
 
     /// What mlx-c and MLX need from the system's linker.
@@ -106,21 +100,5 @@ impl Platform {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_platform_has_its_default_backend() {
-        for platform in [Platform::LinuxX86, Platform::LinuxArm, Platform::Mac] {
-            assert_eq!(Platform::of_triple(platform.triple()).unwrap(), platform);
-            platform.check(platform.default_backend()).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_backend_of_another_system_is_refused() {
-        assert!(Platform::Mac.check(Backend::Cuda).is_err());
-        assert!(Platform::LinuxX86.check(Backend::Metal).is_err());
-        assert!(Platform::of_triple("x86_64-pc-windows-msvc").is_err());
-    }
-}
+#[path = "platform_tests.rs"]
+mod tests;

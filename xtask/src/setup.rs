@@ -5,9 +5,10 @@
 
 pub mod bindings;
 mod config;
+mod files;
 mod mlxc;
 pub mod pip;
-mod tools;
+pub mod tools;
 mod version;
 mod wheel;
 
@@ -22,13 +23,19 @@ use crate::workspace::Workspace;
 /// Raised when the recipe below changes, so that what an older one made is not taken.
 const RECIPE: u32 = 1;
 
+/// What a set-up left behind.
+pub struct Setup {
+    /// The checkout that was set up.
+    pub workspace: Workspace,
+    /// Where everything is kept.
+    pub cache: Cache,
+}
+
 /// Sets MLX up, if it is not, and writes the configuration for cargo.
-pub fn run(backend: Option<Backend>) -> Result<()> {
+pub fn run(backend: Option<Backend>) -> Result<Setup> {
     let workspace = Workspace::find()?;
     let config = workspace.root.join(".cargo/mlx.toml");
-    let backend = backend
-        .or_else(|| config::chosen(&config))
-        .unwrap_or_else(|| workspace.platform.default_backend());
+    let backend = backend.or_else(|| config::chosen(&config)).unwrap_or_else(|| workspace.platform.default_backend());
     workspace.platform.check(backend)?;
     let mlx_version = version::of_mlx(&workspace.mlx_c)?;
     let cache = Cache::open()?;
@@ -36,30 +43,13 @@ pub fn run(backend: Option<Backend>) -> Result<()> {
     let started = Instant::now();
     let found = cache.find(&entry).is_some();
     let folder = cache.get_or_make(&entry, |folder| {
-        eprintln!(
-            "setting up MLX {mlx_version}, {} build, for {}",
-            backend.name(),
-            workspace.platform.triple()
-        );
+        eprintln!("setting up MLX {mlx_version}, {} build, for {}", backend.name(), workspace.platform.triple());
         make(folder, &workspace, backend, &mlx_version)
     })?;
-    config::write(
-        &config,
-        workspace.platform,
-        backend,
-        &Layout::of(folder.clone()),
-    )?;
-    let time = if found {
-        String::new()
-    } else {
-        format!(" ({:.0} s)", started.elapsed().as_secs_f32())
-    };
-    eprintln!(
-        "MLX {mlx_version} ({}) is set up in {}{time}",
-        backend.name(),
-        folder.display()
-    );
-    Ok(())
+    config::write(&config, workspace.platform, backend, &Layout::of(folder.clone()))?;
+    let time = if found { String::new() } else { format!(" ({:.0} s)", started.elapsed().as_secs_f32()) };
+    eprintln!("MLX {mlx_version} ({}) is set up in {}{time}", backend.name(), folder.display());
+    Ok(Setup { workspace, cache })
 }
 
 /// Where the parts of a set-up stand in its folder.
@@ -95,21 +85,13 @@ impl Layout {
 
 fn key(mlx_version: &str, workspace: &Workspace, backend: Backend) -> String {
     let (sys, triple) = (&workspace.mlx_sys_version, workspace.platform.triple());
-    format!(
-        "mlx-{mlx_version}-sys-{sys}-{triple}-{}-{RECIPE}",
-        backend.name()
-    )
+    format!("mlx-{mlx_version}-sys-{sys}-{triple}-{}-{RECIPE}", backend.name())
 }
 
 fn make(folder: &Path, workspace: &Workspace, backend: Backend, mlx_version: &str) -> Result<()> {
-    let tools = tools::find(workspace.platform)?;
+    let tools = tools::find()?;
     let layout = Layout::of(folder.to_owned());
     wheel::unpack(backend, mlx_version, workspace.platform, &layout.wheels())?;
-    mlxc::build(
-        &tools,
-        workspace,
-        &layout.wheels().join("mlx/include"),
-        &layout.libmlxc(),
-    )?;
+    mlxc::build(&tools, workspace, &layout.wheels().join("mlx/include"), &layout.libmlxc())?;
     bindings::make(&tools, workspace, folder, &layout.bindings())
 }

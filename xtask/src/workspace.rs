@@ -27,9 +27,8 @@ impl Workspace {
     /// Asks cargo and rustc.
     pub fn find() -> Result<Self> {
         let text = command::output(cargo().args(["metadata", "--format-version", "1"]))?;
-        let metadata: Metadata = serde_json::from_str(&text).map_err(|error| {
-            Error::Unexpected(format!("failed to read cargo's metadata: {error}"))
-        })?;
+        let metadata: Metadata = serde_json::from_str(&text)
+            .map_err(|error| Error::Unexpected(format!("failed to read cargo's metadata: {error}")))?;
         let mlx_sys = metadata
             .packages
             .into_iter()
@@ -50,9 +49,7 @@ pub fn cargo() -> Command {
 }
 
 fn host_triple() -> Result<String> {
-    let text = command::output(
-        Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV"),
-    )?;
+    let text = command::output(Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV"))?;
     text.lines()
         .find_map(|line| line.strip_prefix("host: "))
         .map(str::to_owned)

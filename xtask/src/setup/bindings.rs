@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::mlxc::{self, PRELUDE};
+use super::files;
+use super::mlxc::PRELUDE;
 use super::pip::{self, Requirements};
 use super::tools::Tools;
 use crate::command;
@@ -29,33 +30,25 @@ pub fn make(tools: &Tools, workspace: &Workspace, scratch: &Path, folder: &Path)
     let program = env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
     let mut writer = Command::new(program);
     writer.env("LIBCLANG_PATH", libclang).arg("bindings");
-    writer
-        .arg("--root")
-        .arg(&workspace.mlx_c)
-        .arg("--out")
-        .arg(folder.join("bindings.rs"))
-        .arg("--");
+    writer.arg("--root").arg(&workspace.mlx_c).arg("--out").arg(folder.join("bindings.rs")).arg("--");
     command::output(writer.args(clang_args(tools, workspace.platform, &work)?))?;
     fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
 }
 
 /// Writes the bindings of the headers in `root` to `out`.
 pub fn write(root: &Path, out: &Path, clang_args: &[String]) -> Result<()> {
-    let rust_target = "1.73.0"
-        .parse()
-        .map_err(|error| Error::Unexpected(format!("bindgen: {error:?}")))?;
+    let rust_target = "1.73.0".parse().map_err(|error| Error::Unexpected(format!("bindgen: {error:?}")))?;
     let mut builder = bindgen::Builder::default()
         .rust_target(rust_target)
         .clang_arg(format!("-I{}", root.display()))
         .clang_args(clang_args)
         .blocklist_function("malloc")
         .blocklist_function("realloc");
-    for header in mlxc::files(&root.join("mlx/c"), "h")? {
+    for header in files::with_extension(&root.join("mlx/c"), "h")? {
         builder = builder.header(header.to_string_lossy());
     }
-    let bindings = builder
-        .generate()
-        .map_err(|error| Error::Unexpected(format!("failed to make bindings: {error}")))?;
+    let bindings =
+        builder.generate().map_err(|error| Error::Unexpected(format!("failed to make bindings: {error}")))?;
     bindings.write_to_file(out).map_err(Error::io("write", out))
 }
 
@@ -70,10 +63,7 @@ fn libclang(platform: Platform, work: &Path) -> Result<PathBuf> {
     let wheels = pip::download(LIBCLANG, Requirements::Leave, None, work)?;
     pip::unpack(&wheels, work)?;
     // A wheel keeps its files in the root or in a folder named after the package.
-    let places = [
-        work.join("clang/native"),
-        work.join("libclang-18.1.1.data/platlib/clang/native"),
-    ];
+    let places = [work.join("clang/native"), work.join("libclang-18.1.1.data/platlib/clang/native")];
     let found = places.into_iter().find(|folder| folder.is_dir());
     found.ok_or_else(|| Error::Unexpected(format!("{LIBCLANG} holds no library")))
 }
@@ -82,19 +72,13 @@ fn libclang_of_xcode() -> Result<Option<PathBuf>> {
     let developer = command::output(Command::new("xcode-select").arg("--print-path"))?;
     let developer = Path::new(developer.trim());
     let places = ["usr/lib", "Toolchains/XcodeDefault.xctoolchain/usr/lib"];
-    Ok(places
-        .into_iter()
-        .map(|place| developer.join(place))
-        .find(|folder| folder.join("libclang.dylib").is_file()))
+    Ok(places.into_iter().map(|place| developer.join(place)).find(|folder| folder.join("libclang.dylib").is_file()))
 }
 
 fn clang_args(tools: &Tools, platform: Platform, work: &Path) -> Result<Vec<String>> {
     let prelude = work.join("prelude.h");
     fs::write(&prelude, PRELUDE).map_err(Error::io("write", &prelude))?;
-    let mut args = vec![
-        "-DTALKIED_BINDINGS".to_owned(),
-        format!("-include{}", prelude.display()),
-    ];
+    let mut args = vec!["-DTALKIED_BINDINGS".to_owned(), format!("-include{}", prelude.display())];
     match platform {
         Platform::Mac => {
             let sdk = command::output(Command::new("xcrun").arg("--show-sdk-path"))?;
@@ -114,21 +98,17 @@ fn clang_args(tools: &Tools, platform: Platform, work: &Path) -> Result<Vec<Stri
 }
 
 /// Stand-ins for the compiler's own headers of 16-bit floats, which the Python package does not bring.
-const ARM_HEADERS: [(&str, &str); 2] = [
-    ("arm_fp16.h", "typedef _Float16 float16_t;\n"),
-    ("arm_bf16.h", "typedef unsigned short bfloat16_t;\n"),
-];
+const ARM_HEADERS: [(&str, &str); 2] =
+    [("arm_fp16.h", "typedef _Float16 float16_t;\n"), ("arm_bf16.h", "typedef unsigned short bfloat16_t;\n")];
 
 /// libclang comes without the compiler's headers (`stddef.h` and the like): those of the C++ compiler serve.
 fn compiler_headers(tools: &Tools) -> Result<Vec<String>> {
     let mut asked = Command::new(&tools.cxx);
-    let resources = command::output(asked.arg("-print-resource-dir"))
-        .map(|folder| format!("{}/include", folder.trim()));
+    let resources =
+        command::output(asked.arg("-print-resource-dir")).map(|folder| format!("{}/include", folder.trim()));
     let folder = match resources {
         Ok(folder) => folder, // clang
-        Err(_) => command::output(Command::new(&tools.cxx).arg("-print-file-name=include"))?
-            .trim()
-            .to_owned(), // GCC
+        Err(_) => command::output(Command::new(&tools.cxx).arg("-print-file-name=include"))?.trim().to_owned(), // GCC
     };
     Ok(vec![format!("-I{folder}")])
 }

@@ -26,17 +26,13 @@ pub fn write(path: &Path, platform: Platform, backend: Backend, layout: &Layout)
 /// The backend that the file names, if there is one.
 pub fn chosen(path: &Path) -> Option<Backend> {
     let text = fs::read_to_string(path).ok()?;
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("backend = "))?;
+    let name = text.lines().find_map(|line| line.strip_prefix("backend = "))?;
     Backend::from_str(name.trim_matches('"'), false).ok()
 }
 
 fn text(platform: Platform, backend: Backend, layout: &Layout) -> String {
-    let search: Vec<String> = [layout.libmlxc(), layout.libmlx()]
-        .iter()
-        .map(|folder| format!("native={}", folder.display()))
-        .collect();
+    let search: Vec<String> =
+        [layout.libmlxc(), layout.libmlx()].iter().map(|folder| format!("native={}", folder.display())).collect();
     format!(
         "# Written by `cargo xtask setup`.\n\
          [target.{triple}.mlx]\n\
@@ -60,50 +56,5 @@ fn quoted(value: &(impl serde::Serialize + ?Sized)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn linux() {
-        let layout = Layout::of("/cache/mlx".into());
-        assert_eq!(
-            text(Platform::LinuxX86, Backend::Cpu, &layout),
-            r#"# Written by `cargo xtask setup`.
-[target.x86_64-unknown-linux-gnu.mlx]
-rustc-link-search = ["native=/cache/mlx/mlxc","native=/cache/mlx/wheels/mlx/lib"]
-rustc-link-lib = ["static=mlxc","dylib=mlx","stdc++"]
-rustc-env = { OUT_DIR = "/cache/mlx/bindings" }
-lib_dir = "/cache/mlx/wheels/mlx/lib"
-backend = "cpu"
-"#
-        );
-    }
-
-    #[test]
-    fn macos_links_the_frameworks() {
-        let text = text(
-            Platform::Mac,
-            Backend::Metal,
-            &Layout::of("/cache/mlx".into()),
-        );
-        assert!(text.contains("[target.aarch64-apple-darwin.mlx]\n"));
-        assert!(
-            text.contains(r#""framework=Foundation","framework=Metal","framework=Accelerate"]"#)
-        );
-    }
-
-    #[test]
-    fn the_backend_chosen_last_is_read_back() {
-        let path = std::env::temp_dir().join(format!("xtask-config-{}.toml", std::process::id()));
-        write(
-            &path,
-            Platform::LinuxX86,
-            Backend::Cuda,
-            &Layout::of("/cache/mlx".into()),
-        )
-        .unwrap();
-        assert_eq!(chosen(&path), Some(Backend::Cuda));
-        fs::remove_file(&path).unwrap();
-        assert_eq!(chosen(&path), None);
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,12 +1,11 @@
 //! Fetching packages with pip, without installing any of them.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::files;
 use crate::command;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Whether a package comes alone or with what it requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,22 +27,8 @@ pub fn download(
     folder: &Path,
 ) -> Result<Vec<PathBuf>> {
     let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--only-binary=:all:",
-    ]);
-    pip.args([
-        "--implementation",
-        "py",
-        "--abi",
-        "none",
-        "--python-version",
-        "3.12",
-    ]);
+    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]);
+    pip.args(["--implementation", "py", "--abi", "none", "--python-version", "3.12"]);
     if requirements == Requirements::Leave {
         pip.arg("--no-deps");
     }
@@ -51,29 +36,13 @@ pub fn download(
         pip.args(["--platform", platform]);
     }
     command::output(pip.arg("--dest").arg(folder).arg(requirement))?;
-    wheels_in(folder)
+    files::with_extension(folder, "whl")
 }
 
 /// Unpacks wheels side by side, as an installation would.
 pub fn unpack(wheels: &[PathBuf], folder: &Path) -> Result<()> {
     for wheel in wheels {
-        command::output(
-            Command::new("python3")
-                .args(["-m", "zipfile", "-e"])
-                .arg(wheel)
-                .arg(folder),
-        )?;
+        command::output(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel).arg(folder))?;
     }
     Ok(())
-}
-
-fn wheels_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    let paths = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<Vec<_>>>();
-    let mut paths = paths.map_err(Error::io("read", folder))?;
-    paths.retain(|path| path.extension() == Some(OsStr::new("whl")));
-    paths.sort();
-    Ok(paths)
 }

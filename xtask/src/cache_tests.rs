@@ -9,21 +9,10 @@ fn cache(name: &str) -> Cache {
 #[test]
 fn the_home_is_the_first_variable_that_is_set() {
     let of = |set: &[(&str, &str)]| {
-        home_of(|name| {
-            set.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| PathBuf::from(value))
-        })
+        home_of(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value)))
     };
-    assert_eq!(
-        of(&[("TALKIE_MLX_HOME", "/a"), ("HOME", "/h")]).unwrap(),
-        Path::new("/a")
-    );
-    let default = if cfg!(target_os = "macos") {
-        "/h/Library/Caches/talkied/mlx"
-    } else {
-        "/h/.cache/talkied/mlx"
-    };
+    assert_eq!(of(&[("TALKIE_MLX_HOME", "/a"), ("HOME", "/h")]).unwrap(), Path::new("/a"));
+    let default = if cfg!(target_os = "macos") { "/h/Library/Caches/talkied/mlx" } else { "/h/.cache/talkied/mlx" };
     assert_eq!(of(&[("HOME", "/h")]).unwrap(), Path::new(default));
     assert!(of(&[]).is_err());
 }
