@@ -37,7 +37,7 @@ fn shown(command: &Command) -> String {
 }
 
 /// Makes an [`Error::Io`] of a command that could not be started.
-fn start_error(command: &Command) -> impl FnOnce(io::Error) -> Error + use<> {
+pub fn start_error(command: &Command) -> impl FnOnce(io::Error) -> Error + use<> {
     let action = format!("start `{}`", shown(command));
     move |source| Error::Io { action, source }
 }

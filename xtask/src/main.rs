@@ -6,6 +6,7 @@
 
 mod cache;
 mod command;
+mod demo;
 mod error;
 mod model;
 mod platform;
@@ -42,6 +43,8 @@ enum Task {
     Model,
     /// Make the Python environment that the tests compare with, and print its Python's path
     Reference,
+    /// Build and start the daemon, import a model, ask it twice, and show how long it took
+    Demo,
     /// Check formatting, lints, licences, and run every test
     Test,
     /// Write bindings.rs; run by set-up in a process of its own, because libclang is found through the environment
@@ -75,6 +78,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup { backend } => setup::run(backend).map(|_| ()),
         Task::Model => model::smollm2(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
+        Task::Demo => demo::run(),
         Task::Test => test::run(),
         Task::Bindings { root, out, clang_args } => setup::bindings::write(&root, &out, &clang_args),
     }

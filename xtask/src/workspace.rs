@@ -15,6 +15,8 @@ use crate::platform::Platform;
 pub struct Workspace {
     /// The folder of the workspace's Cargo.toml.
     pub root: PathBuf,
+    /// Where cargo puts what it builds.
+    pub target: PathBuf,
     /// The platform that rustc builds for.
     pub platform: Platform,
     /// mlx-sys's version.
@@ -36,6 +38,7 @@ impl Workspace {
             .ok_or_else(|| Error::Unexpected("the workspace does not depend on mlx-sys".into()))?;
         Ok(Self {
             root: metadata.workspace_root,
+            target: metadata.target_directory,
             platform: Platform::of_triple(&host_triple()?)?,
             mlx_sys_version: mlx_sys.version,
             mlx_c: mlx_sys.manifest_path.with_file_name("src").join("mlx-c"),
@@ -60,6 +63,7 @@ fn host_triple() -> Result<String> {
 struct Metadata {
     packages: Vec<Package>,
     workspace_root: PathBuf,
+    target_directory: PathBuf,
 }
 
 #[derive(Deserialize)]
