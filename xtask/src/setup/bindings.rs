@@ -79,27 +79,24 @@ fn clang_args(tools: &Tools, platform: Platform, work: &Path) -> Result<Vec<Stri
     let prelude = work.join("prelude.h");
     fs::write(&prelude, PRELUDE).map_err(Error::io("write", &prelude))?;
     let mut args = vec!["-DTALKIED_BINDINGS".to_owned(), format!("-include{}", prelude.display())];
-    match platform {
-        Platform::Mac => {
-            let sdk = command::output(Command::new("xcrun").arg("--show-sdk-path"))?;
-            args.extend(["-isysroot".to_owned(), sdk.trim().to_owned()]);
+    if platform != Platform::LinuxX86 {
+        for name in ARM_HEADERS {
+            let header = work.join(name);
+            fs::write(&header, "").map_err(Error::io("write", &header))?;
         }
-        Platform::LinuxX86 => {}
-        Platform::LinuxArm => {
-            for (name, text) in ARM_HEADERS {
-                let header = work.join(name);
-                fs::write(&header, text).map_err(Error::io("write", &header))?;
-            }
-            args.push(format!("-I{}", work.display()));
-        }
+        args.push(format!("-I{}", work.display()));
+    }
+    if platform == Platform::Mac {
+        let sdk = command::output(Command::new("xcrun").arg("--show-sdk-path"))?;
+        args.extend(["-isysroot".to_owned(), sdk.trim().to_owned()]);
     }
     args.extend(compiler_headers(tools)?);
     Ok(args)
 }
 
-/// Stand-ins for the compiler's own headers of 16-bit floats, which the Python package does not bring.
-const ARM_HEADERS: [(&str, &str); 2] =
-    [("arm_fp16.h", "typedef _Float16 float16_t;\n"), ("arm_bf16.h", "typedef unsigned short bfloat16_t;\n")];
+/// The compiler's own headers of 16-bit floats, which only its own libclang can read: empty ones take their place,
+/// because mlx-c needs no more than the types that every libclang knows.
+const ARM_HEADERS: [&str; 2] = ["arm_fp16.h", "arm_bf16.h"];
 
 /// libclang comes without the compiler's headers (`stddef.h` and the like): those of the C++ compiler serve.
 fn compiler_headers(tools: &Tools) -> Result<Vec<String>> {

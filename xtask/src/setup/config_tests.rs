@@ -12,6 +12,9 @@ rustc-link-lib = ["static=mlxc","dylib=mlx","stdc++"]
 rustc-env = { OUT_DIR = "/cache/mlx/bindings" }
 lib_dir = "/cache/mlx/wheels/mlx/lib"
 backend = "cpu"
+
+[target.x86_64-unknown-linux-gnu]
+rustdocflags = ["-C","link-arg=-Wl,-rpath,/cache/mlx/wheels/mlx/lib"]
 "#
     );
 }
