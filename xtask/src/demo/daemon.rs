@@ -1,0 +1,115 @@
+//! The demo's daemon: a child process with a temporary home, both gone when the value is dropped.
+
+use std::env;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::interrupt::Interrupt;
+use crate::command;
+use crate::error::{Error, Result};
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running daemon. Fields are dropped in order: the process first, then its home.
+pub struct Daemon {
+    process: Process,
+    home: Home,
+    client: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `talkied` of the folder `programs`.
+    pub fn start(programs: &Path) -> Result<Self> {
+        let home = Home::create()?;
+        let log = home.0.join("log");
+        let log = File::create(&log).map_err(Error::io("create", &log))?;
+        let errors = log.try_clone().map_err(Error::io("open", &home.0))?;
+        let mut talkied = Command::new(programs.join("talkied"));
+        home.name_to(&mut talkied).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let process = Process(talkied.spawn().map_err(command::start_error(&talkied))?);
+        Ok(Self { process, home, client: programs.join("talkiectl") })
+    }
+
+    /// `talkiectl`, to talk to this daemon.
+    pub fn client(&self) -> Command {
+        let mut client = Command::new(&self.client);
+        self.home.name_to(&mut client);
+        client
+    }
+
+    /// Waits until the daemon answers; fails when it ends or takes too long.
+    pub fn wait_until_ready(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match command::output(self.client().arg("ping")) {
+                Ok(_) => return Ok(()),
+                Err(error) if started.elapsed() > READY_WITHIN => return Err(error),
+                Err(_) => thread::sleep(POLL),
+            }
+            interrupt.check()?;
+            if let Ok(Some(status)) = self.process.0.try_wait() {
+                return Err(Error::Unexpected(format!("talkied ended before it answered: {status}")));
+            }
+        }
+    }
+
+    /// Prints what the daemon wrote.
+    pub fn show_log(&self) {
+        let log = fs::read_to_string(self.home.0.join("log")).unwrap_or_default();
+        eprintln!("process {} wrote:\n{}", self.process.0.id(), log.trim_end());
+    }
+}
+
+/// A folder of this run, readable by its user only. Its path is short because a socket's path has room for 103 bytes.
+struct Home(PathBuf);
+
+impl Home {
+    fn create() -> Result<Self> {
+        let path = Path::new("/tmp").join(format!("talkied-demo-{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path).map_err(Error::io("create", &path))?;
+        Ok(Self(path))
+    }
+
+    /// Tells a program to use this home, and nothing else of the user's.
+    fn name_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("TALKIE") {
+                command.env_remove(name);
+            }
+        }
+        command.env("TALKIE_HOME", &self.0).env("TALKIE_SOCKET", self.0.join("s"))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("failed to remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// A child process that is asked to end, then made to.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).stderr(Stdio::null()).status();
+        let deadline = Instant::now() + if asked.is_ok() { STOPPED_WITHIN } else { Duration::ZERO };
+        while Instant::now() < deadline {
+            if let Ok(Some(_)) = self.0.try_wait() {
+                return;
+            }
+            thread::sleep(POLL);
+        }
+        // Either fails only when the process has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
