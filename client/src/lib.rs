@@ -1,1 +1,24 @@
-//! Placeholder of the workspace.
+//! The client of talkied: one connection over its Unix socket, typed by the crate `protocol`.
+//!
+//! It owns the client's side of the socket and the start of the daemon on demand. It prints nothing and never ends
+//! the process. Called by the program `talkiectl` and by Rust apps. In reading order: [`connection`] speaks,
+//! [`answer`] reads a stream, [`start`] starts the daemon, [`error`] says what failed and which exit code that is.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), talkiectl::Error> {
+//! use protocol::rpc::DaemonClient;
+//! let paths = protocol::paths::Paths::from_environment().expect("a home directory");
+//! let client = talkiectl::Client::connect_or_start(&paths, &talkiectl::start::program()).await?;
+//! println!("talkied {}", client.ping().await?.version);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod answer;
+pub mod connection;
+pub mod error;
+pub mod start;
+
+pub use answer::Answer;
+pub use connection::Client;
+pub use error::{Error, Exit};

@@ -1,2 +1,44 @@
-//! Placeholder of the workspace.
-fn main() {}
+//! `talkiectl`: the command line of talkied.
+//!
+//! Reading order: [`cli`] is what can be typed, [`commands`] does it, [`render`] and [`progress`] show it, [`failure`]
+//! says why not. Only this program prints; the library never does.
+
+mod cli;
+mod commands;
+mod failure;
+mod progress;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::of_usage(&error),
+    };
+    let json = cli.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    // One thread: nothing here computes, and the process must come and go within milliseconds.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = commands::run(cli) => outcome,
+            // Whatever the command held is dropped here. That closes its connection, which cancels its request.
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        }
+    });
+    // A read of standard input or a write to a stuck pipe may still be blocked; it must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}

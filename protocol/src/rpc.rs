@@ -4,6 +4,7 @@
 //! object); a method without one takes no params. [`crate::openrpc::METHODS`] says which is which, and the daemon
 //! applies it before the calls below are decoded.
 
+#[cfg(feature = "server")]
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 

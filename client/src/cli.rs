@@ -1,0 +1,183 @@
+//! What can be typed: commands, options and their help. Nothing is done here.
+//!
+//! Called by `main`; defaults come from the contract, so that the help cannot lie about them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use protocol::{GenerationOptions, KeepAlive};
+use talkiectl::Exit;
+
+/// Talk to talkied, which keeps language models warm for all apps of a user.
+#[derive(Debug, Parser)]
+#[command(
+    name = "talkiectl",
+    version,
+    max_term_width = 80,
+    after_help = exit_codes(),
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Where talkied listens [default: `TALKIE_SOCKET`, else the user's own]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON: results on standard output, errors on standard error
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+    /// Do not start talkied where it does not run
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub no_start: bool,
+    /// Print no progress and no notes
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+fn exit_codes() -> String {
+    let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
+    format!("Exit codes:\n{}\ngenerate, models, load and import start talkied where it does not run.", rows.concat())
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer a prompt; the text comes as it is made
+    #[command(after_help = "\
+Examples:
+  talkiectl generate \"Name three rivers\"
+  cat notes.md | talkiectl generate \"Summarise in one sentence\"
+  talkiectl generate -m org/name --temperature 0 --seed 1 - < prompt.txt")]
+    Generate(Box<Generate>),
+    /// List the models on disk
+    #[command(after_help = "Example:\n  talkiectl models --json | jq -r '.models[].id'")]
+    Models,
+    /// Show the models in memory and the requests that wait or run
+    Ps,
+    /// Load a model and wait until it is warm
+    #[command(after_help = "Example:\n  talkiectl load org/name --keep-alive 1h")]
+    Load {
+        /// Its id, as `talkiectl models` shows it
+        model: String,
+        /// Keep it warm this long after its last request: 90s, 5m, 2h, forever
+        #[arg(long, value_name = "TIME")]
+        keep_alive: Option<KeepAlive>,
+    },
+    /// Give a model's memory back
+    Unload {
+        /// Its id, as `talkiectl ps` shows it
+        model: String,
+    },
+    /// Make a GGUF file into a model
+    #[command(after_help = "Example:\n  talkiectl import ~/Downloads/model.gguf --model org/name")]
+    Import {
+        /// The GGUF file
+        file: PathBuf,
+        /// Id of the new model [default: by the file's own name for itself]
+        #[arg(short, long, value_name = "ID")]
+        model: Option<String>,
+    },
+    /// Show what talkied is doing
+    Status,
+    /// Measure a round trip to talkied
+    #[command(after_help = "Example:\n  talkiectl ping --count 1000")]
+    Ping {
+        /// How many round trips
+        #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        count: u32,
+    },
+    /// End a request of any app
+    Cancel {
+        /// Its id, as `talkiectl ps` shows it
+        request_id: String,
+    },
+    /// End talkied after the requests that run
+    Stop,
+}
+
+/// The prompt and how to answer it.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// The prompt; `-` reads it from standard input. Piped input is put behind a prompt given here
+    pub prompt: Option<String>,
+    /// Which model [default: the one in memory, else the only one on disk]
+    #[arg(short, long, value_name = "ID")]
+    pub model: Option<String>,
+    /// Said to the model before the prompt
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub system: Option<String>,
+    /// Keep the model warm this long afterwards: 90s, 5m, 2h, forever
+    #[arg(long, value_name = "TIME")]
+    pub keep_alive: Option<KeepAlive>,
+    /// Your own name for the request, shown by `ps` and in logs
+    #[arg(long, value_name = "TEXT")]
+    pub trace_id: Option<String>,
+    /// Print times and token counts on standard error afterwards
+    #[arg(long)]
+    pub stats: bool,
+    /// How to draw the tokens.
+    #[command(flatten)]
+    pub sampling: Sampling,
+}
+
+/// How to draw the tokens.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct Sampling {
+    /// Spread of the draw, 0 to 5; 0 takes the likeliest token
+    #[arg(short, long, value_name = "X", default_value_t = defaults().temperature, allow_negative_numbers = true)]
+    temperature: f32,
+    /// Keep the smallest set of tokens with this probability together
+    #[arg(long, value_name = "P", default_value_t = defaults().top_p, allow_negative_numbers = true)]
+    top_p: f32,
+    /// Keep this many of the likeliest tokens; 0 keeps all
+    #[arg(long, value_name = "N", default_value_t = defaults().top_k)]
+    top_k: u32,
+    /// Keep tokens with this share of the likeliest one's probability
+    #[arg(long, value_name = "P", default_value_t = defaults().min_p, allow_negative_numbers = true)]
+    min_p: f32,
+    /// Most tokens to generate
+    #[arg(short = 'n', long, value_name = "N", default_value_t = defaults().max_tokens)]
+    max_tokens: u32,
+    /// Make the answer reproducible [default: drawn anew]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// End the answer where this text would come; may be repeated
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+    /// Divide the logits of recent tokens; 1 changes nothing
+    #[arg(long, value_name = "X", default_value_t = defaults().repetition_penalty, allow_negative_numbers = true)]
+    repetition_penalty: f32,
+    /// Subtract this from recent tokens once; 0 changes nothing
+    #[arg(long, value_name = "X", default_value_t = defaults().presence_penalty, allow_negative_numbers = true)]
+    presence_penalty: f32,
+    /// Subtract this from recent tokens for each time they came
+    #[arg(long, value_name = "X", default_value_t = defaults().frequency_penalty, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+}
+
+fn defaults() -> GenerationOptions {
+    GenerationOptions::default()
+}
+
+impl Generate {
+    /// The options on the wire.
+    pub fn options(&self) -> GenerationOptions {
+        let sampling = &self.sampling;
+        GenerationOptions {
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            top_k: sampling.top_k,
+            min_p: sampling.min_p,
+            max_tokens: sampling.max_tokens,
+            stop_sequences: sampling.stop.clone(),
+            system_prompt: self.system.clone(),
+            repetition_penalty: sampling.repetition_penalty,
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            logit_bias: defaults().logit_bias,
+            seed: sampling.seed,
+        }
+    }
+}

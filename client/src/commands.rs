@@ -1,0 +1,80 @@
+//! What each command does: connect, call, show. The daemon decides; nothing is decided here.
+//!
+//! Called by `main`.
+
+mod daemon;
+mod generate;
+mod models;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use protocol::paths::Paths;
+use serde::Serialize;
+use talkiectl::{Client, start};
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use crate::render;
+
+/// Does one command.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let session = Session::new(cli.socket, cli.no_start, cli.json, cli.quiet)?;
+    match cli.command {
+        Command::Generate(generate) => generate::generate(&session, *generate).await,
+        Command::Models => models::list(&session).await,
+        Command::Ps => daemon::ps(&session).await,
+        Command::Load { model, keep_alive } => models::load(&session, model, keep_alive).await,
+        Command::Unload { model } => models::unload(&session, model).await,
+        Command::Import { file, model } => models::import(&session, file, model).await,
+        Command::Status => daemon::status(&session).await,
+        Command::Ping { count } => daemon::ping(&session, count).await,
+        Command::Cancel { request_id } => generate::cancel(&session, request_id).await,
+        Command::Stop => daemon::stop(&session).await,
+    }
+}
+
+/// What all commands share: where the daemon is and how to show things.
+struct Session {
+    paths: Paths,
+    no_start: bool,
+    json: bool,
+    quiet: bool,
+}
+
+impl Session {
+    fn new(socket: Option<PathBuf>, no_start: bool, json: bool, quiet: bool) -> Result<Self, Failure> {
+        let mut paths = Paths::from_environment().ok_or_else(|| Failure::Usage {
+            message: "no home directory is known".into(),
+            hint: "set HOME, or TALKIE_HOME to a directory of your own",
+        })?;
+        if let Some(socket) = socket {
+            paths.socket = socket;
+        }
+        Ok(Self { paths, no_start, json, quiet })
+    }
+
+    /// Connects to a daemon that runs.
+    async fn connect(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.paths.socket).await?)
+    }
+
+    /// Connects, and starts the daemon where it does not run and may be started.
+    async fn connect_or_start(&self) -> Result<Client, Failure> {
+        if self.no_start {
+            return self.connect().await;
+        }
+        Ok(Client::connect_or_start(&self.paths, &start::program()).await?)
+    }
+
+    /// Prints a result: as JSON on one line, or in words.
+    fn print<T: Serialize>(&self, result: &T, words: impl FnOnce(&T, Option<usize>) -> String) -> Result<(), Failure> {
+        let mut stdout = anstream::stdout().lock();
+        let text = if self.json {
+            serde_json::to_string(result).map_err(|error| Failure::Output(error.into()))? + "\n"
+        } else {
+            words(result, render::columns(&std::io::stdout()))
+        };
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)
+    }
+}

@@ -1,0 +1,130 @@
+//! How the program ends when it does not succeed: `error:` and `hint:` on standard error, and the exit code.
+//!
+//! Called by `main` alone; commands only return [`Failure`].
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use protocol::ErrorData;
+use serde::Serialize;
+use talkiectl::{Error, Exit};
+
+use crate::render;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The daemon or the way to it.
+    Client(Error),
+    /// The command line asks for what cannot be.
+    Usage { message: String, hint: &'static str },
+    /// What was named is not there.
+    NotFound { message: String, hint: &'static str },
+    /// Standard output cannot be written.
+    Output(io::Error),
+    /// The runtime cannot be made.
+    Runtime(io::Error),
+    /// Another client cancelled the request.
+    Cancelled,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+impl Failure {
+    /// Says what failed and gives the exit code.
+    pub fn report(self, json: bool) -> ExitCode {
+        match &self {
+            // The reader of a pipe has seen enough (`| head -1`); that is no failure.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+            // The shell's prompt must not stand behind `^C`.
+            Self::Interrupted if io::stderr().is_terminal() => render::to_stderr("\n"),
+            Self::Interrupted => {}
+            _ => show(&self.described(), json),
+        }
+        ExitCode::from(self.exit().code())
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Client(error) => error.exit(),
+            Self::Usage { .. } => Exit::Usage,
+            Self::NotFound { .. } => Exit::NotFound,
+            Self::Output(_) | Self::Runtime(_) => Exit::Failed,
+            Self::Cancelled | Self::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    fn described(&self) -> Description {
+        let (message, hint) = match self {
+            Self::Client(error) => (error.to_string(), error.hint()),
+            Self::Usage { message, hint } | Self::NotFound { message, hint } => {
+                (message.clone(), Some((*hint).to_owned()))
+            }
+            Self::Output(error) => (format!("failed to write to standard output: {error}"), None),
+            Self::Runtime(error) => (format!("failed to start: {error}"), None),
+            Self::Cancelled => ("the request was cancelled by another client".into(), None),
+            Self::Interrupted => ("interrupted".into(), None),
+        };
+        let mut description = Description { message, hint, exit_code: self.exit().code(), code: None, data: None };
+        if let Self::Client(Error::Rpc { code, data, .. }) = self {
+            description.code = Some(*code);
+            description.data.clone_from(data);
+        }
+        description
+    }
+}
+
+/// An error as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Description {
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    exit_code: u8,
+    /// The code on the wire, where the daemon answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<ErrorData>>,
+}
+
+fn show(description: &Description, json: bool) {
+    let mut stderr = anstream::stderr().lock();
+    let shown = if json {
+        serde_json::to_string(&serde_json::json!({ "error": description })).map(|line| format!("{line}\n"))
+    } else {
+        Ok(in_words(description))
+    };
+    // Standard error may be closed; then there is nobody left to tell.
+    let _ = shown.map(|text| stderr.write_all(text.as_bytes()));
+}
+
+fn in_words(description: &Description) -> String {
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let cyan = Style::new().fg_color(Some(AnsiColor::Cyan.into()));
+    let error = format!("{red}error:{red:#} {}\n", render::printable_lines(&description.message));
+    let hint = description.hint.as_deref().map(render::printable_lines);
+    error + &hint.map_or(String::new(), |hint| format!("{cyan}hint:{cyan:#} {hint}\n"))
+}
+
+/// Shows what clap found wrong, or the help and version that were asked for.
+pub fn of_usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let exit_code = Exit::Usage.code();
+        let hint = Some("`talkiectl help` says what is taken".into());
+        show(&Description { message, hint, exit_code, code: None, data: None }, true);
+        return ExitCode::from(exit_code);
+    }
+    // Printing fails only where nobody reads it.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Ok.code() })
+}

@@ -1,0 +1,122 @@
+//! The daemon: what it is doing, how fast it answers, and the times of one request.
+//!
+//! Called by the commands.
+
+use std::fmt::Write;
+
+use protocol::{PROTOCOL_VERSION, Pong, RequestState, RequestStatus, Status, Timings, Usage};
+use serde::Serialize;
+
+use super::table::{Cell, Table};
+use super::{GREEN, NONE, YELLOW, bytes, duration_ms, models, printable};
+
+/// `ps`.
+pub fn ps(status: &Status, width: Option<usize>) -> String {
+    let mut text = if status.residents.is_empty() {
+        "no models are in memory\n".into()
+    } else {
+        models::residents(&status.residents).render(width)
+    };
+    if !status.requests.is_empty() {
+        text += "\n";
+        text += &requests(&status.requests).render(width);
+    }
+    text
+}
+
+fn requests(requests: &[RequestStatus]) -> Table {
+    let mut table = Table::new(&["REQUEST", "MODEL", "STATE", "AGE", "TOKENS", "TRACE"]);
+    for request in requests {
+        let state = match request.state {
+            RequestState::Waiting => Cell::new("waiting", YELLOW),
+            RequestState::Prefill => Cell::new("reading", GREEN),
+            RequestState::Decode => Cell::new("writing", GREEN),
+        };
+        table.row(vec![
+            (&*request.request_id.0).into(),
+            (&*request.model.0).into(),
+            state,
+            duration_ms(request.age_ms as f64).into(),
+            request.completion_tokens.to_string().into(),
+            request.trace_id.as_deref().unwrap_or(NONE).into(),
+        ]);
+    }
+    table
+}
+
+/// `status`.
+pub fn status(status: &Status) -> String {
+    let Status { version, pid, uptime_ms, .. } = status;
+    let mut text = format!("talkied {} (pid {pid}) up {}\n", printable(version), duration_ms(*uptime_ms as f64));
+    if status.protocol != PROTOCOL_VERSION {
+        let _ = writeln!(text, "{YELLOW}speaks protocol {}, talkiectl {PROTOCOL_VERSION}{YELLOW:#}", status.protocol);
+    }
+    let resident: u64 = status.residents.iter().filter_map(|model| Some(model.residency.as_ref()?.memory_bytes)).sum();
+    let own = status.memory_bytes.map_or(NONE.into(), bytes);
+    let rows = [
+        ("socket", status.socket.display().to_string()),
+        ("models", status.models_dir.display().to_string()),
+        ("memory", format!("{own} of its own, {} of models ({})", bytes(resident), status.residents.len())),
+        ("connections", status.connections.to_string()),
+        (
+            "requests",
+            format!("{} now, {} ended, {} of them failed", status.requests.len(), status.finished, status.failed),
+        ),
+    ];
+    for (name, value) in rows {
+        let _ = writeln!(text, "  {name:<12} {}", printable(&value));
+    }
+    text
+}
+
+/// Result of `ping`.
+#[derive(Debug, Serialize)]
+pub struct Ping {
+    #[serde(flatten)]
+    pong: Pong,
+    count: usize,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+impl Ping {
+    /// Of an answer and at least one round trip.
+    pub fn new(pong: Pong, mut round_trips_us: Vec<f64>) -> Self {
+        round_trips_us.sort_by(f64::total_cmp);
+        let count = round_trips_us.len();
+        // The smallest value that this share of all values does not exceed.
+        let percentile = |share: f64| round_trips_us[((count as f64 * share).ceil() as usize).clamp(1, count) - 1];
+        Self { p50_us: percentile(0.5), p99_us: percentile(0.99), pong, count }
+    }
+}
+
+/// `ping`.
+pub fn ping(ping: &Ping) -> String {
+    let Ping { pong: Pong { version, protocol, pid }, count, p50_us, p99_us } = ping;
+    let version = printable(version);
+    let times = match count {
+        1 => format!("{p50_us:.0} µs"),
+        _ => format!("{count} round trips, p50 {p50_us:.0} µs, p99 {p99_us:.0} µs"),
+    };
+    format!("talkied {version} (pid {pid}, protocol {protocol}): {times}\n")
+}
+
+/// Result of `stop`.
+#[derive(Debug, Serialize)]
+pub struct Stopped {
+    /// False when it did not run.
+    pub stopped: bool,
+}
+
+/// `generate --stats`.
+pub fn stats(usage: Usage, timings: &Timings, seed: u64) -> String {
+    let load = if timings.load_ms > 0.0 { format!(", load {}", duration_ms(timings.load_ms)) } else { String::new() };
+    format!(
+        "first token {}{load}, {:.1} tokens/s, {} + {} tokens, total {}, seed {seed}\n",
+        duration_ms(timings.first_token_ms),
+        timings.decode_tokens_per_s,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        duration_ms(timings.total_ms),
+    )
+}

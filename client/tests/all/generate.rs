@@ -1,0 +1,317 @@
+//! `talkiectl generate`: text as it comes, prompts from everywhere, and every way it can end.
+
+use std::io::Read;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::fake::{Call, Ended, Fake, SUBSCRIPTION, Seen, expect_text, finished, gate, run, run_with_input};
+
+fn queued() -> Value {
+    json!({"type": "queued", "request_id": "req_1", "model": "org/x", "position": 0})
+}
+
+/// A whole answer around some pieces of text.
+fn answer(call: &mut Call, pieces: &[&str], reason: &str) {
+    if call.method() != "generate.stream" {
+        return;
+    }
+    call.subscribed();
+    call.event(&queued());
+    call.event(&json!({"type": "loading", "done_bytes": 4, "total_bytes": 10}));
+    call.event(&json!({"type": "started", "prompt_tokens": 9, "seed": 5}));
+    for piece in pieces {
+        call.text(piece);
+    }
+    call.finished(reason);
+}
+
+/// Runs against an answer of these pieces.
+fn generated(pieces: &'static [&str], reason: &'static str, arguments: &[&str]) -> Ended {
+    let fake = Fake::new(move |call| answer(call, pieces, reason));
+    run(fake.talkiectl(&[&["generate", "hi"], arguments].concat()))
+}
+
+#[test]
+fn text_arrives_piece_by_piece() {
+    let (open, wait) = gate();
+    let fake = Fake::new(move |call| {
+        if call.method() == "generate.stream" {
+            call.subscribed();
+            call.event(&queued());
+            call.text("Hel");
+            wait();
+            call.text("lo…");
+            call.finished("stop");
+        }
+    });
+    let mut child = fake.talkiectl(&["generate", "hi"]).spawn().expect("the program runs");
+    let stdout = child.stdout.as_mut().expect("a pipe");
+    expect_text(stdout, "Hel");
+    open.send(()).expect("the fake waits");
+    expect_text(stdout, "lo…\n");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn only_the_text_is_printed_and_its_last_line_ended() {
+    for (pieces, stdout) in
+        [(&["a", " b\nc"][..], "a b\nc\n"), (&["a\n"], "a\n"), (&["\u{1b}[1m"], "\u{1b}[1m\n"), (&[], "")]
+    {
+        let ended = generated(pieces, "stop", &[]);
+        assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), stdout, ""));
+    }
+}
+
+#[test]
+fn stats_follow_on_standard_error() {
+    let ended = generated(&["a"], "stop", &["--stats"]);
+    assert_eq!(ended.stdout, "a\n");
+    assert_eq!(ended.stderr, "first token 1.3 s, load 1.2 s, 45.2 tokens/s, 9 + 12 tokens, total 1.8 s, seed 5\n");
+}
+
+#[test]
+fn a_cut_answer_says_so_unless_told_to_be_quiet() {
+    let ended = generated(&["a"], "length", &[]);
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), "note: cut at 12 tokens, see --max-tokens\n"));
+    assert_eq!(generated(&["a"], "length", &["-q"]).stderr, "");
+}
+
+#[test]
+fn a_request_cancelled_elsewhere_is_interrupted() {
+    let ended = generated(&["a"], "cancelled", &[]);
+    assert_eq!((ended.code, &*ended.stdout), (Some(130), "a\n"));
+    assert_eq!(ended.stderr, "error: the request was cancelled by another client\n");
+}
+
+#[test]
+fn json_is_the_events_as_they_came() {
+    let odd = r#"{"type":"text","text":"\u00e9", "new":1e2}"#;
+    let fake = Fake::new(move |call| {
+        if call.method() == "generate.stream" {
+            call.subscribed();
+            call.raw_event(r#"{"type":"of a newer daemon"}"#);
+            call.raw_event(odd);
+            call.finished("length");
+        }
+    });
+    let ended = run(fake.talkiectl(&["generate", "hi", "--json", "--stats"]));
+    let expected = format!("{{\"type\":\"of a newer daemon\"}}\n{odd}\n{}\n", finished("length"));
+    assert_eq!((ended.code, ended.stdout, &*ended.stderr), (Some(0), expected, ""));
+}
+
+#[test]
+fn every_option_is_on_the_wire() {
+    let fake = Fake::new(|call| answer(call, &["a"], "stop"));
+    let ended = run(fake.talkiectl(&[
+        "generate",
+        "hi",
+        "-m",
+        "org/x",
+        "-s",
+        "Be brief",
+        "-t",
+        "0",
+        "--top-p",
+        "0.5",
+        "--top-k",
+        "40",
+        "--min-p",
+        "0.25",
+        "-n",
+        "7",
+        "--seed",
+        "18446744073709551615",
+        "--stop",
+        "a",
+        "--stop",
+        "-b",
+        "--repetition-penalty",
+        "1.5",
+        "--presence-penalty",
+        "-1",
+        "--frequency-penalty",
+        "-0.5",
+        "--keep-alive",
+        "2h",
+        "--trace-id",
+        "memo-8",
+    ]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    insta::assert_json_snapshot!(fake.sees_call().1);
+}
+
+/// The prompt that reaches the daemon.
+fn prompt_of(arguments: &[&str], input: &[u8]) -> Value {
+    let fake = Fake::new(|call| answer(call, &["a"], "stop"));
+    let ended = run_with_input(fake.talkiectl(&[&["generate"], arguments].concat()), input);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    fake.sees_call().1[0]["prompt"].clone()
+}
+
+#[test]
+fn the_prompt_comes_from_argument_and_pipe() {
+    assert_eq!(prompt_of(&["-"], b"from a pipe\n"), "from a pipe");
+    assert_eq!(prompt_of(&[], "for no argument: é".as_bytes()), "for no argument: é");
+    assert_eq!(prompt_of(&["Summarise:"], b"one\n\ntwo\n\n"), "Summarise:\n\none\n\ntwo");
+    assert_eq!(prompt_of(&["Just this"], b""), "Just this");
+    assert_eq!(prompt_of(&["Just this"], b"\n \n"), "Just this");
+}
+
+#[test]
+fn a_prompt_comes_from_a_file() {
+    let fake = Fake::new(|call| answer(call, &["a"], "stop"));
+    let file = fake.home.path().join("notes");
+    std::fs::write(&file, "from a file").expect("a file");
+    let mut command = fake.talkiectl(&["generate", "Read"]);
+    command.stdin(std::fs::File::open(file).expect("a file"));
+    assert_eq!(run(command).code, Some(0));
+    assert_eq!(fake.sees_call().1[0]["prompt"], "Read\n\nfrom a file");
+}
+
+#[test]
+fn a_bad_prompt_never_reaches_the_daemon() {
+    let fake = Fake::new(|_| panic!("nothing may be sent"));
+    let too_long = vec![b'x'; (16 << 20) + 1];
+    for (arguments, input, message) in [
+        (&["generate", ""][..], &b""[..], "error: the prompt is empty\n"),
+        (&["generate"], b" \n\n", "error: the prompt is empty\n"),
+        (&["generate", "-"], b"abc\xff", "error: standard input is not UTF-8 text: the byte at 3 is not\n"),
+        (&["generate", "-"], &too_long, "error: standard input has more than 16777216 bytes\n"),
+        (&["generate", "hi", "-t", "9"], b"", "error: options.temperature is 9, but must lie in 0 to 5\n"),
+    ] {
+        let ended = run_with_input(fake.talkiectl(arguments), input);
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
+        assert!(ended.stderr.starts_with(message) && ended.stderr.contains("\nhint: "), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_failure_in_the_middle_keeps_the_text_and_says_why() {
+    let fake = Fake::new(|call| {
+        call.subscribed();
+        call.text("Half of");
+        call.event(&json!({"type": "failed", "error": {"kind": "engine_lost", "message": "the engine of org/x died"}}));
+    });
+    let ended = run(fake.talkiectl(&["generate", "hi"]));
+    assert_eq!((ended.code, &*ended.stdout), (Some(5), "Half of\n"));
+    assert_eq!(ended.stderr, "error: the engine of org/x died\nhint: run it again: the engine is started anew\n");
+}
+
+#[test]
+fn a_failure_in_json_is_one_object_on_standard_error() {
+    let fake = Fake::new(|call| {
+        call.error(
+            1004,
+            &json!({"kind": "context_overflow", "message": "too long", "needed_tokens": 9, "context_length": 8}),
+        );
+    });
+    let ended = run(fake.talkiectl(&["generate", "hi", "--json"]));
+    assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
+    let error: Value = serde_json::from_str(&ended.stderr).expect("one JSON document");
+    insta::assert_json_snapshot!(error);
+}
+
+#[test]
+fn a_connection_lost_in_the_middle_is_told() {
+    let fake = Fake::new(|call| {
+        call.subscribed();
+        call.text("Half of");
+        call.hang_up();
+    });
+    let ended = run(fake.talkiectl(&["generate", "hi"]));
+    assert_eq!((ended.code, &*ended.stdout), (Some(3), "Half of\n"));
+    assert!(
+        ended.stderr.starts_with("error: the connection to talkied was closed in the middle\nhint: "),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Interrupts the program and expects that its request is given up.
+fn interrupt(fake: &Fake, mut child: std::process::Child) -> Ended {
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+    let code = child.wait().expect("it ends").code();
+    assert_eq!(fake.sees(), Seen::Closed);
+    let [mut stdout, mut stderr] = [String::new(), String::new()];
+    child.stdout.take().expect("a pipe").read_to_string(&mut stdout).expect("text");
+    child.stderr.take().expect("a pipe").read_to_string(&mut stderr).expect("text");
+    Ended { code, stdout, stderr }
+}
+
+#[test]
+fn ctrl_c_in_the_middle_gives_the_request_up() {
+    let fake = Fake::new(|call| {
+        call.subscribed();
+        call.text("Half of");
+    });
+    let mut child = fake.talkiectl(&["generate", "hi"]).spawn().expect("the program runs");
+    assert_eq!(fake.sees_call().0, "generate.stream");
+    expect_text(child.stdout.as_mut().expect("a pipe"), "Half of");
+    let ended = interrupt(&fake, child);
+    assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(130), "", ""));
+}
+
+#[test]
+fn ctrl_c_before_the_daemon_answers_gives_the_request_up() {
+    let fake = Fake::new(|_| ());
+    let child = fake.talkiectl(&["generate", "hi"]).spawn().expect("the program runs");
+    assert_eq!(fake.sees_call().0, "generate.stream");
+    assert_eq!(interrupt(&fake, child).code, Some(130));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let (open, wait) = gate();
+    let fake = Fake::new(move |call| {
+        call.subscribed();
+        call.text("first line\n");
+        wait();
+        call.text("second line\n");
+    });
+    let mut child = fake.talkiectl(&["generate", "hi"]).spawn().expect("the program runs");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    expect_text(&mut stdout, "first line\n");
+    drop(stdout);
+    open.send(()).expect("the fake waits");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+    assert_eq!(fake.sees_call().0, "generate.stream");
+    assert_eq!(fake.sees(), Seen::Closed);
+}
+
+#[test]
+fn a_stuck_reader_does_not_hold_up_the_daemon() {
+    // More than the pipe and the socket can hold together.
+    const PIECES: usize = 4096;
+    let (sent, is_sent) = std::sync::mpsc::channel();
+    let piece = "x".repeat(1024);
+    let text = piece.repeat(PIECES) + "\n";
+    let fake = Fake::new(move |call| {
+        if call.method() == "generate.stream" {
+            call.subscribed();
+            call.texts(&piece, PIECES);
+            call.finished("stop");
+            let _ = sent.send(());
+        }
+    });
+    let child = fake.talkiectl(&["generate", "hi"]).spawn().expect("the program runs");
+    is_sent.recv().expect("everything is taken while nobody reads the output");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == text.as_bytes(), "{} bytes", output.stdout.len());
+}
+
+#[test]
+fn garbage_in_the_stream_is_told() {
+    let fake = Fake::new(|call| {
+        call.subscribed();
+        call.text("a");
+        call.raw(&format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"generate.event\",\"params\":{{\"subscription\":{SUBSCRIPTION},\"result\":7}}}}\n"
+        ));
+    });
+    let ended = run(fake.talkiectl(&["generate", "hi"]));
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), "a\n"));
+    assert!(ended.stderr.starts_with("error: the answer of talkied cannot be understood: "), "{}", ended.stderr);
+}

@@ -1,0 +1,8 @@
+//! The library and the real program against a fake daemon: bytes on a socket, exit codes, what is printed.
+
+mod commands;
+mod fake;
+mod generate;
+mod help;
+mod library;
+mod start;
