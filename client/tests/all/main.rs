@@ -6,3 +6,4 @@ mod generate;
 mod help;
 mod library;
 mod start;
+mod wire_examples;
