@@ -1,2 +1,74 @@
-//! Placeholder of the workspace.
-fn main() {}
+//! The tasks of this repository, run as `cargo xtask <task>`.
+//!
+//! Owns the command line. Results (paths, tables) go to standard output, progress to standard error. No task changes
+//! anything outside the checkout's ignored files and the cache folder (`cache.rs`).
+#![expect(
+    clippy::print_stderr,
+    reason = "a command-line tool talks to its terminal"
+)]
+
+mod cache;
+mod command;
+mod error;
+mod platform;
+mod setup;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+use crate::platform::Backend;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the talkied repository")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch MLX for this machine and tell cargo where it is
+    Setup {
+        /// The build of MLX [default: the one chosen last here, else metal on macOS and cpu on Linux]
+        #[arg(long)]
+        backend: Option<Backend>,
+    },
+    /// Write bindings.rs; run by set-up in a process of its own, because libclang is found through the environment
+    #[command(hide = true)]
+    Bindings {
+        /// The folder that holds mlx/c/*.h
+        #[arg(long)]
+        root: PathBuf,
+        /// The file to write
+        #[arg(long)]
+        out: PathBuf,
+        /// Arguments for clang
+        #[arg(last = true)]
+        clang_args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error::chain(&error));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup { backend } => setup::run(backend),
+        Task::Bindings {
+            root,
+            out,
+            clang_args,
+        } => setup::bindings::write(&root, &out, &clang_args),
+    }
+}

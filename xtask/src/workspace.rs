@@ -1,0 +1,73 @@
+//! What cargo and rustc say of this checkout: where it is, where mlx-sys is, and for which target it is built.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::command;
+use crate::error::{Error, Result};
+use crate::platform::Platform;
+
+/// The checkout and its mlx-sys crate.
+pub struct Workspace {
+    /// The folder of the workspace's Cargo.toml.
+    pub root: PathBuf,
+    /// The platform that rustc builds for.
+    pub platform: Platform,
+    /// mlx-sys's version.
+    pub mlx_sys_version: String,
+    /// mlx-sys's folder of mlx-c sources.
+    pub mlx_c: PathBuf,
+}
+
+impl Workspace {
+    /// Asks cargo and rustc.
+    pub fn find() -> Result<Self> {
+        let text = command::output(cargo().args(["metadata", "--format-version", "1"]))?;
+        let metadata: Metadata = serde_json::from_str(&text).map_err(|error| {
+            Error::Unexpected(format!("failed to read cargo's metadata: {error}"))
+        })?;
+        let mlx_sys = metadata
+            .packages
+            .into_iter()
+            .find(|package| package.name == "mlx-sys")
+            .ok_or_else(|| Error::Unexpected("the workspace does not depend on mlx-sys".into()))?;
+        Ok(Self {
+            root: metadata.workspace_root,
+            platform: Platform::of_triple(&host_triple()?)?,
+            mlx_sys_version: mlx_sys.version,
+            mlx_c: mlx_sys.manifest_path.with_file_name("src").join("mlx-c"),
+        })
+    }
+}
+
+/// The cargo that runs this task.
+pub fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+}
+
+fn host_triple() -> Result<String> {
+    let text = command::output(
+        Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV"),
+    )?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Unexpected("`rustc -vV` names no host".into()))
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_root: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    manifest_path: PathBuf,
+}
