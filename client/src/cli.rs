@@ -35,6 +35,22 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// How things are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Words,
+    /// For programs.
+    Json,
+}
+
+impl Cli {
+    /// How things are shown.
+    pub fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Words }
+    }
+}
+
 fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
     format!("Exit codes:\n{}\ngenerate, models, load and import start talkied where it does not run.", rows.concat())

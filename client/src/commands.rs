@@ -5,21 +5,22 @@
 mod daemon;
 mod generate;
 mod models;
+mod prompt;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use protocol::paths::Paths;
 use serde::Serialize;
 use talkiectl::{Client, start};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Form};
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::render;
 
 /// Does one command.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
-    let session = Session::new(cli.socket, cli.no_start, cli.json, cli.quiet)?;
+    let session = Session::new(&cli)?;
     match cli.command {
         Command::Generate(generate) => generate::generate(&session, *generate).await,
         Command::Models => models::list(&session).await,
@@ -38,20 +39,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 struct Session {
     paths: Paths,
     no_start: bool,
-    json: bool,
+    form: Form,
     quiet: bool,
 }
 
 impl Session {
-    fn new(socket: Option<PathBuf>, no_start: bool, json: bool, quiet: bool) -> Result<Self, Failure> {
+    fn new(cli: &Cli) -> Result<Self, Failure> {
         let mut paths = Paths::from_environment().ok_or_else(|| Failure::Usage {
             message: "no home directory is known".into(),
             hint: "set HOME, or TALKIE_HOME to a directory of your own",
         })?;
-        if let Some(socket) = socket {
-            paths.socket = socket;
+        if let Some(socket) = &cli.socket {
+            paths.socket.clone_from(socket);
         }
-        Ok(Self { paths, no_start, json, quiet })
+        Ok(Self { paths, no_start: cli.no_start, form: cli.form(), quiet: cli.quiet })
     }
 
     /// Connects to a daemon that runs.
@@ -67,13 +68,17 @@ impl Session {
         Ok(Client::connect_or_start(&self.paths, &start::program()).await?)
     }
 
+    /// The line that says what is waited for, where somebody sees it.
+    fn progress(&self) -> Progress {
+        if self.quiet || self.form == Form::Json { Progress::hidden() } else { Progress::on_stderr() }
+    }
+
     /// Prints a result: as JSON on one line, or in words.
     fn print<T: Serialize>(&self, result: &T, words: impl FnOnce(&T, Option<usize>) -> String) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
-        let text = if self.json {
-            serde_json::to_string(result).map_err(|error| Failure::Output(error.into()))? + "\n"
-        } else {
-            words(result, render::columns(&std::io::stdout()))
+        let text = match self.form {
+            Form::Json => serde_json::to_string(result).map_err(|error| Failure::Output(error.into()))? + "\n",
+            Form::Words => words(result, render::columns(&std::io::stdout())),
         };
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)
     }

@@ -10,6 +10,7 @@ use protocol::ErrorData;
 use serde::Serialize;
 use talkiectl::{Error, Exit};
 
+use crate::cli::Form;
 use crate::render;
 
 /// Why a command did not do what was asked.
@@ -39,14 +40,14 @@ impl<E: Into<Error>> From<E> for Failure {
 
 impl Failure {
     /// Says what failed and gives the exit code.
-    pub fn report(self, json: bool) -> ExitCode {
+    pub fn report(self, form: Form) -> ExitCode {
         match &self {
             // The reader of a pipe has seen enough (`| head -1`); that is no failure.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             // The shell's prompt must not stand behind `^C`.
             Self::Interrupted if io::stderr().is_terminal() => render::to_stderr("\n"),
             Self::Interrupted => {}
-            _ => show(&self.described(), json),
+            _ => show(&self.described(), form),
         }
         ExitCode::from(self.exit().code())
     }
@@ -95,9 +96,9 @@ struct Description {
     data: Option<Box<ErrorData>>,
 }
 
-fn show(description: &Description, json: bool) {
+fn show(description: &Description, form: Form) {
     let mut stderr = anstream::stderr().lock();
-    let shown = if json {
+    let shown = if form == Form::Json {
         serde_json::to_string(&serde_json::json!({ "error": description })).map(|line| format!("{line}\n"))
     } else {
         Ok(in_words(description))
@@ -121,7 +122,7 @@ pub fn of_usage(error: &clap::Error) -> ExitCode {
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let exit_code = Exit::Usage.code();
         let hint = Some("`talkiectl help` says what is taken".into());
-        show(&Description { message, hint, exit_code, code: None, data: None }, true);
+        show(&Description { message, hint, exit_code, code: None, data: None }, Form::Json);
         return ExitCode::from(exit_code);
     }
     // Printing fails only where nobody reads it.

@@ -15,11 +15,16 @@ pub struct Progress<W: Write = std::io::Stderr> {
 }
 
 impl Progress {
-    /// A line on standard error, or none when that is not a terminal or the user wants quiet.
-    pub fn new(quiet: bool) -> Self {
+    /// A line on standard error; none where that is no terminal.
+    pub fn on_stderr() -> Self {
         let stderr = std::io::stderr();
         let columns = render::columns(&stderr).unwrap_or(80);
-        Self { out: (!quiet && stderr.is_terminal()).then_some(stderr), columns, shown: false }
+        Self { out: stderr.is_terminal().then_some(stderr), columns, shown: false }
+    }
+
+    /// A line that nobody sees.
+    pub fn hidden() -> Self {
+        Self { out: None, columns: 0, shown: false }
     }
 }
 

@@ -7,7 +7,6 @@ use talkiectl::{Client, Error};
 
 use super::Session;
 use crate::failure::Failure;
-use crate::progress::Progress;
 use crate::render::daemon::{self as render, Ping, Stopped};
 
 /// A daemon that does not answer a ping for this long is not alive, whatever its socket says.
@@ -54,7 +53,7 @@ pub async fn stop(session: &Session) -> Result<(), Failure> {
         Ok(()) | Err(Error::Lost) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut progress = Progress::new(session.quiet || session.json);
+    let mut progress = session.progress();
     progress.show("waiting for the requests that run");
     client.closed().await;
     progress.clear();

@@ -1,19 +1,15 @@
 //! `generate` and `cancel`: a prompt goes out, text comes back piece by piece.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Read};
-use std::os::fd::AsFd;
+use std::io::IsTerminal;
 
 use protocol::rpc::GenerateClient;
-use protocol::{
-    CancelRequest, FinishReason, GenerateEvent, GenerateRequest, MAX_MESSAGE_BYTES, ModelId, RequestId, Timings, Usage,
-};
-use rustix::fs::FileType;
+use protocol::{CancelRequest, FinishReason, GenerateEvent, GenerateRequest, ModelId, RequestId, Timings, Usage};
 use talkiectl::{Answer, Error};
 use tokio::io::{AsyncWriteExt, Stdout};
 
-use super::Session;
-use crate::cli::Generate;
+use super::{Session, prompt};
+use crate::cli::{Form, Generate};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::render;
@@ -29,10 +25,10 @@ pub async fn cancel(session: &Session, request_id: String) -> Result<(), Failure
 }
 
 pub async fn generate(session: &Session, generate: Generate) -> Result<(), Failure> {
-    let mut screen = Screen::new(session, generate.stats);
+    let mut screen = Screen { stats: generate.stats, ..Screen::new(session) };
     let request = GenerateRequest {
         options: generate.options(),
-        prompt: Some(prompt(generate.prompt, &mut screen.progress).await?),
+        prompt: Some(prompt::read(generate.prompt, &mut screen.progress).await?),
         model: generate.model.map(ModelId),
         keep_alive: generate.keep_alive,
         trace_id: generate.trace_id,
@@ -51,7 +47,7 @@ pub async fn generate(session: &Session, generate: Generate) -> Result<(), Failu
 
 async fn show(mut answer: Answer<'_>, screen: &mut Screen) -> Result<(), Failure> {
     while let Some(event) = answer.next().await? {
-        if screen.form == Form::Json {
+        if screen.target == Target::Json {
             screen.line(event.json.get()).await?;
         }
         if let Some(event) = event.event {
@@ -66,7 +62,7 @@ struct Screen {
     /// Written by a thread of its own, so that a slow pager does not stop the reading of the socket.
     stdout: Stdout,
     progress: Progress,
-    form: Form,
+    target: Target,
     quiet: bool,
     stats: bool,
     /// Whether the last character written left the line open.
@@ -77,27 +73,27 @@ struct Screen {
 
 /// How the answer is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Target {
     /// Events as they came.
     Json,
     /// The text as it is.
     Text,
     /// On a terminal, which would obey control characters of the model.
-    Printable,
+    Terminal,
 }
 
 impl Screen {
-    fn new(session: &Session, stats: bool) -> Self {
+    fn new(session: &Session) -> Self {
         Self {
             stdout: tokio::io::stdout(),
-            progress: Progress::new(session.quiet || session.json),
-            form: match session.json {
-                true => Form::Json,
-                false if std::io::stdout().is_terminal() => Form::Printable,
-                false => Form::Text,
+            progress: session.progress(),
+            target: match session.form {
+                Form::Json => Target::Json,
+                Form::Words if std::io::stdout().is_terminal() => Target::Terminal,
+                Form::Words => Target::Text,
             },
-            quiet: session.quiet || session.json,
-            stats: stats && !session.json,
+            quiet: session.quiet || session.form == Form::Json,
+            stats: false,
             is_line_open: false,
             model: String::new(),
             seed: 0,
@@ -130,10 +126,10 @@ impl Screen {
 
     async fn text(&mut self, text: &str) -> Result<(), Failure> {
         self.progress.clear();
-        let text = match self.form {
-            Form::Json => return Ok(()),
-            Form::Text => Cow::Borrowed(text),
-            Form::Printable => render::printable_lines(text).into(),
+        let text = match self.target {
+            Target::Json => return Ok(()),
+            Target::Text => Cow::Borrowed(text),
+            Target::Terminal => render::printable_lines(text).into(),
         };
         self.is_line_open = !text.ends_with('\n');
         self.write(&text).await
@@ -155,7 +151,7 @@ impl Screen {
     }
 
     fn finished(&self, reason: FinishReason, usage: Usage, timings: &Timings) -> Result<(), Failure> {
-        if self.stats {
+        if self.stats && self.target != Target::Json {
             render::to_stderr(&render::daemon::stats(usage, timings, self.seed));
         }
         match reason {
@@ -171,57 +167,4 @@ impl Screen {
 
 fn waiting(position: u32) -> String {
     if position == 0 { "waiting for the model".into() } else { format!("waiting, {position} before you") }
-}
-
-/// The prompt: the argument, standard input for `-` or without an argument, or the argument, a blank line and what
-/// is piped in.
-async fn prompt(argument: Option<String>, progress: &mut Progress) -> Result<String, Failure> {
-    let stdin = std::io::stdin();
-    let piped = match &argument {
-        Some(argument) if argument == "-" => true,
-        Some(_) => is_content(&stdin),
-        None if stdin.is_terminal() => return Err(empty_prompt()),
-        None => true,
-    };
-    let input = if piped { wait_for_stdin(progress).await? } else { String::new() };
-    let parts = [argument.filter(|argument| argument != "-").unwrap_or_default(), input];
-    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end_matches(['\r', '\n'])).collect();
-    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.trim().is_empty()).collect();
-    if parts.is_empty() { Err(empty_prompt()) } else { Ok(parts.join("\n\n")) }
-}
-
-async fn wait_for_stdin(progress: &mut Progress) -> Result<String, Failure> {
-    progress.show("reading standard input");
-    // On a thread of its own, because Ctrl-C must end the wait.
-    let text = tokio::task::spawn_blocking(read_stdin).await.expect("reading does not panic");
-    progress.clear();
-    text
-}
-
-fn empty_prompt() -> Failure {
-    Failure::Usage {
-        message: "the prompt is empty".into(),
-        hint: "give it as an argument, or pipe it in: talkiectl generate \"Name three rivers\"",
-    }
-}
-
-/// Whether standard input holds something meant for the prompt: a pipe or a file. Anything else (a terminal,
-/// `/dev/null`, the socket of a service) may never end, and is not read beside an argument.
-fn is_content(stdin: &impl AsFd) -> bool {
-    rustix::fs::fstat(stdin)
-        .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::RegularFile))
-}
-
-fn read_stdin() -> Result<String, Failure> {
-    let usage = |message: String| Failure::Usage { message, hint: "pipe in plain text, encoded as UTF-8" };
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(MAX_MESSAGE_BYTES as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| usage(format!("failed to read standard input: {error}")))?;
-    if bytes.len() > MAX_MESSAGE_BYTES {
-        return Err(usage(format!("standard input has more than {MAX_MESSAGE_BYTES} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        usage(format!("standard input is not UTF-8 text: the byte at {at} is not"))
-    })
 }

@@ -22,7 +22,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
 
 pub async fn load(session: &Session, model: String, keep_alive: Option<KeepAlive>) -> Result<(), Failure> {
     let client = session.connect_or_start().await?;
-    let mut progress = Progress::new(session.quiet || session.json);
+    let mut progress = session.progress();
     let request = LoadModel { model: ModelId(model), keep_alive };
     let loaded = tokio::select! {
         loaded = client.load(request.clone()) => loaded?,
@@ -64,7 +64,7 @@ pub async fn import(session: &Session, file: PathBuf, model: Option<String>) -> 
         return Err(Failure::Usage { message, hint: "name a GGUF file on this machine" });
     }
     let client = session.connect_or_start().await?;
-    let mut progress = Progress::new(session.quiet || session.json);
+    let mut progress = session.progress();
     progress.show(&format!("importing {}", path.display()));
     let imported = client.import(ImportModel { path, model: model.map(ModelId) }).await?;
     progress.clear();

@@ -79,7 +79,7 @@ async fn failed_start(home: &TempDir, program: &Path) -> (String, String) {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_early_end_shows_the_end_of_its_own_log() {
     let home = TempDir::new().expect("a directory");
     fs::create_dir(paths(&home).home).expect("a directory");

@@ -1,0 +1,65 @@
+//! Where a prompt comes from: the argument, standard input, or both.
+//!
+//! Called by [`super::generate`], before anything is sent.
+
+use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
+
+use protocol::MAX_MESSAGE_BYTES;
+use rustix::fs::FileType;
+
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// The prompt: the argument, standard input for `-` or without an argument, or the argument, a blank line and what
+/// is piped in.
+pub async fn read(argument: Option<String>, progress: &mut Progress) -> Result<String, Failure> {
+    let stdin = std::io::stdin();
+    let piped = match &argument {
+        Some(argument) if argument == "-" => true,
+        Some(_) => is_content(&stdin),
+        None if stdin.is_terminal() => return Err(empty_prompt()),
+        None => true,
+    };
+    let input = if piped { wait_for_stdin(progress).await? } else { String::new() };
+    let parts = [argument.filter(|argument| argument != "-").unwrap_or_default(), input];
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end_matches(['\r', '\n'])).collect();
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.trim().is_empty()).collect();
+    if parts.is_empty() { Err(empty_prompt()) } else { Ok(parts.join("\n\n")) }
+}
+
+async fn wait_for_stdin(progress: &mut Progress) -> Result<String, Failure> {
+    progress.show("reading standard input");
+    // On a thread of its own, because Ctrl-C must end the wait.
+    let text = tokio::task::spawn_blocking(read_stdin).await.expect("reading does not panic");
+    progress.clear();
+    text
+}
+
+fn empty_prompt() -> Failure {
+    Failure::Usage {
+        message: "the prompt is empty".into(),
+        hint: "give it as an argument, or pipe it in: talkiectl generate \"Name three rivers\"",
+    }
+}
+
+/// Whether standard input holds something meant for the prompt: a pipe or a file. Anything else (a terminal,
+/// `/dev/null`, the socket of a service) may never end, and is not read beside an argument.
+fn is_content(stdin: &impl AsFd) -> bool {
+    rustix::fs::fstat(stdin)
+        .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::RegularFile))
+}
+
+fn read_stdin() -> Result<String, Failure> {
+    let usage = |message: String| Failure::Usage { message, hint: "pipe in plain text, encoded as UTF-8" };
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(MAX_MESSAGE_BYTES as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| usage(format!("failed to read standard input: {error}")))?;
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(usage(format!("standard input has more than {MAX_MESSAGE_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        usage(format!("standard input is not UTF-8 text: the byte at {at} is not"))
+    })
+}
