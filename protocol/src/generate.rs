@@ -84,8 +84,9 @@ pub struct GenerateResult {
     pub timings: Timings,
 }
 
-/// What `generate.stream` sends, in this order: any number of `loading`, one `started`, any number of `text`, then
-/// one `finished` or `failed`. `failed` may stand at any place; nothing follows it.
+/// What `generate.stream` sends, in this order: one `queued`, any number of `loading`, one `started`, any number of
+/// `text`, then one `finished` or `failed`. A request that ends early skips what lies between; nothing follows its
+/// last event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GenerateEvent {

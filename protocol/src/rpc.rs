@@ -8,7 +8,9 @@
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
-use crate::generate::{CancelRequest, Cancelled, GenerateEvent, GenerateRequest, GenerateResult};
+#[cfg(feature = "client")]
+use crate::generate::GenerateEvent;
+use crate::generate::{CancelRequest, Cancelled, GenerateRequest, GenerateResult};
 use crate::models::{ImportModel, LoadModel, Model, ModelList, ModelRef, Unloaded};
 use crate::status::{Pong, Status};
 
