@@ -20,3 +20,6 @@ pub use message::{
     Command, Event, Failure, FailureKind, FinishReason, Finished, Load, Loaded, Memory, Sampling, SequenceId,
     Submission, TokenId, VERSION,
 };
+
+/// Values of `model_type` that some engine runs.
+pub const ARCHITECTURES: &[&str] = &["llama", "mistral"];

@@ -12,9 +12,7 @@ use std::time::Instant;
 
 use crate::backend::{Backend, Step};
 use crate::frame;
-use crate::message::{
-    Command, Event, Failure, FailureKind, FinishReason, Finished, SequenceId, Submission, VERSION,
-};
+use crate::message::{Command, Event, Failure, FailureKind, FinishReason, Finished, SequenceId, Submission, VERSION};
 
 /// Commands that may wait between two steps; the reader then stops reading the socket.
 const COMMANDS: usize = 64;
@@ -22,6 +20,11 @@ const COMMANDS: usize = 64;
 /// Serves the daemon at standard input until it says [`Command::Unload`] or goes away.
 pub fn run(backend: impl Backend) -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if socket.peer_addr().is_err() {
+        return Err(io::Error::other(
+            "this program is an engine: talkied starts it, and speaks to it at its standard input",
+        ));
+    }
     run_on(socket.try_clone()?, socket, backend)
 }
 
