@@ -1,7 +1,99 @@
 //! talkied keeps language models warm and lends them to every app of its user over one Unix socket.
 //!
-//! A request reads left to right, in the order of the modules; tokens return on `stream`.
+//! A request reads left to right, in the order of the modules: [`socket`] → [`rpc`] → [`generation`] → [`text`] →
+//! [`scheduler`] → [`process`]; its tokens return on [`stream`]. A module imports only those to its right and the
+//! nouns at the end. [`run`] puts them together; `README.md` beside this crate is the map.
+//!
+//! No model is ever in this process: each lives in an engine process of its own, behind the `engine` crate.
 
-pub mod library;
+pub mod config;
 pub mod socket;
+
+pub mod rpc;
+
+pub mod generation;
+pub mod stream;
+
 pub mod text;
+
+pub mod scheduler;
+
+pub mod process;
+
+pub mod error;
+pub mod library;
+pub mod local;
+pub mod telemetry;
+
+mod notify;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::generation::Generation;
+use crate::library::Library;
+use crate::rpc::{Parts, Rpc};
+use crate::scheduler::{Limits, Scheduler, Settings};
+use crate::socket::{BindError, Connections};
+
+/// How long a client may leave an event of its stream unread once its buffers are full.
+const SLOW_CLIENT: Duration = Duration::from_secs(30);
+
+/// How long connections stay open after the last request has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A socket was passed by launchd or systemd, but cannot be used.
+    #[error("failed to take the socket that the service manager passed: {0}")]
+    Passed(std::io::Error),
+    /// The socket stopped working.
+    #[error("failed to serve the socket: {0}")]
+    Serve(std::io::Error),
+}
+
+/// Serves until `stop`. The order of the end is written here once: no new connections and requests; running requests
+/// end or run out of time; engines end; connections are closed; the socket is removed.
+pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunError> {
+    let passed = socket::passed().map_err(RunError::Passed)?;
+    let bound = socket::bind(&config.socket, passed)?;
+    let socket = config.socket.path().to_path_buf();
+    let library = Arc::new(Library { root: config.home.join("Models").join("MLX") });
+    let limits = Limits { waiting: config.queue, keep_alive: config.keep_alive };
+    let settings = Settings { engine: config.engine.clone(), limits, drain: config.drain };
+    let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
+    let connections = Connections::default();
+    let rpc = Rpc::new(Parts {
+        generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
+        library,
+        scheduler,
+        stop: stop.clone(),
+        socket: socket.clone(),
+        started: Instant::now(),
+        connections: connections.clone(),
+        slow_client: SLOW_CLIENT,
+    });
+    // A little longer than requests may take, so that their last events still leave.
+    let limits = socket::Limits { drain: config.drain + LAST_WORDS, ..socket::Limits::default() };
+    tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+    notify::ready();
+    let announce = async {
+        stop.cancelled().await;
+        notify::stopping();
+    };
+    let serve = socket::serve(bound.listener, rpc.module(), limits, connections, stop.clone());
+    let (served, ()) = tokio::join!(serve, announce);
+    // Its requests have ended with their connections; what is left is to take the engines down.
+    if scheduling.await.is_err() {
+        tracing::error!("the scheduler broke off");
+    }
+    drop(bound.claim);
+    served.map_err(RunError::Serve)
+}

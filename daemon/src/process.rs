@@ -1,0 +1,179 @@
+//! Engines as the daemon sees them: child processes, one for each resident model. This is one of them: its start,
+//! its socket, its end. The scheduler starts and ends them and alone decides; nothing here knows what a model is.
+//!
+//! The child finds its half of a socket pair as standard input. Its standard error is read line by line into the
+//! log; the last lines are kept to explain its death. Dropping the [`Engine`] asks the child to end and kills it
+//! when it does not; a child whose daemon dies sees its socket close and ends by itself.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::{Command, Event, frame};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::codec::{Framed, FramedRead, LengthDelimitedCodec, LinesCodec};
+
+/// Commands that may wait for an engine to read them.
+const COMMANDS: usize = 64;
+
+/// How long an engine may take to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Lines of standard error that are kept, and their longest length in bytes.
+const KEPT_LINES: usize = 4;
+const LONGEST_LINE: usize = 4096;
+
+/// What comes from an engine process. [`Report::Gone`] is the last.
+#[derive(Debug)]
+pub enum Report {
+    /// It says something.
+    Event(Event),
+    /// It ended; the words say how.
+    Gone(String),
+}
+
+/// A handle on a running engine process.
+#[derive(Debug)]
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
+    pid: u32,
+}
+
+impl Engine {
+    /// Starts `program` and reports through `report`, which waits while the receiver is behind.
+    pub fn start<T: Send + 'static>(
+        program: &Path,
+        reports: mpsc::Sender<T>,
+        wrap: impl Fn(Report) -> T + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(ours)?;
+        let mut child = tokio::process::Command::new(program)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Ctrl-C in the daemon's terminal is for the daemon, which then ends its engines in order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let pid = child.id().unwrap_or_default();
+        let errors = child.stderr.take();
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let task = tokio::spawn(async move {
+            let said = tokio::spawn(read_errors(errors, pid));
+            talk(socket, receiver, &reports, &wrap).await;
+            let how = end(&mut child).await;
+            let said = timeout(GRACE, said).await.ok().and_then(Result::ok).unwrap_or_default();
+            let how = if said.is_empty() { how } else { format!("{how}; it said: {said}") };
+            // A scheduler that is gone needs no word of it.
+            let _ = reports.send(wrap(Report::Gone(how))).await;
+        });
+        Ok(Self { commands, task, pid })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a command; false when the engine is gone or reads no more, which its report will tell.
+    pub fn send(&self, command: Command) -> bool {
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// Asks it to end; the task that is returned is done when the process is gone.
+    pub fn retire(self) -> JoinHandle<()> {
+        self.task
+    }
+}
+
+/// Carries commands and events until the engine closes its socket or the handle is dropped.
+async fn talk<T>(
+    socket: UnixStream,
+    mut commands: mpsc::Receiver<Command>,
+    reports: &mpsc::Sender<T>,
+    wrap: &impl Fn(Report) -> T,
+) {
+    let codec = LengthDelimitedCodec::builder().little_endian().max_frame_length(frame::MAX_FRAME_BYTES).new_codec();
+    let (mut sink, mut stream) = Framed::new(socket, codec).split::<Bytes>();
+    let write = async {
+        while let Some(command) = commands.recv().await {
+            let Ok(bytes) = frame::encode(&command) else { return };
+            if sink.send(bytes.into()).await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        if let Ok(bytes) = frame::encode(&Command::Unload) {
+            // An engine that is gone already needs no word of it.
+            let _ = sink.send(bytes.into()).await;
+        }
+    };
+    let read = async {
+        while let Some(Ok(bytes)) = stream.next().await {
+            match frame::decode::<Event>(&bytes) {
+                Ok(event) => {
+                    if reports.send(wrap(Report::Event(event))).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => return tracing::error!(%error, "an engine sent what is no event"),
+            }
+        }
+    };
+    // Either future may be dropped at any point: the process is ended right after, and nothing it says counts.
+    tokio::select! {
+        () = write => {}
+        () = read => {}
+    }
+}
+
+/// Waits for the process to end, kills it after a while, and says how it ended.
+async fn end(child: &mut Child) -> String {
+    let status = if let Ok(status) = timeout(GRACE, child.wait()).await {
+        status
+    } else {
+        // Fails only when the process has ended meanwhile, which the wait below tells.
+        let _ = child.start_kill();
+        child.wait().await
+    };
+    status.map_or_else(|error| error.to_string(), describe)
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "it closed its socket".into(),
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(9)) => "killed (signal 9; by hand, or by the system for want of memory)".into(),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// Logs what the engine writes to standard error and returns its last lines.
+async fn read_errors(errors: Option<ChildStderr>, pid: u32) -> String {
+    let Some(errors) = errors else { return String::new() };
+    let mut lines = FramedRead::new(errors, LinesCodec::new_with_max_length(LONGEST_LINE));
+    let mut kept = VecDeque::with_capacity(KEPT_LINES);
+    while let Some(line) = lines.next().await {
+        // A line that is too long is dropped by the codec; the next one is read as usual.
+        let Ok(line) = line else { continue };
+        tracing::warn!(engine = pid, "{line}");
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+    Vec::from(kept).join(" | ")
+}

@@ -1,0 +1,78 @@
+//! The methods: each decodes, calls one stage to its right, and encodes. Nothing is decided here.
+//!
+//! [`error`] is the only place where an error becomes a JSON-RPC error object.
+
+mod daemon;
+mod generate;
+mod models;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsonrpsee::RpcModule;
+use jsonrpsee::types::ErrorObjectOwned;
+use protocol::ErrorData;
+use protocol::rpc::{DaemonServer, DiscoverServer, GenerateServer, ModelsServer};
+use tokio_util::sync::CancellationToken;
+
+use crate::generation::Generation;
+use crate::library::Library;
+use crate::scheduler::Scheduler;
+use crate::socket::Connections;
+
+/// What the methods work with.
+#[derive(Debug, Clone)]
+pub struct Rpc(Arc<Parts>);
+
+/// The stages, and facts that `daemon.status` tells.
+#[derive(Debug)]
+pub struct Parts {
+    /// Runs requests.
+    pub generation: Generation,
+    /// Knows models on disk.
+    pub library: Arc<Library>,
+    /// Knows models in memory.
+    pub scheduler: Scheduler,
+    /// Ends the daemon.
+    pub stop: CancellationToken,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// When it started.
+    pub started: Instant,
+    /// Connections now open.
+    pub connections: Connections,
+    /// How long a client may take to make room for one event.
+    pub slow_client: Duration,
+}
+
+impl Rpc {
+    /// Methods over `parts`.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// All methods, ready to be served.
+    pub fn module(self) -> RpcModule<()> {
+        let mut module = RpcModule::new(());
+        let parts = [
+            GenerateServer::into_rpc(self.clone()).remove_context(),
+            ModelsServer::into_rpc(self.clone()).remove_context(),
+            DaemonServer::into_rpc(self.clone()).remove_context(),
+            DiscoverServer::into_rpc(self).remove_context(),
+        ];
+        for part in parts {
+            module.merge(part).expect("the traits' namespaces differ, so no two methods have one name");
+        }
+        module
+    }
+}
+
+/// The error object of an error.
+fn error(error: ErrorData) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(error.kind.code(), error.message.clone(), Some(error))
+}
+
+#[cfg(test)]
+#[path = "rpc_tests.rs"]
+mod tests;

@@ -1,0 +1,60 @@
+//! `generate.text`, `generate.stream`, `generate.cancel`.
+
+use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
+use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
+use protocol::rpc::GenerateServer;
+use protocol::{CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, Kind};
+
+use super::{Rpc, error};
+use crate::stream::Answer;
+
+#[async_trait]
+impl GenerateServer for Rpc {
+    async fn text(&self, request: GenerateRequest) -> RpcResult<GenerateResult> {
+        let answer = self.0.generation.start(request).await.map_err(error)?;
+        answer.whole().await.map_err(error)
+    }
+
+    async fn stream(&self, pending: PendingSubscriptionSink, request: GenerateRequest) -> SubscriptionResult {
+        match self.0.generation.start(request).await {
+            Err(refused) => pending.reject(error(refused)).await,
+            Ok(answer) => {
+                let mut sink = pending.accept().await?;
+                self.send(answer, &mut sink).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn cancel(&self, request: CancelRequest) -> RpcResult<Cancelled> {
+        let cancelled = self.0.generation.cancel(&request.request_id).await.map_err(error)?;
+        Ok(Cancelled { cancelled })
+    }
+}
+
+impl Rpc {
+    /// Sends an answer's events until its last, or until the client is gone or too slow; dropping it cancels.
+    async fn send(&self, mut answer: Answer, sink: &mut SubscriptionSink) {
+        loop {
+            let event = tokio::select! {
+                event = answer.next() => event,
+                () = sink.closed() => return,
+            };
+            let Some(event) = event else { return };
+            let Ok(message) = serde_json::value::to_raw_value(&event) else { return };
+            if sink.send_timeout(message, self.0.slow_client).await.is_err() {
+                return self.give_up(sink);
+            }
+        }
+    }
+
+    /// The client may have stopped reading for a while only: it is told as soon as there is room for one event.
+    fn give_up(&self, sink: &mut SubscriptionSink) {
+        let words = format!("the client did not read for {} s, so its request was ended", self.0.slow_client.as_secs());
+        let failed = GenerateEvent::Failed { error: ErrorData::new(Kind::SlowConsumer, words) };
+        if let Ok(message) = serde_json::value::to_raw_value(&failed) {
+            // No room even now: the connection's own time limit closes it.
+            let _ = sink.try_send(message);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::scheduler::{Limits, Settings};
+
+#[tokio::test]
+async fn the_methods_served_are_the_methods_described() {
+    let stop = CancellationToken::new();
+    let limits = Limits { waiting: 1, keep_alive: protocol::KeepAlive::default() };
+    let settings = Settings { engine: "none".into(), limits, drain: Duration::ZERO };
+    let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
+    let library = Arc::new(Library { root: "none".into() });
+    let rpc = Rpc::new(Parts {
+        generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
+        library,
+        scheduler,
+        stop: stop.clone(),
+        socket: "none".into(),
+        started: Instant::now(),
+        connections: Connections::default(),
+        slow_client: Duration::ZERO,
+    });
+    let served: BTreeSet<String> = rpc.module().method_names().map(str::to_owned).collect();
+    let described: BTreeSet<String> = protocol::openrpc::METHODS.iter().map(|method| method.name.to_owned()).collect();
+    assert_eq!(served, described);
+    stop.cancel();
+    scheduling.await.unwrap();
+}
+
+#[test]
+fn an_error_object_has_code_words_and_kind() {
+    let object = error(ErrorData::new(protocol::Kind::Busy, "full"));
+    assert_eq!((object.code(), object.message()), (3001, "full"));
+    assert!(object.data().unwrap().get().contains(r#""kind":"busy""#));
+}

@@ -1,0 +1,141 @@
+//! The scheduler: one task that owns every engine process and every request on its way to one.
+//!
+//! [`Scheduler`] is the handle that the rest of the daemon clones; the loop behind it takes one [`Message`] at a
+//! time, lets [`residency`] decide about [`resident`]s, and carries the effects out without waiting for any of them.
+
+mod backoff;
+pub mod residency;
+pub mod resident;
+mod run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::SequenceId;
+use protocol::{ErrorData, KeepAlive, Kind, ModelId, Residency as ResidencyStatus};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+pub use resident::{EngineId, Job, Limits, Update};
+
+use crate::local::LocalModel;
+use crate::process::Report;
+
+/// Messages that may wait for the loop; senders wait when it is full.
+const MESSAGES: usize = 1024;
+
+/// What the scheduler is made with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Program of the MLX engine.
+    pub engine: PathBuf,
+    /// Bounds of queue and stay.
+    pub limits: Limits,
+    /// How long running requests may take once the daemon is to end.
+    pub drain: Duration,
+}
+
+/// Everything the loop can be told.
+#[derive(Debug)]
+pub enum Message {
+    /// A request with the channel of its updates.
+    Submit(Job, mpsc::Sender<Update>),
+    /// Begin to load a model that a request is about to need.
+    Warm(Arc<LocalModel>, Option<KeepAlive>),
+    /// Load a model; answered when it is ready or cannot be.
+    Load(Arc<LocalModel>, Option<KeepAlive>, oneshot::Sender<Result<(), ErrorData>>),
+    /// Give a model's memory back.
+    Unload(ModelId, oneshot::Sender<Result<bool, ErrorData>>),
+    /// End a request.
+    Cancel(SequenceId, oneshot::Sender<bool>),
+    /// Describe all of it.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// An engine reports.
+    Engine(EngineId, Report),
+}
+
+/// All residents and requests at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Models in memory, by id.
+    pub residents: Vec<(ModelId, ResidencyStatus)>,
+    /// Requests that wait or run, in the order of their arrival.
+    pub requests: Vec<RequestSnapshot>,
+}
+
+/// One request at one moment.
+#[derive(Debug, Clone)]
+pub struct RequestSnapshot {
+    /// Which.
+    pub sequence: SequenceId,
+    /// Its model.
+    pub model: ModelId,
+    /// The caller's name for it.
+    pub trace_id: Option<String>,
+    /// When it came.
+    pub arrived: Instant,
+    /// `None` while it waits, else tokens so far.
+    pub tokens: Option<u32>,
+}
+
+/// A handle on the scheduler; its loop ends when `stop` is called or all handles are gone.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    messages: mpsc::Sender<Message>,
+}
+
+impl Scheduler {
+    /// Starts the loop. It ends after `stop` is cancelled and its requests are done or out of time.
+    pub fn start(settings: Settings, stop: tokio_util::sync::CancellationToken) -> (Self, JoinHandle<()>) {
+        let (messages, receiver) = mpsc::channel(MESSAGES);
+        let task = tokio::spawn(run::Loop::new(settings, messages.clone(), stop).run(receiver));
+        (Self { messages }, task)
+    }
+
+    /// Takes a request. Its updates come through the receiver; dropping that cancels it.
+    pub async fn submit(&self, job: Job) -> Result<mpsc::Receiver<Update>, ErrorData> {
+        // Room for every token: a client that reads slowly never stalls the engine.
+        let (sender, receiver) = mpsc::channel(job.submission.max_tokens as usize + UPDATES);
+        self.messages.send(Message::Submit(job, sender)).await.map_err(|_| stopped())?;
+        Ok(receiver)
+    }
+
+    /// Loads a model and waits until it is ready.
+    pub async fn load(&self, model: Arc<LocalModel>, keep_alive: Option<KeepAlive>) -> Result<(), ErrorData> {
+        self.ask(|reply| Message::Load(model, keep_alive, reply)).await?
+    }
+
+    /// Begins to load a model and does not wait for it.
+    pub async fn warm(&self, model: Arc<LocalModel>, keep_alive: Option<KeepAlive>) -> Result<(), ErrorData> {
+        self.messages.send(Message::Warm(model, keep_alive)).await.map_err(|_| stopped())
+    }
+
+    /// Gives a model's memory back; false when it was not resident.
+    pub async fn unload(&self, id: ModelId) -> Result<bool, ErrorData> {
+        self.ask(|reply| Message::Unload(id, reply)).await?
+    }
+
+    /// Ends a request; false when there is none.
+    pub async fn cancel(&self, sequence: SequenceId) -> Result<bool, ErrorData> {
+        self.ask(|reply| Message::Cancel(sequence, reply)).await
+    }
+
+    /// Describes all residents and requests.
+    pub async fn snapshot(&self) -> Result<Snapshot, ErrorData> {
+        self.ask(Message::Snapshot).await
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, ErrorData> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+}
+
+/// Updates besides tokens that fit into a request's channel; progress of a load is dropped when they do not.
+const UPDATES: usize = 64;
+
+fn stopped() -> ErrorData {
+    ErrorData::new(Kind::ShuttingDown, "the daemon is ending; start it again and repeat the request")
+}

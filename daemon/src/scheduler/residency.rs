@@ -1,0 +1,390 @@
+//! Who is in memory and who runs: the scheduler's decisions, as plain functions of what happened and when.
+//!
+//! Nothing here waits, spawns or sends: every input returns [`Effect`]s, which the scheduler's loop carries out in
+//! order. A model is resident from the decision to load it until its engine process is gone; a model with requests
+//! or loads waiting is never unloaded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use engine::{Command, Event, FailureKind, Finished, Load, Loaded, SequenceId};
+use protocol::{ErrorData, KeepAlive, Kind, ModelId};
+
+use super::backoff::Crashes;
+use super::resident::{Effect, EngineId, Job, Limits, Phase, Resident, Running, Ticket, Update};
+use crate::local::LocalModel;
+
+/// Every resident model and every request that waits or runs.
+#[derive(Debug)]
+pub struct Residency {
+    limits: Limits,
+    residents: BTreeMap<ModelId, Resident>,
+    crashes: Crashes,
+    next_engine: u64,
+    /// Set once; from then on nothing new is taken.
+    draining: bool,
+    /// Filled by every input, emptied when it returns.
+    effects: Vec<Effect>,
+}
+
+impl Residency {
+    /// An empty one.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            residents: BTreeMap::new(),
+            crashes: Crashes::default(),
+            next_engine: 0,
+            draining: false,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Every resident model, by id.
+    pub fn residents(&self) -> impl Iterator<Item = &Resident> {
+        self.residents.values()
+    }
+
+    /// Takes a request, or fails it at once.
+    pub fn submit(&mut self, job: Job, now: Instant) -> Vec<Effect> {
+        let sequence = job.submission.sequence;
+        if let Err(error) = self.admit(&job.model.id, now).and_then(|()| self.room()) {
+            self.update(sequence, Update::Failed(error));
+            return self.take();
+        }
+        let model = Arc::clone(&job.model);
+        let resident = self.ensure(&model, now);
+        if let Some(keep_alive) = job.keep_alive {
+            resident.keep_alive = keep_alive;
+        }
+        let before = resident.waiting.len() as u32 + u32::from(resident.running.is_some());
+        resident.waiting.push_back(job);
+        self.update(sequence, Update::Queued(before));
+        self.start_next(&model.id, now);
+        self.take()
+    }
+
+    /// Loads a model, or joins the load under way. Without a ticket nobody is told and nobody is waited for.
+    pub fn load(
+        &mut self,
+        model: &Arc<LocalModel>,
+        keep_alive: Option<KeepAlive>,
+        ticket: Option<Ticket>,
+        now: Instant,
+    ) -> Vec<Effect> {
+        if let Err(error) = self.admit(&model.id, now) {
+            self.effects.extend(ticket.map(|ticket| Effect::Answer(ticket, Err(error))));
+            return self.take();
+        }
+        let resident = self.ensure(model, now);
+        if let Some(keep_alive) = keep_alive {
+            resident.keep_alive = keep_alive;
+        }
+        if resident.phase == Phase::Ready {
+            if resident.is_idle() {
+                resident.idle_since = now;
+            }
+            self.effects.extend(ticket.map(|ticket| Effect::Answer(ticket, Ok(()))));
+        } else {
+            resident.tickets.extend(ticket);
+        }
+        self.take()
+    }
+
+    /// Gives a model's memory back unless somebody needs it. False when it was not resident.
+    pub fn unload(&mut self, id: &ModelId) -> Result<(bool, Vec<Effect>), ErrorData> {
+        let Some(resident) = self.residents.get(id) else { return Ok((false, Vec::new())) };
+        if resident.is_idle() {
+            self.retire(id);
+            return Ok((true, self.take()));
+        }
+        let (running, waiting) = (u32::from(resident.running.is_some()), resident.waiting.len());
+        let message = if running + waiting as u32 == 0 {
+            format!("{id} is being loaded for somebody; unload it when that is done")
+        } else {
+            format!("{id} has {running} running and {waiting} waiting requests; cancel them or wait for them to end")
+        };
+        Err(ErrorData::new(Kind::ModelInUse, message))
+    }
+
+    /// Ends a request; false when there is none of that name.
+    pub fn cancel(&mut self, sequence: SequenceId) -> (bool, Vec<Effect>) {
+        for resident in self.residents.values_mut() {
+            if resident.running.as_ref().is_some_and(|running| running.sequence == sequence) {
+                self.effects.push(Effect::Send(resident.engine, Command::Cancel(sequence)));
+                return (true, self.take());
+            }
+            if let Some(place) = resident.waiting.iter().position(|job| job.submission.sequence == sequence) {
+                let prompt = resident.waiting.remove(place).map_or(0, |job| job.submission.prompt.len() as u32);
+                self.update(sequence, Update::Finished(never_run(sequence, prompt)));
+                return (true, self.take());
+            }
+        }
+        (false, Vec::new())
+    }
+
+    /// Takes what an engine reports. Reports of engines given up are ignored.
+    pub fn report(&mut self, engine: EngineId, event: Event, now: Instant) -> Vec<Effect> {
+        let Some(id) = self.model_of(engine) else { return Vec::new() };
+        let Some(resident) = self.residents.get_mut(&id) else { return Vec::new() };
+        match event {
+            Event::Hello { version } if version != engine::VERSION => {
+                let words = format!(
+                    "the engine program speaks version {version} of the boundary and this daemon {}; \
+                     install both from one release",
+                    engine::VERSION
+                );
+                self.fail_all(&id, &ErrorData::new(Kind::ConfigurationError, words));
+                self.retire(&id);
+            }
+            Event::Hello { .. } | Event::Prefill { .. } => {}
+            Event::Loading { done_bytes, total_bytes } => {
+                resident.progress = (done_bytes, total_bytes);
+                for job in &resident.waiting {
+                    let update = Update::Loading { done_bytes, total_bytes };
+                    self.effects.push(Effect::Update(job.submission.sequence, update));
+                }
+            }
+            Event::Ready(loaded) => self.ready(&id, loaded, now),
+            Event::LoadFailed(failure) => {
+                let error = load_error(&id, &failure);
+                self.fail_all(&id, &error);
+                self.retire(&id);
+            }
+            Event::Token { sequence, id: token } => {
+                if let Some(running) = resident.running.as_mut().filter(|running| running.sequence == sequence) {
+                    running.tokens += 1;
+                    self.update(sequence, Update::Token(token));
+                }
+            }
+            Event::Finished(finished) => {
+                self.crashes.forget(&id);
+                self.end(&id, finished.sequence, Update::Finished(finished), now);
+            }
+            Event::Failed { sequence, failure } => {
+                let error = ErrorData::new(failure_kind(failure.kind), failure.message);
+                self.end(&id, sequence, Update::Failed(error), now);
+            }
+            Event::Memory(memory) => resident.memory = memory,
+        }
+        self.take()
+    }
+
+    /// Takes the end of an engine process; `how` says what it left behind.
+    pub fn gone(&mut self, engine: EngineId, how: &str, now: Instant) -> Vec<Effect> {
+        let Some(id) = self.model_of(engine) else { return Vec::new() };
+        let Some(resident) = self.residents.get_mut(&id) else { return Vec::new() };
+        let was = resident.phase;
+        if was != Phase::Unloading {
+            let retry = self.crashes.note(&id, now);
+            let mut error = ErrorData::new(Kind::EngineLost, format!("the engine of {id} ended: {how}; try again"));
+            error.retry_after_ms = Some(retry.as_millis() as u64);
+            if let Some(running) = resident.running.take() {
+                self.effects.push(Effect::Update(running.sequence, Update::Failed(error.clone())));
+            }
+            // An engine that dies while it loads, or again and again, would keep what waits waiting: say so instead.
+            if was == Phase::Loading || !retry.is_zero() {
+                self.fail_all(&id, &error);
+            }
+        }
+        let model = self.residents.remove(&id).filter(|resident| !resident.is_idle());
+        if let Some(resident) = model {
+            self.succeed(resident, now);
+        }
+        self.take()
+    }
+
+    /// Unloads what has been idle for long enough.
+    pub fn expire(&mut self, now: Instant) -> Vec<Effect> {
+        let expired = |resident: &Resident| resident.expires_at().is_some_and(|deadline| deadline <= now);
+        let ids: Vec<ModelId> =
+            self.residents.iter().filter(|(_, resident)| expired(resident)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            self.retire(&id);
+        }
+        self.take()
+    }
+
+    /// When [`Residency::expire`] has something to do next.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.residents.values().filter_map(Resident::expires_at).min()
+    }
+
+    /// Takes nothing new from here on, and refuses what waits.
+    pub fn drain(&mut self) -> Vec<Effect> {
+        self.draining = true;
+        let ids: Vec<ModelId> = self.residents.keys().cloned().collect();
+        for id in ids {
+            self.fail_waiting(&id, &shutting_down());
+        }
+        self.take()
+    }
+
+    /// Whether no request runs.
+    pub fn is_quiet(&self) -> bool {
+        self.residents.values().all(|resident| resident.running.is_none())
+    }
+
+    /// Ends every engine; requests that still run fail.
+    pub fn end_all(&mut self) -> Vec<Effect> {
+        let ids: Vec<ModelId> = self.residents.keys().cloned().collect();
+        for id in ids {
+            self.fail_all(&id, &shutting_down());
+            self.retire(&id);
+        }
+        self.take()
+    }
+
+    fn admit(&self, id: &ModelId, now: Instant) -> Result<(), ErrorData> {
+        if self.draining {
+            return Err(shutting_down());
+        }
+        let Some(wait) = self.crashes.wait(id, now) else { return Ok(()) };
+        let mut error = ErrorData::new(
+            Kind::EngineLost,
+            format!("the engine of {id} ended several times in a row; it is started again in {} s", wait.as_secs() + 1),
+        );
+        error.retry_after_ms = Some(wait.as_millis() as u64);
+        Err(error)
+    }
+
+    fn room(&self) -> Result<(), ErrorData> {
+        let waiting: usize = self.residents.values().map(|resident| resident.waiting.len()).sum();
+        if waiting < self.limits.waiting {
+            return Ok(());
+        }
+        let mut error = ErrorData::new(Kind::Busy, format!("{waiting} requests wait already; try again later"));
+        error.retry_after_ms = Some(1000);
+        error.queue_length = Some(waiting as u32);
+        Err(error)
+    }
+
+    /// The resident of a model, newly begun if there is none.
+    fn ensure(&mut self, model: &Arc<LocalModel>, now: Instant) -> &mut Resident {
+        if !self.residents.contains_key(&model.id) {
+            self.begin(Arc::clone(model), self.limits.keep_alive, now);
+        }
+        self.residents.get_mut(&model.id).expect("begun above where it was missing")
+    }
+
+    fn begin(&mut self, model: Arc<LocalModel>, keep_alive: KeepAlive, now: Instant) {
+        let engine = EngineId(self.next_engine);
+        self.next_engine += 1;
+        self.effects.push(Effect::Spawn(engine));
+        self.effects.push(Effect::Send(engine, Command::Load(Load { path: model.path.clone() })));
+        let id = model.id.clone();
+        let resident = Resident::new(model, engine, keep_alive, now);
+        self.residents.insert(id, resident);
+    }
+
+    /// Gives what waited at an engine that is gone a new one.
+    fn succeed(&mut self, gone: Resident, now: Instant) {
+        let id = gone.model.id.clone();
+        self.begin(gone.model, gone.keep_alive, now);
+        let resident = self.residents.get_mut(&id).expect("begun above");
+        resident.waiting = gone.waiting;
+        resident.tickets = gone.tickets;
+    }
+
+    fn ready(&mut self, id: &ModelId, loaded: Loaded, now: Instant) {
+        let Some(resident) = self.residents.get_mut(id).filter(|resident| resident.phase == Phase::Loading) else {
+            return;
+        };
+        resident.phase = Phase::Ready;
+        resident.loaded = Some(loaded);
+        resident.ready_at = now;
+        resident.idle_since = now;
+        for ticket in std::mem::take(&mut resident.tickets) {
+            self.effects.push(Effect::Answer(ticket, Ok(())));
+        }
+        self.start_next(id, now);
+    }
+
+    /// Gives an engine that has nothing to do the request that waits longest.
+    fn start_next(&mut self, id: &ModelId, now: Instant) {
+        let Some(resident) = self.residents.get_mut(id) else { return };
+        if resident.phase != Phase::Ready || resident.running.is_some() {
+            return;
+        }
+        let Some(job) = resident.waiting.pop_front() else { return };
+        let sequence = job.submission.sequence;
+        let load = resident.ready_at.saturating_duration_since(job.arrived);
+        let queue = now.saturating_duration_since(job.arrived.max(resident.ready_at));
+        resident.running = Some(Running { sequence, tokens: 0, trace_id: job.trace_id, arrived: job.arrived });
+        self.effects.push(Effect::Send(resident.engine, Command::Submit(job.submission)));
+        self.update(sequence, Update::Started { load, queue });
+    }
+
+    fn end(&mut self, id: &ModelId, sequence: SequenceId, last: Update, now: Instant) {
+        let Some(resident) = self.residents.get_mut(id) else { return };
+        if resident.running.as_ref().is_none_or(|running| running.sequence != sequence) {
+            return;
+        }
+        resident.running = None;
+        resident.idle_since = now;
+        self.update(sequence, last);
+        self.start_next(id, now);
+    }
+
+    fn fail_all(&mut self, id: &ModelId, error: &ErrorData) {
+        self.fail_waiting(id, error);
+        let Some(running) = self.residents.get_mut(id).and_then(|resident| resident.running.take()) else { return };
+        self.update(running.sequence, Update::Failed(error.clone()));
+    }
+
+    fn fail_waiting(&mut self, id: &ModelId, error: &ErrorData) {
+        let Some(resident) = self.residents.get_mut(id) else { return };
+        for job in resident.waiting.drain(..) {
+            self.effects.push(Effect::Update(job.submission.sequence, Update::Failed(error.clone())));
+        }
+        for ticket in resident.tickets.drain(..) {
+            self.effects.push(Effect::Answer(ticket, Err(error.clone())));
+        }
+    }
+
+    fn retire(&mut self, id: &ModelId) {
+        let Some(resident) = self.residents.get_mut(id) else { return };
+        if resident.phase != Phase::Unloading {
+            resident.phase = Phase::Unloading;
+            self.effects.push(Effect::Retire(resident.engine));
+        }
+    }
+
+    fn model_of(&self, engine: EngineId) -> Option<ModelId> {
+        self.residents.iter().find(|(_, resident)| resident.engine == engine).map(|(id, _)| id.clone())
+    }
+
+    fn update(&mut self, sequence: SequenceId, update: Update) {
+        self.effects.push(Effect::Update(sequence, update));
+    }
+
+    fn take(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+}
+
+fn never_run(sequence: SequenceId, prompt_tokens: u32) -> Finished {
+    let reason = engine::FinishReason::Cancelled;
+    Finished { sequence, reason, prompt_tokens, completion_tokens: 0, prefill_us: 0, decode_us: 0 }
+}
+
+fn shutting_down() -> ErrorData {
+    ErrorData::new(Kind::ShuttingDown, "the daemon is ending; start it again and repeat the request")
+}
+
+fn load_error(id: &ModelId, failure: &engine::Failure) -> ErrorData {
+    ErrorData::new(failure_kind(failure.kind), format!("failed to load {id}: {}", failure.message))
+}
+
+fn failure_kind(kind: FailureKind) -> Kind {
+    match kind {
+        FailureKind::ModelBroken => Kind::ModelBroken,
+        FailureKind::NotSupported => Kind::NotSupported,
+        FailureKind::Internal => Kind::GenerationFailed,
+    }
+}
+
+#[cfg(test)]
+#[path = "residency_tests.rs"]
+mod tests;

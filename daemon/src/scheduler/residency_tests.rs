@@ -1,0 +1,317 @@
+//! Scripts of inputs, and what the loop is told to do about them.
+
+use std::time::Duration;
+
+use engine::Submission;
+
+use super::*;
+
+/// A residency with a clock of its own.
+struct Script {
+    residency: Residency,
+    now: Instant,
+    next: u64,
+    seen: Vec<Effect>,
+}
+
+impl Script {
+    fn new(waiting: usize) -> Self {
+        let limits = Limits { waiting, keep_alive: KeepAlive::For(Duration::from_mins(5)) };
+        Self { residency: Residency::new(limits), now: Instant::now(), next: 0, seen: Vec::new() }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    fn submit(&mut self, model: &str, keep_alive: Option<KeepAlive>) -> SequenceId {
+        let sequence = SequenceId(self.next);
+        self.next += 1;
+        let submission = Submission {
+            sequence,
+            prompt: vec![1, 2],
+            max_tokens: 4,
+            stop_tokens: vec![0],
+            sampling: engine::Sampling {
+                temperature: 0.0,
+                top_p: 1.0,
+                min_p: 0.0,
+                top_k: 0,
+                repetition_penalty: 1.0,
+                presence_penalty: 0.0,
+                frequency_penalty: 0.0,
+                logit_bias: vec![],
+                seed: 0,
+            },
+        };
+        let job = Job { model: local(model), submission, keep_alive, trace_id: None, arrived: self.now };
+        self.seen = self.residency.submit(job, self.now);
+        sequence
+    }
+
+    fn load(&mut self, model: &str, ticket: u64) {
+        self.seen = self.residency.load(&local(model), None, Some(Ticket(ticket)), self.now);
+    }
+
+    fn report(&mut self, engine: u64, event: Event) {
+        self.seen = self.residency.report(EngineId(engine), event, self.now);
+    }
+
+    fn ready(&mut self, engine: u64) {
+        let loaded = Loaded { vocab_size: 8, weight_bytes: 1, device: "test".into(), dtype: "float32".into() };
+        self.report(engine, Event::Ready(loaded));
+    }
+
+    fn finish(&mut self, engine: u64, sequence: SequenceId) {
+        self.report(engine, Event::Finished(never_run(sequence, 2)));
+    }
+
+    fn gone(&mut self, engine: u64) {
+        self.seen = self.residency.gone(EngineId(engine), "signal 9", self.now);
+    }
+
+    fn expire(&mut self) {
+        self.seen = self.residency.expire(self.now);
+    }
+
+    /// Engines spawned by the last input.
+    fn spawned(&self) -> usize {
+        self.seen.iter().filter(|effect| matches!(effect, Effect::Spawn(_))).count()
+    }
+
+    /// The last input's update of a request, the newest.
+    fn update(&self, sequence: SequenceId) -> Option<&Update> {
+        self.seen.iter().rev().find_map(|effect| match effect {
+            Effect::Update(of, update) if *of == sequence => Some(update),
+            _ => None,
+        })
+    }
+
+    fn error(&self, sequence: SequenceId) -> &ErrorData {
+        match self.update(sequence) {
+            Some(Update::Failed(error)) => error,
+            other => panic!("expected a failure of {sequence:?}, saw {other:?} in {:?}", self.seen),
+        }
+    }
+
+    fn started(&self, sequence: SequenceId) -> bool {
+        matches!(self.update(sequence), Some(Update::Started { .. }))
+    }
+}
+
+fn local(id: &str) -> Arc<LocalModel> {
+    Arc::new(LocalModel::new(ModelId(id.into()), format!("/models/{id}").into()))
+}
+
+impl PartialEq for LocalModel {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+#[test]
+fn loads_of_one_model_coalesce_and_all_askers_are_told() {
+    let mut script = Script::new(8);
+    script.load("a", 1);
+    assert_eq!(script.spawned(), 1);
+    script.load("a", 2);
+    let request = script.submit("a", None);
+    assert_eq!(script.spawned(), 0);
+    script.ready(0);
+    assert!(script.seen.contains(&Effect::Answer(Ticket(1), Ok(()))));
+    assert!(script.seen.contains(&Effect::Answer(Ticket(2), Ok(()))));
+    assert!(script.started(request));
+}
+
+#[test]
+fn a_load_of_one_model_does_not_hold_up_another() {
+    let mut script = Script::new(8);
+    let a = script.submit("a", None);
+    script.ready(0);
+    assert!(script.started(a));
+    let b = script.submit("b", None);
+    assert_eq!(script.update(b), Some(&Update::Queued(0)));
+    script.finish(0, a);
+    let again = script.submit("a", None);
+    assert!(script.started(again), "a runs while b loads");
+}
+
+#[test]
+fn requests_to_a_busy_model_run_in_their_order() {
+    let mut script = Script::new(8);
+    let first = script.submit("a", None);
+    script.ready(0);
+    let (second, third) = (script.submit("a", None), script.submit("a", None));
+    assert_eq!(script.update(third), Some(&Update::Queued(2)));
+    script.finish(0, first);
+    assert!(script.started(second) && !script.started(third));
+    script.finish(0, second);
+    assert!(script.started(third));
+}
+
+#[test]
+fn a_full_queue_answers_busy_with_its_length_and_a_hint() {
+    let mut script = Script::new(2);
+    script.submit("a", None);
+    script.submit("b", None);
+    let refused = script.submit("c", None);
+    let error = script.error(refused);
+    assert_eq!((error.kind, error.queue_length, error.retry_after_ms), (Kind::Busy, Some(2), Some(1000)));
+    assert_eq!(script.spawned(), 0, "a refused request loads nothing");
+}
+
+#[test]
+fn an_idle_model_goes_when_its_time_is_over_and_not_before() {
+    let mut script = Script::new(8);
+    let request = script.submit("a", Some(KeepAlive::For(Duration::from_secs(10))));
+    script.ready(0);
+    script.pass(60);
+    script.expire();
+    assert_eq!(script.seen, [], "a running request holds it");
+    script.finish(0, request);
+    script.pass(9);
+    script.expire();
+    assert_eq!(script.seen, []);
+    script.pass(1);
+    script.expire();
+    assert_eq!(script.seen, [Effect::Retire(EngineId(0))]);
+}
+
+#[test]
+fn a_model_kept_forever_stays() {
+    let mut script = Script::new(8);
+    let request = script.submit("a", Some(KeepAlive::Forever));
+    script.ready(0);
+    script.finish(0, request);
+    assert_eq!(script.residency.next_expiry(), None);
+}
+
+#[test]
+fn keep_alive_zero_unloads_at_once() {
+    let mut script = Script::new(8);
+    let request = script.submit("a", Some(KeepAlive::For(Duration::ZERO)));
+    script.ready(0);
+    script.finish(0, request);
+    assert_eq!(script.residency.next_expiry(), Some(script.now));
+}
+
+#[test]
+fn a_model_in_use_is_not_unloaded() {
+    let mut script = Script::new(8);
+    let request = script.submit("a", None);
+    let id = ModelId("a".into());
+    assert_eq!(script.residency.unload(&id).unwrap_err().kind, Kind::ModelInUse);
+    script.ready(0);
+    assert_eq!(script.residency.unload(&id).unwrap_err().kind, Kind::ModelInUse);
+    script.finish(0, request);
+    assert_eq!(script.residency.unload(&id), Ok((true, vec![Effect::Retire(EngineId(0))])));
+    assert_eq!(script.residency.unload(&ModelId("b".into())), Ok((false, vec![])));
+}
+
+#[test]
+fn a_request_to_a_model_on_its_way_out_gets_the_next_engine() {
+    let mut script = Script::new(8);
+    script.load("a", 1);
+    script.ready(0);
+    script.residency.unload(&ModelId("a".into())).unwrap();
+    let request = script.submit("a", None);
+    assert_eq!(script.spawned(), 0, "two copies would not fit");
+    script.gone(0);
+    assert_eq!(script.spawned(), 1);
+    script.ready(1);
+    assert!(script.started(request));
+}
+
+#[test]
+fn a_dead_engine_fails_only_what_ran_on_it() {
+    let mut script = Script::new(8);
+    let (ran, waited) = (script.submit("a", None), script.submit("a", None));
+    script.ready(0);
+    script.gone(0);
+    let error = script.error(ran);
+    assert_eq!((error.kind, error.retry_after_ms), (Kind::EngineLost, Some(0)));
+    assert_eq!(script.update(waited), None);
+    assert_eq!(script.spawned(), 1);
+    script.ready(1);
+    assert!(script.started(waited));
+}
+
+#[test]
+fn an_engine_that_dies_while_loading_fails_its_requests_and_backs_off() {
+    let mut script = Script::new(8);
+    let first = script.submit("a", None);
+    script.gone(0);
+    assert_eq!(script.error(first).kind, Kind::EngineLost);
+    let second = script.submit("a", None);
+    assert_eq!(script.spawned(), 1, "the first death may have been an accident");
+    script.gone(1);
+    assert_eq!(script.error(second).retry_after_ms, Some(1000));
+    let third = script.submit("a", None);
+    assert_eq!(script.error(third).retry_after_ms, Some(1000));
+    script.pass(1);
+    script.submit("a", None);
+    assert_eq!(script.spawned(), 1);
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_fails_everybody_who_waits_for_it() {
+    let mut script = Script::new(8);
+    script.load("a", 1);
+    let request = script.submit("a", None);
+    script.report(0, Event::LoadFailed(engine::Failure::new(FailureKind::ModelBroken, "model.safetensors is cut")));
+    assert_eq!(script.error(request).kind, Kind::ModelBroken);
+    assert_eq!(script.error(request).message, "failed to load a: model.safetensors is cut");
+    assert!(script.seen.iter().any(|effect| matches!(effect, Effect::Answer(Ticket(1), Err(_)))));
+    script.gone(0);
+    assert_eq!(script.spawned(), 0);
+    assert_eq!(script.residency.residents().count(), 0);
+}
+
+#[test]
+fn cancelling_a_waiting_request_ends_it_and_a_running_one_asks_the_engine() {
+    let mut script = Script::new(8);
+    let (runs, waits) = (script.submit("a", None), script.submit("a", None));
+    script.ready(0);
+    let (cancelled, effects) = script.residency.cancel(waits);
+    assert!(cancelled);
+    assert_eq!(effects, [Effect::Update(waits, Update::Finished(never_run(waits, 2)))]);
+    let (cancelled, effects) = script.residency.cancel(runs);
+    assert!(cancelled);
+    assert_eq!(effects, [Effect::Send(EngineId(0), Command::Cancel(runs))]);
+    assert_eq!(script.residency.cancel(SequenceId(99)), (false, vec![]));
+}
+
+#[test]
+fn an_engine_of_another_release_is_refused_by_both_versions() {
+    let mut script = Script::new(8);
+    let request = script.submit("a", None);
+    script.report(0, Event::Hello { version: engine::VERSION + 1 });
+    let error = script.error(request);
+    assert_eq!(error.kind, Kind::ConfigurationError);
+    assert!(error.message.contains("install both from one release"), "{}", error.message);
+}
+
+#[test]
+fn draining_refuses_what_waits_and_what_comes_but_lets_run_what_runs() {
+    let mut script = Script::new(8);
+    let (runs, waits) = (script.submit("a", None), script.submit("a", None));
+    script.ready(0);
+    script.seen = script.residency.drain();
+    assert_eq!(script.error(waits).kind, Kind::ShuttingDown);
+    assert!(!script.residency.is_quiet());
+    let late = script.submit("a", None);
+    assert_eq!(script.error(late).kind, Kind::ShuttingDown);
+    script.finish(0, runs);
+    assert!(script.residency.is_quiet());
+    assert_eq!(script.residency.end_all(), [Effect::Retire(EngineId(0))]);
+}
+
+#[test]
+fn tokens_of_an_engine_given_up_reach_nobody() {
+    let mut script = Script::new(8);
+    let request = script.submit("a", None);
+    script.ready(0);
+    script.gone(0);
+    script.report(0, Event::Token { sequence: request, id: 3 });
+    assert_eq!(script.seen, []);
+}

@@ -1,0 +1,240 @@
+//! The way back: tokens become text, updates become events.
+//!
+//! An [`Answer`] is pulled by whoever sends it to the client. Dropping it drops the receiver of its updates, which the
+//! scheduler takes as a cancel: a client that is gone, a stream that is unsubscribed and a send that takes too long
+//! all end here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::{Finished, SequenceId, TokenId};
+use protocol::{ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Timings, Usage};
+use tokio::sync::mpsc;
+
+use crate::error::internal;
+use crate::scheduler::{Scheduler, Update};
+use crate::text::{Detokenizer, StopMatcher, TextModel};
+
+/// Requests ended since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// With an answer, cancelled ones included.
+    pub finished: AtomicU64,
+    /// With an error.
+    pub failed: AtomicU64,
+}
+
+/// What names an answer and stays the same.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Its name in the scheduler.
+    pub sequence: SequenceId,
+    /// Its name on the wire.
+    pub request_id: RequestId,
+    /// The caller's name for it.
+    pub trace_id: Option<String>,
+    /// Who answers.
+    pub model: ModelId,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Of its draws.
+    pub seed: u64,
+    /// When it came.
+    pub arrived: Instant,
+}
+
+/// One answer on its way to a client.
+#[derive(Debug)]
+pub struct Answer {
+    head: Head,
+    updates: mpsc::Receiver<Update>,
+    scheduler: Scheduler,
+    counters: Arc<Counters>,
+    text: Text,
+    load: Duration,
+    queue: Duration,
+    first_token: Option<Duration>,
+    /// Events that are due before the next update is taken.
+    due: VecDeque<GenerateEvent>,
+    ended: bool,
+}
+
+/// The text so far.
+#[derive(Debug)]
+struct Text {
+    /// Both are gone once the answer has ended.
+    detokenizer: Option<Detokenizer>,
+    stop: Option<StopMatcher>,
+    /// Whether a stop sequence was found; what the engine still says is then not shown.
+    stopped: bool,
+    /// Tokens that went into the text.
+    tokens: u32,
+}
+
+impl Answer {
+    /// An answer whose updates come through `updates`.
+    pub fn new(
+        head: Head,
+        model: Arc<TextModel>,
+        stop_sequences: Vec<String>,
+        updates: mpsc::Receiver<Update>,
+        scheduler: Scheduler,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let (detokenizer, stop) = (Some(Detokenizer::new(model)), Some(StopMatcher::new(stop_sequences)));
+        Self {
+            head,
+            updates,
+            scheduler,
+            counters,
+            text: Text { detokenizer, stop, stopped: false, tokens: 0 },
+            load: Duration::ZERO,
+            queue: Duration::ZERO,
+            first_token: None,
+            due: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// The next event; `None` after the last. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<GenerateEvent> {
+        loop {
+            if let Some(event) = self.due.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            let update = self.updates.recv().await;
+            if self.take(update) {
+                // The engine ends the sequence within one step; its last word has the timings. A request that has
+                // ended meanwhile is no fault.
+                let _ = self.scheduler.cancel(self.head.sequence).await;
+            }
+        }
+    }
+
+    /// All of it at once.
+    pub async fn whole(mut self) -> Result<GenerateResult, ErrorData> {
+        let mut text = String::new();
+        while let Some(event) = self.next().await {
+            match event {
+                GenerateEvent::Text { text: piece } => text.push_str(&piece),
+                GenerateEvent::Finished { finish_reason, usage, timings } => {
+                    let Head { request_id, trace_id, model, .. } = self.head.clone();
+                    return Ok(GenerateResult { request_id, trace_id, model, text, finish_reason, usage, timings });
+                }
+                GenerateEvent::Failed { error } => return Err(error),
+                GenerateEvent::Queued { .. } | GenerateEvent::Loading { .. } | GenerateEvent::Started { .. } => {}
+            }
+        }
+        Err(internal("an answer ended without its last event"))
+    }
+
+    /// Turns an update into events that are due; true when the engine is to be stopped.
+    fn take(&mut self, update: Option<Update>) -> bool {
+        match update {
+            Some(Update::Queued(position)) => {
+                let Head { request_id, trace_id, model, .. } = self.head.clone();
+                self.due.push_back(GenerateEvent::Queued { request_id, trace_id, model, position });
+            }
+            Some(Update::Loading { done_bytes, total_bytes }) => {
+                self.due.push_back(GenerateEvent::Loading { done_bytes, total_bytes });
+            }
+            Some(Update::Started { load, queue }) => {
+                (self.load, self.queue) = (load, queue);
+                let Head { prompt_tokens, seed, .. } = self.head;
+                self.due.push_back(GenerateEvent::Started { prompt_tokens, seed });
+            }
+            Some(Update::Token(id)) => return self.token(id),
+            Some(Update::Finished(finished)) => self.finish(&finished),
+            Some(Update::Failed(error)) => self.fail(error),
+            None => self.fail(internal("the scheduler ended")),
+        }
+        false
+    }
+
+    fn token(&mut self, id: TokenId) -> bool {
+        self.first_token.get_or_insert_with(|| self.head.arrived.elapsed());
+        if self.text.stopped {
+            return false;
+        }
+        self.text.tokens += 1;
+        let piece = self.text.detokenizer.as_mut().map(|detokenizer| detokenizer.push(id));
+        piece.is_some_and(|piece| self.show(&piece))
+    }
+
+    /// Makes what is safe to show of new text due; true when it held a stop sequence.
+    fn show(&mut self, new: &str) -> bool {
+        let Some(piece) = self.text.stop.as_mut().map(|stop| stop.push(new)) else { return false };
+        if !piece.text.is_empty() {
+            self.due.push_back(GenerateEvent::Text { text: piece.text });
+        }
+        self.text.stopped |= piece.hit.is_some();
+        piece.hit.is_some()
+    }
+
+    fn finish(&mut self, finished: &Finished) {
+        if let Some(detokenizer) = self.text.detokenizer.take()
+            && !self.text.stopped
+            && !self.show(&detokenizer.finish())
+            && let Some(text) = self.text.stop.take().map(StopMatcher::finish).filter(|text| !text.is_empty())
+        {
+            self.due.push_back(GenerateEvent::Text { text });
+        }
+        let finish_reason = match finished.reason {
+            _ if self.text.stopped => FinishReason::Stop,
+            engine::FinishReason::Stop => FinishReason::Stop,
+            engine::FinishReason::Length => FinishReason::Length,
+            engine::FinishReason::Cancelled => FinishReason::Cancelled,
+        };
+        let usage = Usage { prompt_tokens: self.head.prompt_tokens, completion_tokens: self.text.tokens };
+        let timings = self.timings(finished);
+        tracing::info!(
+            request = %self.head.request_id, trace = self.head.trace_id, model = %self.head.model, ?finish_reason,
+            prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens,
+            total_ms = timings.total_ms, "finished"
+        );
+        self.end(GenerateEvent::Finished { finish_reason, usage, timings });
+        self.counters.finished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn fail(&mut self, error: ErrorData) {
+        tracing::warn!(
+            request = %self.head.request_id, trace = self.head.trace_id, model = %self.head.model, kind = ?error.kind,
+            "failed: {}", error.message
+        );
+        self.end(GenerateEvent::Failed { error });
+        self.counters.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&mut self, last: GenerateEvent) {
+        self.due.push_back(last);
+        self.ended = true;
+    }
+
+    fn timings(&self, finished: &Finished) -> Timings {
+        let (prefill, decode) = (Duration::from_micros(finished.prefill_us), Duration::from_micros(finished.decode_us));
+        Timings {
+            queue_ms: ms(self.queue),
+            load_ms: ms(self.load),
+            prefill_ms: ms(prefill),
+            decode_ms: ms(decode),
+            first_token_ms: self.first_token.map_or(0.0, ms),
+            total_ms: ms(self.head.arrived.elapsed()),
+            prefill_tokens_per_s: rate(finished.prompt_tokens, prefill),
+            decode_tokens_per_s: rate(finished.completion_tokens.saturating_sub(1), decode),
+        }
+    }
+}
+
+/// Milliseconds to three places: microseconds are what the clocks here can tell.
+fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn rate(tokens: u32, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { (f64::from(tokens) / time.as_secs_f64() * 100.0).round() / 100.0 }
+}

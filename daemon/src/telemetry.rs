@@ -1,0 +1,28 @@
+//! What the daemon tells about itself: its log, and its own memory.
+//!
+//! Prompts and answers are never logged, at any level.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Sets what is logged: `error`, `warn`, `info`, `debug`, or per module as `tracing` has it.
+pub const LOG_VARIABLE: &str = "TALKIE_LOG";
+
+/// Logs to standard error from here on, `info` and above unless `TALKIE_LOG` says otherwise.
+pub fn start_log() {
+    let filter = EnvFilter::builder()
+        .with_env_var(LOG_VARIABLE)
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+}
+
+/// Bytes of physical memory that belong to this process; `None` where the system is not asked.
+pub fn memory_bytes() -> Option<u64> {
+    // Linux tells pages in the second field of statm; macOS needs a Mach call, which comes with memory pressure.
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
