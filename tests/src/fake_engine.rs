@@ -1,0 +1,115 @@
+//! An engine for tests, and for nothing else: it knows no model and answers every prompt with the prompt itself.
+//!
+//! It stands behind the same boundary as a real one, so that everything left of it is tested without MLX. How it
+//! behaves is said in the model's `config.json`, under `fake`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use engine::{Backend, Failure, FailureKind, Load, Loaded, Memory, Step, Submission, TokenId};
+use serde::Deserialize;
+
+fn main() -> ExitCode {
+    match engine::serve::run(Fake::default()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[derive(Default)]
+struct Fake {
+    behaviour: Behaviour,
+}
+
+/// How to behave; everything is quick and sound by default.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Behaviour {
+    /// Time for each tenth of the load.
+    load_step_ms: u64,
+    /// Time for each token.
+    token_ms: u64,
+    /// Repeats the prompt so often; 0 counts as once.
+    repeat: usize,
+    /// Fails the load with these words.
+    fail_load: Option<String>,
+    /// Fails each sequence after so many tokens.
+    fail_after: Option<usize>,
+    /// Aborts the process after so many tokens of a sequence.
+    abort_after: Option<usize>,
+    /// Aborts the process while it loads.
+    abort_load: bool,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    vocab_size: u32,
+    #[serde(default)]
+    fake: Behaviour,
+}
+
+struct Sequence {
+    answer: Vec<TokenId>,
+    prompt: u32,
+    stop: TokenId,
+    prefilled: bool,
+    next: usize,
+}
+
+impl Backend for Fake {
+    type Sequence = Sequence;
+
+    fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
+        let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
+        self.behaviour = config.fake;
+        for step in 1..=10 {
+            std::thread::sleep(Duration::from_millis(self.behaviour.load_step_ms));
+            progress(step * 10, 100);
+            if self.behaviour.abort_load {
+                std::process::abort();
+            }
+        }
+        if let Some(words) = self.behaviour.fail_load.take() {
+            return Err(Failure::new(FailureKind::ModelBroken, words));
+        }
+        let (device, dtype) = ("fake".to_owned(), "none".to_owned());
+        Ok(Loaded { vocab_size: config.vocab_size, weight_bytes: 100, device, dtype })
+    }
+
+    fn begin(&mut self, submission: &Submission) -> Result<Sequence, Failure> {
+        Ok(Sequence {
+            answer: submission.prompt.repeat(self.behaviour.repeat.max(1)),
+            prompt: submission.prompt.len() as u32,
+            stop: submission.stop_tokens.first().copied().unwrap_or_default(),
+            prefilled: false,
+            next: 0,
+        })
+    }
+
+    fn step(&mut self, sequence: &mut Sequence) -> Result<Step, Failure> {
+        if !sequence.prefilled {
+            sequence.prefilled = true;
+            return Ok(Step::Prefill { done: sequence.prompt });
+        }
+        std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
+        if self.behaviour.fail_after == Some(sequence.next) {
+            return Err(Failure::new(FailureKind::Internal, "this fake engine was told to fail"));
+        }
+        if self.behaviour.abort_after == Some(sequence.next) {
+            std::process::abort();
+        }
+        let token = sequence.answer.get(sequence.next).copied().unwrap_or(sequence.stop);
+        sequence.next += 1;
+        Ok(Step::Token(token))
+    }
+
+    fn memory(&self) -> Memory {
+        Memory { active_bytes: 100, cache_bytes: 0, peak_bytes: 100 }
+    }
+}
+
+fn config(folder: &Path) -> Result<Config, String> {
+    let text = std::fs::read_to_string(folder.join("config.json")).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}

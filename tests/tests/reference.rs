@@ -1,0 +1,109 @@
+//! The examples of `protocol/README.md`, sent to a real daemon in their order.
+
+#[path = "../../protocol/tests/readme/examples.rs"]
+mod examples;
+
+use examples::{Block, blocks, fits};
+use serde_json::{Value, json};
+
+use crate::support::{Connection, Daemon, Start, until};
+
+const README: &str = include_str!("../../protocol/README.md");
+
+/// A library as the examples have it: a whole model and half a one.
+fn daemon() -> Daemon {
+    let whole = |files: &mut crate::support::model::Files| {
+        files.config["max_position_embeddings"] = json!(8192);
+        files.config["quantization"] = json!({ "group_size": 64, "bits": 4 });
+        files.config["fake"] = json!({ "token_ms": 1 });
+    };
+    Start::fake().model("org/name", whole).model("org/half", |files| files.without.push("config.json")).run()
+}
+
+/// Each request of a part of the README with what follows it there.
+fn dialogues(part: &str) -> Vec<(Value, Vec<Value>)> {
+    let mut dialogues: Vec<(Value, Vec<Value>)> = Vec::new();
+    for Block { is_request, messages } in blocks(part) {
+        if is_request {
+            dialogues.extend(messages.into_iter().map(|message| (message, Vec::new())));
+        } else {
+            dialogues.last_mut().expect("a response follows a request").1.extend(messages);
+        }
+    }
+    dialogues
+}
+
+/// What the example needs to be so before it is sent.
+fn prepare(daemon: &Daemon, other: &mut Connection, connection: &mut Connection, request: &mut Value) {
+    let long = json!({ "prompt": "on and on ".repeat(100), "options": { "max_tokens": 1000 } });
+    match request["method"].as_str().unwrap_or_default() {
+        "generate.unsubscribe" => request["params"][0] = connection.call("generate.stream", long).unwrap(),
+        "generate.cancel" => request["params"]["request_id"] = other.stream(long)["request_id"].clone(),
+        "models.list" => {
+            other.events_until("finished");
+            other.call("models.unload", json!({ "model": "org/name" })).unwrap();
+            let idle = || daemon.call("daemon.status", json!({})).unwrap()["residents"] == json!([]);
+            until("nothing is loaded", idle);
+        }
+        "daemon.status" => {
+            until("one connection is left", || connection.call("daemon.status", json!({})).unwrap()["connections"] == 2)
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn calls_without_a_model() {
+    let daemon = Start::fake().run();
+    let (part, _) = README.split_once("## Streams").unwrap();
+    for (request, responses) in dialogues(part) {
+        let mut connection = daemon.connect();
+        connection.send(format!("{request}\n").as_bytes());
+        let answer = connection.line().unwrap();
+        assert!(fits(&responses[0], &answer), "{request}\n{answer}");
+    }
+}
+
+#[test]
+fn methods_in_their_order() {
+    let daemon = daemon();
+    let (_, part) = README.split_once("## Streams").unwrap();
+    let (mut connection, mut other) = (daemon.connect(), daemon.connect());
+    let mut seen = 0;
+    for (mut request, responses) in dialogues(part) {
+        if request["method"] == "models.import" || request["method"] == "rpc.discover" {
+            // The one needs a file, and is tested with a real one; the other has no example of its result, and comes
+            // after the daemon's end.
+            continue;
+        }
+        prepare(&daemon, &mut other, &mut connection, &mut request);
+        connection.send(format!("{request}\n").as_bytes());
+        let mut answer = connection.line().unwrap();
+        while answer["id"] != request["id"] {
+            answer = connection.line().unwrap();
+        }
+        let mut expected = responses[0].clone();
+        if request["method"] == "daemon.status" {
+            expected["result"]["connections"] = json!(2);
+        }
+        assert!(fits(&expected, &answer), "{request}\n{expected}\n{answer}");
+        if request["method"] == "generate.stream" {
+            events(&mut connection, &responses[1..]);
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, protocol::openrpc::METHODS.len() - 2, "every method has its example");
+}
+
+/// Every event of a stream is like the example of its type.
+fn events(connection: &mut Connection, examples: &[Value]) {
+    loop {
+        let line = connection.line().unwrap();
+        let kind = &line["params"]["result"]["type"];
+        let example = examples.iter().find(|example| example["params"]["result"]["type"] == *kind);
+        assert!(fits(example.unwrap_or(&Value::Null), &line), "{line}");
+        if kind == "finished" {
+            return;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! A daemon of one's own for each test: its home, its models, its process, and connections to it.
+
+pub mod model;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Longest any answer may take before a test counts as hung.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Path of one of this workspace's programs, built when it is not.
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let fake = PathBuf::from(env!("CARGO_BIN_EXE_fake-engine"));
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--bins", "-p", "talkied", "-p", "talkiectl"]);
+        if fake.parent().is_some_and(|folder| folder.ends_with("release")) {
+            build.arg("--release");
+        }
+        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+        assert!(status.success(), "the programs under test build");
+        fake.parent().expect("a program lies in a folder").to_path_buf()
+    });
+    folder.join(name)
+}
+
+/// A running daemon with a home of its own; killed when dropped.
+pub struct Daemon {
+    pub home: TempDir,
+    child: Child,
+    command: Command,
+}
+
+/// How a daemon is started.
+pub struct Start {
+    command: Command,
+    home: TempDir,
+}
+
+impl Start {
+    /// With the fake engine.
+    pub fn fake() -> Self {
+        Self::with_engine(Path::new(env!("CARGO_BIN_EXE_fake-engine")))
+    }
+
+    /// With any engine.
+    pub fn with_engine(engine: &Path) -> Self {
+        let home = TempDir::with_prefix("t").expect("a temporary folder");
+        let mut command = Command::new(program("talkied"));
+        command.env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").arg("--engine").arg(engine);
+        Self { command, home }
+    }
+
+    /// With more arguments.
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// With a model in its library before it starts.
+    pub fn model(self, id: &str, change: impl FnOnce(&mut model::Files)) -> Self {
+        model::install(self.home.path(), id, change);
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn run(mut self) -> Daemon {
+        let child = self.command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("talkied starts");
+        Daemon { home: self.home, child, command: self.command }.listening()
+    }
+
+    /// Starts it, expects it to end by itself, and returns what it said.
+    pub fn fail(mut self) -> (i32, String) {
+        let output = self.command.stdin(Stdio::null()).output().expect("talkied starts");
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+impl Daemon {
+    fn listening(mut self) -> Self {
+        self.drain_log();
+        let deadline = Instant::now() + PATIENCE;
+        while UnixStream::connect(self.socket()).is_err() {
+            let ended = self.child.try_wait().expect("the child can be asked");
+            assert!(ended.is_none() && Instant::now() < deadline, "talkied listens: {ended:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self
+    }
+
+    /// Starts it once more in the same home, after it has ended.
+    pub fn again(mut self) -> Self {
+        self.wait();
+        self.child = self.command.spawn().expect("talkied starts");
+        self.listening()
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.home.path().join("run").join("talkied.sock")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Installs a model while it runs.
+    pub fn install(&self, id: &str, change: impl FnOnce(&mut model::Files)) {
+        model::install(self.home.path(), id, change);
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::new(UnixStream::connect(self.socket()).expect("the socket accepts"))
+    }
+
+    /// One call on a connection of its own.
+    pub fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
+        self.connect().call(method, params)
+    }
+
+    /// Its client, pointed at it.
+    pub fn talkiectl(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program("talkiectl"));
+        command.env("TALKIE_HOME", self.home.path()).env_remove("TALKIE_SOCKET").args(args);
+        command
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "talkied ends");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A signal for its process.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        signal_process(self.pid(), signal);
+    }
+
+    /// Reads its log, so that it never blocks on a full pipe.
+    fn drain_log(&mut self) {
+        let log = self.child.stderr.take().expect("standard error is piped");
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                eprintln!("talkied: {line}");
+            }
+        });
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A signal for any process.
+pub fn signal_process(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).expect("a process id is not zero");
+    rustix::process::kill_process(pid, signal).expect("the process takes signals");
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A raw connection: lines out, lines in.
+pub struct Connection {
+    reader: BufReader<UnixStream>,
+    next: u64,
+}
+
+impl Connection {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket has time limits");
+        Self { reader: BufReader::new(stream), next: 1 }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.reader.get_mut().write_all(bytes).expect("the daemon reads");
+    }
+
+    /// Sends a request and returns its id.
+    pub fn request(&mut self, method: &str, params: Value) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let mut line = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string();
+        line.push('\n');
+        self.send(line.as_bytes());
+        id
+    }
+
+    /// The next line, `None` at the end.
+    pub fn line(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line).expect("the daemon answers in time") {
+            0 => None,
+            _ => Some(serde_json::from_str(&line).expect("a line is JSON")),
+        }
+    }
+
+    /// A call, whatever else arrives before its answer.
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+        let id = self.request(method, params);
+        loop {
+            let line = self.line().expect("an answer before the end");
+            if line["id"] == id {
+                return match line.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(line["result"].clone()),
+                };
+            }
+        }
+    }
+
+    /// Opens a stream and returns its first event, `queued`.
+    pub fn stream(&mut self, params: Value) -> Value {
+        self.call("generate.stream", params).expect("the stream opens");
+        self.event()
+    }
+
+    /// The next event of the one stream.
+    pub fn event(&mut self) -> Value {
+        let line = self.line().expect("an event before the end");
+        assert_eq!(line["method"], "generate.event", "{line}");
+        line["params"]["result"].clone()
+    }
+
+    /// Events up to one of a type, that one included.
+    pub fn events_until(&mut self, kind: &str) -> Vec<Value> {
+        let mut events = vec![self.event()];
+        while events.last().is_some_and(|event| event["type"] != kind) {
+            let last = events.last().expect("never empty");
+            assert!(last["type"] != "finished" && last["type"] != "failed", "no {kind} before {last}");
+            events.push(self.event());
+        }
+        events
+    }
+}
+
+/// The text of a stream's events.
+pub fn text(events: &[Value]) -> String {
+    events.iter().filter(|event| event["type"] == "text").filter_map(|event| event["text"].as_str()).collect()
+}
