@@ -96,7 +96,7 @@ impl Scheduler {
     /// Takes a request. Its updates come through the receiver; dropping that cancels it.
     pub async fn submit(&self, job: Job) -> Result<mpsc::Receiver<Update>, ErrorData> {
         // Room for every token: a client that reads slowly never stalls the engine.
-        let (sender, receiver) = mpsc::channel(job.submission.max_tokens as usize + UPDATES);
+        let (sender, receiver) = mpsc::channel(job.submission.max_tokens as usize + FIXED_UPDATES + PROGRESS_UPDATES);
         self.messages.send(Message::Submit(job, sender)).await.map_err(|_| stopped())?;
         Ok(receiver)
     }
@@ -133,8 +133,11 @@ impl Scheduler {
     }
 }
 
-/// Updates besides tokens that fit into a request's channel; progress of a load is dropped when they do not.
-const UPDATES: usize = 64;
+/// Updates of a request that come once: queued, started, and the last.
+const FIXED_UPDATES: usize = 3;
+
+/// Updates on a load that may wait to be read; more are dropped.
+const PROGRESS_UPDATES: usize = 64;
 
 fn stopped() -> ErrorData {
     ErrorData::new(Kind::ShuttingDown, "the daemon is ending; start it again and repeat the request")

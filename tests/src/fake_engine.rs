@@ -26,8 +26,10 @@ struct Fake {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Behaviour {
-    /// Time for each tenth of the load.
+    /// Time for each step of the load.
     load_step_ms: u64,
+    /// Steps of the load; 0 counts as ten.
+    load_steps: u64,
     /// Time for each token.
     token_ms: u64,
     /// Repeats the prompt so often; 0 counts as once.
@@ -63,9 +65,10 @@ impl Backend for Fake {
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
         let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
         self.behaviour = config.fake;
-        for step in 1..=10 {
+        let steps = if self.behaviour.load_steps == 0 { 10 } else { self.behaviour.load_steps };
+        for step in 1..=steps {
             std::thread::sleep(Duration::from_millis(self.behaviour.load_step_ms));
-            progress(step * 10, 100);
+            progress(step, steps);
             if self.behaviour.abort_load {
                 std::process::abort();
             }

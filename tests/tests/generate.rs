@@ -245,3 +245,17 @@ fn a_client_that_never_reads_does_not_hold_up_others() {
     let answer = daemon.call("generate.text", json!({ "prompt": "ok", "options": { "max_tokens": 2 } })).unwrap();
     assert_eq!(answer["text"], "ok");
 }
+
+#[test]
+fn a_long_load_that_nobody_reads_about_loses_no_token() {
+    let daemon = Start::fake().model("test/long", |files| files.config["fake"] = json!({ "load_steps": 20_000 })).run();
+    let mut deaf = daemon.connect();
+    deaf.request("generate.stream", json!({ "prompt": "ab", "options": { "max_tokens": 2 } }));
+    until("the answer is there", || {
+        let resident = daemon.call("daemon.status", json!({})).unwrap()["residents"][0]["residency"]["state"].clone();
+        resident == "idle" && running(&daemon) == 0
+    });
+    deaf.line().unwrap();
+    deaf.event();
+    assert_eq!(text(&deaf.events_until("finished")), "ab");
+}

@@ -6,7 +6,7 @@ use std::time::Instant;
 use engine::{Command, SequenceId};
 use protocol::{ErrorData, Residency as ResidencyStatus, ResidencyState};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::residency::Residency;
@@ -19,8 +19,7 @@ pub(super) struct Loop {
     settings: Settings,
     residency: Residency,
     engines: HashMap<EngineId, Engine>,
-    /// Where the updates of each request go.
-    requests: HashMap<SequenceId, mpsc::Sender<Update>>,
+    requests: HashMap<SequenceId, Request>,
     tickets: HashMap<Ticket, oneshot::Sender<Result<(), ErrorData>>>,
     next_ticket: u64,
     /// One task for each request, done when its receiver is dropped.
@@ -30,6 +29,21 @@ pub(super) struct Loop {
     /// For the engines' reports.
     messages: mpsc::Sender<Message>,
     stop: CancellationToken,
+}
+
+/// The way to a request.
+struct Request {
+    updates: mpsc::Sender<Update>,
+    /// Room in `updates` that is kept for what must not be lost: every token and the fixed updates.
+    reserved: usize,
+    /// Waits for the receiver to be dropped; holds a sender itself until then.
+    watch: AbortHandle,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
 }
 
 impl Loop {
@@ -91,12 +105,13 @@ impl Loop {
         let effects = match message {
             Message::Submit(job, updates) => {
                 let sequence = job.submission.sequence;
+                let reserved = job.submission.max_tokens as usize + super::FIXED_UPDATES;
                 let watched = updates.clone();
-                self.hangups.spawn(async move {
+                let watch = self.hangups.spawn(async move {
                     watched.closed().await;
                     sequence
                 });
-                self.requests.insert(sequence, updates);
+                self.requests.insert(sequence, Request { updates, reserved, watch });
                 self.residency.submit(job, now)
             }
             Message::Warm(model, keep_alive) => self.residency.load(&model, keep_alive, None, now),
@@ -191,12 +206,15 @@ impl Loop {
     fn update(&mut self, sequence: SequenceId, update: Update) {
         let last = matches!(update, Update::Finished(_) | Update::Failed(_));
         let Some(request) = self.requests.get(&sequence) else { return };
-        let loading = matches!(update, Update::Loading { .. });
-        if request.try_send(update).is_err() && !loading && !request.is_closed() {
-            // Its channel has room for every token and the fixed updates, so this is a fault of ours.
-            tracing::error!(?sequence, "a request's updates overflowed; it is cancelled");
-            let (_, effects) = self.residency.cancel(sequence);
+        let room = request.updates.capacity();
+        let is_progress = matches!(update, Update::Loading { .. });
+        if is_progress && room <= request.reserved {
+            return;
+        }
+        if request.updates.try_send(update).is_err() && room == 0 {
+            tracing::error!(?sequence, "an engine sent more tokens than it was asked for; the request is given up");
             self.requests.remove(&sequence);
+            let (_, effects) = self.residency.cancel(sequence);
             return self.carry_out(effects);
         }
         if last {
