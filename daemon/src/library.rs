@@ -1,14 +1,18 @@
-//! Models on disk: which are there, in what condition.
+//! Models on disk: which are there, in what condition, and how a GGUF file becomes one.
 //!
 //! The disk is the truth: nothing is remembered between calls, and a broken folder is listed with its problem, not
 //! hidden. Nothing here runs a model, downloads or deletes one. All of it blocks, so the daemon calls it on threads
-//! made for that: `rpc` lists, the local provider looks models up.
+//! made for that: `rpc` lists and imports, the local provider looks models up.
 //!
 //! A model is a folder of the root, named by its id with `/` as `_`. The way back is ambiguous: a listing turns the
 //! first `_` into `/`, so `my_org/name` is listed as `my/org_name`. Lookups go from id to folder and find it by
 //! either name.
 
 mod bounded;
+#[cfg(test)]
+mod fixture;
+mod gguf;
+mod import;
 mod inspect;
 
 use std::fs;
@@ -16,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::{Model, ModelId, ModelState, ModelType};
 
+pub use import::{ImportError, Progress, import};
 use inspect::{Condition, Inspection};
 
 /// Ends of the names of folders that somebody is still filling.

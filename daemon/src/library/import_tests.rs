@@ -1,0 +1,308 @@
+use std::fs::File as DiskFile;
+use std::process::Command;
+use std::sync::mpsc;
+
+use proptest::prelude::*;
+use protocol::ModelState;
+
+use super::*;
+use crate::library::fixture::{self, Entry, File, Q4_0, Q4_1, Q8_0};
+
+/// A folder that lasts as long as the first value, and a library inside it that does not exist yet.
+fn library() -> (tempfile::TempDir, Library) {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library { root: folder.path().join("models") };
+    (folder, library)
+}
+
+fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn id(id: &str) -> ModelId {
+    ModelId(id.into())
+}
+
+/// Names in the library's folder, hidden ones included, but for the lock.
+fn names(library: &Library) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(&library.root) else { return Vec::new() };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != ".import.lock").collect()
+}
+
+#[test]
+fn a_file_becomes_a_whole_model() {
+    let (folder, library) = library();
+    let source = File::tiny(Q4_1).write(folder.path());
+    let model = import(&source, None, &library, &mut go_on).unwrap();
+    assert_eq!(model.id.0, "local/Tiny-test-Model");
+    assert_eq!((model.state, model.problem.as_deref()), (ModelState::Complete, None));
+    assert_eq!((model.architecture.as_deref(), model.context_length), (Some("llama"), Some(128)));
+    assert_eq!(library.scan(), [model]);
+    assert_eq!(names(&library), ["local_Tiny-test-Model"]);
+    let mut files: Vec<_> =
+        fs::read_dir(library.root.join("local_Tiny-test-Model")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    files.sort();
+    let expected =
+        ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn the_configuration_tells_the_bits_of_each_layer() {
+    let quantization = |file: &File| {
+        let (folder, library) = library();
+        import(&file.write(folder.path()), Some(id("x")), &library, &mut go_on).unwrap();
+        let config = fs::read(library.root.join("x/config.json")).unwrap();
+        let config: Value = serde_json::from_slice(&config).unwrap();
+        assert_eq!((&config["bos_token_id"], &config["eos_token_id"]), (&json!(1), &json!(2)));
+        assert_eq!(config.get("quantization"), config.get("quantization_config"));
+        config.get("quantization").cloned()
+    };
+    assert_eq!(quantization(&File::tiny(fixture::F16)), None);
+    assert_eq!(quantization(&File::tiny(Q8_0)), Some(json!({"group_size": 32, "bits": 8})));
+    let mut file = File::tiny(Q4_0);
+    file.remove("token_embd.weight");
+    file.push("token_embd.weight", &[265, 64], Q8_0);
+    let mixed = json!({"group_size": 32, "bits": 4, "model.embed_tokens": {"group_size": 32, "bits": 8}});
+    assert_eq!(quantization(&file), Some(mixed));
+}
+
+#[test]
+fn the_id_is_the_one_asked_for_or_made_of_the_files_name_for_itself() {
+    let (folder, library) = library();
+    let mut file = File::tiny(Q4_0);
+    let imported =
+        |file: &File, asked| import(&file.write(folder.path()), asked, &library, &mut go_on).map(|model| model.id.0);
+    assert_eq!(imported(&file, Some(id("my_org/name"))).unwrap(), "my_org/name");
+    for (name, expected) in [
+        ("Smollm2 135M 8k Lc100K", "local/Smollm2-135M-8k-Lc100K"),
+        ("../../etc/passwd", "local/etc-passwd"),
+        ("  日本語 model!  ", "local/model"),
+        ("日本語", "local/tiny"),
+    ] {
+        file.set("general.name", Entry::Text(name));
+        assert_eq!(imported(&file, None).unwrap(), expected);
+    }
+    file.set("general.basename", Entry::Text("Base"));
+    assert_eq!(imported(&file, None).unwrap(), "local/Base");
+    let long: &'static str = "x".repeat(1000).leak();
+    file.set("general.name", Entry::Text(long));
+    assert_eq!(imported(&file, None).unwrap().len(), "local/".len() + MAX_NAME_BYTES);
+    for asked in ["../x", "a/b/c", "", ".hidden", "a/x.partial", "x.incoming"] {
+        assert!(matches!(imported(&file, Some(id(asked))), Err(ImportError::InvalidId { .. })), "{asked:?}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_told_apart_from_what_is_no_model() {
+    let (folder, library) = library();
+    let error = |path: &Path| import(path, None, &library, &mut go_on).unwrap_err();
+    assert!(matches!(error(&folder.path().join("none.gguf")), ImportError::Read { .. }));
+    assert!(matches!(error(folder.path()), ImportError::Read { .. }));
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(matches!(error(&pipe), ImportError::Read { .. }));
+    let text = folder.path().join("text.gguf");
+    fs::write(&text, "not a model").unwrap();
+    let told = error(&text);
+    assert_eq!(
+        told.to_string(),
+        format!("import {}: the file is no GGUF file: it does not begin with GGUF", text.display())
+    );
+    assert!(matches!(told, ImportError::Damaged { .. }));
+    let mut file = File::tiny(Q4_0);
+    file.set("general.architecture", Entry::Text("gemma3"));
+    assert!(matches!(error(&file.write(folder.path())), ImportError::NotSupported { .. }));
+    assert!(names(&library).is_empty());
+}
+
+#[test]
+fn an_installed_model_is_never_replaced() {
+    let (folder, library) = library();
+    let source = File::tiny(Q4_0).write(folder.path());
+    fs::create_dir_all(library.root.join("org_empty")).unwrap();
+    std::os::unix::fs::symlink("nowhere", library.root.join("org_link")).unwrap();
+    import(&source, Some(id("org/whole")), &library, &mut go_on).unwrap();
+    for taken in ["org/whole", "org_whole", "org/empty", "org/link"] {
+        let error = import(&source, Some(id(taken)), &library, &mut go_on).unwrap_err();
+        assert!(matches!(error, ImportError::Exists { .. }), "{error}");
+    }
+    assert_eq!(names(&library).len(), 3);
+}
+
+#[test]
+fn half_a_model_is_never_listed() {
+    let (folder, library) = library();
+    let source = File::tiny(Q4_0).write(folder.path());
+    let mut reports = 0;
+    let mut look = |_| {
+        reports += 1;
+        assert!(library.scan().is_empty());
+        assert_eq!(names(&library), [format!(".org_x.incoming-{}", std::process::id())]);
+        ControlFlow::Continue(())
+    };
+    import(&source, Some(id("org/x")), &library, &mut look).unwrap();
+    assert!(reports > 20, "one report before the first tensor and one for each");
+    assert_eq!(library.scan().len(), 1);
+}
+
+#[test]
+fn a_cancelled_import_leaves_nothing() {
+    let (folder, library) = library();
+    let source = File::tiny(Q4_0).write(folder.path());
+    for reports in [0, 1, 10] {
+        let mut left = reports;
+        let mut stop = |_| {
+            left -= 1;
+            if left < 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let error = import(&source, None, &library, &mut stop).unwrap_err();
+        assert!(matches!(error, ImportError::Cancelled { .. }));
+        assert!(names(&library).is_empty());
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_and_leaves_nothing() {
+    let (folder, library) = library();
+    let file = File::tiny(Q4_0);
+    let (bytes, header) = (file.bytes(), file.header().len());
+    let source = folder.path().join("cut.gguf");
+    for cut in [0, 3, 4, 8, 16, 24, 100, header / 2, header - 1, header, header + 1, bytes.len() / 2, bytes.len() - 64]
+    {
+        fs::write(&source, &bytes[..cut]).unwrap();
+        let error = import(&source, None, &library, &mut go_on).unwrap_err();
+        assert!(matches!(error, ImportError::Damaged { .. }), "cut at {cut}: {error}");
+        assert!(names(&library).is_empty());
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_during_the_import_leaves_nothing() {
+    let (folder, library) = library();
+    let source = File::tiny(Q4_0).write(folder.path());
+    let mut shrink = |_| {
+        DiskFile::options().write(true).open(&source).unwrap().set_len(100).unwrap();
+        ControlFlow::Continue(())
+    };
+    let error = import(&source, None, &library, &mut shrink).unwrap_err();
+    assert!(matches!(error, ImportError::Read { .. }), "{error}");
+    assert!(names(&library).is_empty());
+}
+
+#[test]
+fn what_dead_imports_left_is_removed_and_nothing_else() {
+    let (folder, library) = library();
+    for name in [".org_a.incoming-1", ".org_b.incoming-4000000", ".other", "org_c.incoming"] {
+        fs::create_dir_all(library.root.join(name).join("deep")).unwrap();
+    }
+    import(&File::tiny(Q4_0).write(folder.path()), Some(id("x")), &library, &mut go_on).unwrap();
+    let mut names = names(&library);
+    names.sort();
+    assert_eq!(names, [".other", "org_c.incoming", "x"]);
+}
+
+#[test]
+fn imports_run_one_after_the_other() {
+    let (folder, library) = library();
+    let source = File::tiny(Q4_0).write(folder.path());
+    let (report, reports) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (report, source, library) = (report.clone(), &source, &library);
+            scope.spawn(move || {
+                let mut tell = |_| {
+                    let lock = DiskFile::open(library.root.join(".import.lock")).unwrap();
+                    assert!(lock.try_lock().is_err(), "the lock is held");
+                    report.send(number).unwrap();
+                    ControlFlow::Continue(())
+                };
+                // Two of them want the same name.
+                let done = import(source, Some(id(&format!("org/{}", number / 2))), library, &mut tell);
+                assert!(matches!(done, Ok(_) | Err(ImportError::Exists { .. })));
+            });
+        }
+    });
+    drop(report);
+    let mut order: Vec<usize> = reports.into_iter().collect();
+    order.dedup();
+    assert_eq!(order.len(), 4, "no import reports between two reports of another");
+    assert_eq!(library.scan().iter().map(|model| model.is_installed).collect::<Vec<_>>(), [true, true]);
+}
+
+#[test]
+fn a_model_larger_than_the_disk_is_refused_with_both_numbers() {
+    let (folder, library) = library();
+    let disk = rustix::fs::statvfs(folder.path()).unwrap();
+    // The embedding is nearly all of the file, and nearly all of it a hole.
+    let rows = disk.f_bavail * disk.f_frsize / (64 * 4) + 265;
+    let mut file = File::tiny(fixture::F32);
+    file.remove("token_embd.weight");
+    file.push("token_embd.weight", &[265, 64], fixture::F32);
+    file.tensor("token_embd.weight").shape[0] = rows;
+    let source = file.write(folder.path());
+    DiskFile::options()
+        .write(true)
+        .open(&source)
+        .unwrap()
+        .set_len(file.header().len() as u64 * 2 + rows * 64 * 5)
+        .unwrap();
+    // Should the refusal fail, the disk must not be filled for it.
+    let mut begin = |now: Progress| if now.done_bytes > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    match import(&source, None, &library, &mut begin).unwrap_err() {
+        ImportError::NoSpace { needed_bytes, free_bytes, .. } => {
+            assert!(needed_bytes > free_bytes && needed_bytes > rows * 64 * 4);
+        }
+        other => panic!("{other}"),
+    }
+    assert!(names(&library).is_empty());
+}
+
+/// The limit of a process on the length of its files stands for the full disk: both fail a `write` halfway, and this
+/// one needs no rights and no file system of its own.
+#[test]
+fn a_disk_that_becomes_full_ends_the_import_and_leaves_nothing() {
+    const INSIDE: &str = "TALKIED_TEST_IMPORT_INTO";
+    if let Some(root) = std::env::var_os(INSIDE) {
+        let library = Library { root: root.into() };
+        let source = library.root.with_file_name("tiny.gguf");
+        let error = import(&source, None, &library, &mut go_on).unwrap_err();
+        let ImportError::Write { path, source } = &error else { panic!("{error}") };
+        assert!(path.ends_with("model.safetensors"), "{error}");
+        assert_eq!(source.kind(), io::ErrorKind::FileTooLarge);
+        return;
+    }
+    let (folder, library) = library();
+    File::tiny(fixture::F32).write(folder.path());
+    let this = "library::import::tests::a_disk_that_becomes_full_ends_the_import_and_leaves_nothing";
+    // 128 blocks are 64 or 128 KiB: enough for the tokenizer, not for the weights.
+    let script = "trap '' XFSZ; ulimit -f 128; exec \"$0\" --exact \"$1\"";
+    let mut child = Command::new("sh");
+    child.args(["-c", script]).arg(std::env::current_exe().unwrap()).arg(this).env(INSIDE, &library.root);
+    let output = child.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    assert!(library.root.is_dir(), "the import came as far as the disk");
+    assert!(names(&library).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_file_with_any_few_bytes_changed_never_panics_and_leaves_all_or_nothing(
+        changes in proptest::collection::vec((0..9000_usize, any::<u8>()), 1..4),
+    ) {
+        let (folder, library) = library();
+        let mut bytes = File::tiny(Q4_0).bytes();
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        let source = folder.path().join("changed.gguf");
+        fs::write(&source, bytes).unwrap();
+        match import(&source, Some(id("x")), &library, &mut go_on) {
+            Ok(model) => prop_assert_eq!(model.state, ModelState::Complete),
+            Err(_) => prop_assert!(names(&library).is_empty()),
+        }
+    }
+}
