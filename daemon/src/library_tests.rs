@@ -1,4 +1,3 @@
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -105,6 +104,7 @@ fn names_that_no_id_can_have_are_listed_as_broken() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_name_that_is_not_text_is_listed_as_broken() {
+    use std::os::unix::ffi::OsStrExt;
     let (_folder, library) = library();
     fill(&library.root.join(std::ffi::OsStr::from_bytes(b"org_\xff\xfe")), "llama");
     let models = library.scan();

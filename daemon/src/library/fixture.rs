@@ -195,7 +195,9 @@ impl Entry {
             }
             Self::Texts(texts) => {
                 let mut items = Vec::new();
-                texts.iter().for_each(|item| text(&mut items, item));
+                for item in texts {
+                    text(&mut items, item);
+                }
                 return list(8, texts.len(), items);
             }
             Self::Integers(numbers) => {

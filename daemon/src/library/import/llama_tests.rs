@@ -124,7 +124,7 @@ fn numbers_that_fit_no_model_are_refused_by_key() {
         refused(&format!("llama.{key} is 4294967295"), set(&format!("llama.{key}"), Entry::U32(u32::MAX)));
     }
     refused("lacks llama.attention.layer_norm_rms_epsilon", |file| {
-        file.unset("llama.attention.layer_norm_rms_epsilon")
+        file.unset("llama.attention.layer_norm_rms_epsilon");
     });
     refused("is not a finite number", set("llama.rope.freq_base", Entry::F32(f32::NAN)));
     refused("3 heads cannot share an embedding of 64", set("llama.attention.head_count", Entry::U32(3)));
@@ -150,7 +150,7 @@ fn tensors_must_be_those_of_the_architecture() {
         file.push("output_norm.weight", &[64], Q4_0);
     });
     refused("tensor output_norm.weight has the shape [1, 64]", |file| {
-        file.tensor("output_norm.weight").shape = vec![1, 64]
+        file.tensor("output_norm.weight").shape = vec![1, 64];
     });
     refused("tensor token_embd.weight has the shape [265, 8, 8]", |file| {
         file.remove("token_embd.weight");

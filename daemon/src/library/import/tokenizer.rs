@@ -138,8 +138,8 @@ impl<'a> Vocabulary<'a> {
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
         config.insert("model_max_length".into(), context.into());
         config.insert("clean_up_tokenization_spaces".into(), false.into());
-        config.insert("add_bos_token".into(), self.marks.add_bos.into());
-        config.insert("add_eos_token".into(), self.marks.add_eos.into());
+        config.insert("add_bos_token".into(), self.marks.bos_first.into());
+        config.insert("add_eos_token".into(), self.marks.eos_last.into());
         let marks = [
             ("bos_token", self.marks.bos),
             ("eos_token", Some(self.marks.eos)),

@@ -17,8 +17,10 @@ pub(super) struct Marks {
     pub padding: Option<u32>,
     /// Tokens that end an answer, the file's own first.
     pub ends: Vec<u32>,
-    pub add_bos: bool,
-    pub add_eos: bool,
+    /// Whether a text begins with the one.
+    pub bos_first: bool,
+    /// Whether a text ends with the other.
+    pub eos_last: bool,
 }
 
 impl Marks {
@@ -46,18 +48,18 @@ impl Marks {
                 ends.push(end);
             }
         }
-        let add_bos = metadata.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_by_default);
-        if add_bos && bos.is_none() {
+        let bos_first = metadata.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_by_default);
+        if bos_first && bos.is_none() {
             return Err(absent("bos_token_id"));
         }
-        let add_eos = metadata.bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
-        Ok(Self { unknown, bos, eos, padding, ends, add_bos, add_eos })
+        let eos_last = metadata.bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
+        Ok(Self { unknown, bos, eos, padding, ends, bos_first, eos_last })
     }
 
     /// `post_processor`: puts the marks around each text.
     pub(super) fn post_processor(&self, pieces: &Pieces) -> Value {
-        let before = self.bos.filter(|_| self.add_bos);
-        let after = Some(self.eos).filter(|_| self.add_eos);
+        let before = self.bos.filter(|_| self.bos_first);
+        let after = Some(self.eos).filter(|_| self.eos_last);
         if before.is_none() && after.is_none() {
             return Value::Null;
         }
