@@ -1,0 +1,48 @@
+//! What can go wrong between text and tokens. Made everywhere in `text`; whoever calls it maps variants to the wire.
+
+use std::path::PathBuf;
+
+/// A model's folder that cannot be used, or a conversation that cannot become a prompt.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// The model's folder lacks a file it needs.
+    #[error("{} is missing", .0.display())]
+    Missing(PathBuf),
+    /// A file of the model is damaged, or contradicts another.
+    #[error("{} is broken: {problem}", .path.display())]
+    Broken {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of the model is sound, but asks for something that is not there.
+    #[error("{} cannot be used: {problem}", .path.display())]
+    NotSupported {
+        /// Which file.
+        path: PathBuf,
+        /// What it asks for.
+        problem: String,
+    },
+    /// The chat template has a fault, or does too much: the model's fault, not the conversation's.
+    #[error("the model's chat template failed: {0}")]
+    Template(String),
+    /// The chat template refuses this conversation, in its own words: the caller's fault.
+    #[error("the model's chat template refuses the conversation: {0}")]
+    Refused(String),
+    /// The model has no chat template, so it takes a single user message only: the caller's fault.
+    #[error("{} has no chat template, so it takes one user message and no system prompt", .folder.display())]
+    NoTemplate {
+        /// The model's folder.
+        folder: PathBuf,
+    },
+    /// The conversation cannot be a prompt of any model, or not of this one: the caller's fault.
+    #[error("{0}")]
+    Chat(String),
+    /// The conversation is longer than any model's context: the caller's fault.
+    #[error("the prompt is longer than {limit} bytes")]
+    TooLong {
+        /// Most bytes.
+        limit: usize,
+    },
+}
