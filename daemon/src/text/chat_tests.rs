@@ -38,10 +38,11 @@ struct Feature {
 }
 
 #[derive(Deserialize)]
-struct Cases {
+struct Fixture {
     now: String,
     chats: Map<String, Json>,
-    cases: Vec<Case>,
+    #[serde(rename = "cases")]
+    conversations: Vec<Case>,
     variables: Map<String, Json>,
     features: Vec<Feature>,
 }
@@ -50,7 +51,7 @@ fn fixtures() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/text/fixtures")
 }
 
-fn cases() -> Cases {
+fn fixture() -> Fixture {
     let bytes = std::fs::read(fixtures().join("chat_cases.json")).unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
@@ -74,14 +75,14 @@ fn alike(ours: &Outcome, reference: &Outcome) -> bool {
 
 #[test]
 fn conversations_render_byte_for_byte_as_the_reference_renders_them() {
-    let cases = cases();
-    assert!(cases.cases.len() >= 140, "the fixture has lost cases");
-    for case in &cases.cases {
+    let fixture = fixture();
+    assert!(fixture.conversations.len() >= 140, "the fixture has lost cases");
+    for case in &fixture.conversations {
         let source = std::fs::read_to_string(fixtures().join(format!("templates/{}.jinja", case.template))).unwrap();
-        let mut variables = cases.chats[&case.chat].as_object().unwrap().clone();
+        let mut variables = fixture.chats[&case.chat].as_object().unwrap().clone();
         variables.extend(case.tokens.clone());
         variables.entry("add_generation_prompt").or_insert(Json::Bool(true));
-        let ours = render(&source, clock(&cases.now), &variables);
+        let ours = render(&source, clock(&fixture.now), &variables);
         assert!(
             alike(&ours, &case.outcome),
             "{} with {:?}\n     ours {ours:?}\nreference {:?}",
@@ -121,11 +122,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
 
 #[test]
 fn single_features_render_as_the_reference_renders_them_but_for_the_known_differences() {
-    let cases = cases();
-    assert!(cases.features.len() >= 200, "the fixture has lost features");
+    let fixture = fixture();
+    assert!(fixture.features.len() >= 200, "the fixture has lost features");
     let mut unequal = Vec::new();
-    for Feature { area, source, outcome } in &cases.features {
-        let ours = render(source, clock(&cases.now), &cases.variables);
+    for Feature { area, source, outcome } in &fixture.features {
+        let ours = render(source, clock(&fixture.now), &fixture.variables);
         if alike(&ours, outcome) {
             assert!(
                 !DIFFERENCES.iter().any(|(known, _)| known == source),
@@ -137,7 +138,7 @@ fn single_features_render_as_the_reference_renders_them_but_for_the_known_differ
     }
     assert!(unequal.is_empty(), "{}", unequal.join("\n"));
     for (known, _) in DIFFERENCES {
-        assert!(cases.features.iter().any(|feature| feature.source == *known), "{known:?} is no longer a case");
+        assert!(fixture.features.iter().any(|feature| feature.source == *known), "{known:?} is no longer a case");
     }
 }
 
@@ -248,7 +249,7 @@ fn chains_within_the_bounds_compile_and_render_without_overflowing_the_stack() {
 #[test]
 fn the_longest_conversation_is_within_the_bounds() {
     let turn = |index: usize| Message {
-        role: if index % 2 == 0 { Role::User } else { Role::Assistant },
+        role: if index.is_multiple_of(2) { Role::User } else { Role::Assistant },
         content: "x".repeat(MAX_PROMPT_BYTES / MAX_MESSAGES - 64),
     };
     let messages: Vec<Message> = (0..MAX_MESSAGES).map(turn).collect();

@@ -48,9 +48,9 @@ pub(crate) fn byte_fallback() -> Value {
     let bytes = (0..=255_u8).map(|byte| format!("<0x{byte:02X}>"));
     let letters = ('a'..='z').chain("▁!'.é漢".chars()).map(String::from);
     let merges = ["▁ t", "h e", "▁t he", "▁ a", "▁ ▁", "i n"];
-    let merged = merges.iter().map(|merge| merge.replace(' ', ""));
+    let joined = merges.iter().map(|merge| merge.replace(' ', ""));
     let special = ["<unk>", "<s>", "</s>"].map(String::from);
-    for token in special.iter().cloned().chain(bytes).chain(letters).chain(merged) {
+    for token in special.iter().cloned().chain(bytes).chain(letters).chain(joined) {
         vocab.insert(token, json!(vocab.len()));
     }
     let added: Vec<Value> = (0..).zip(&special).map(|(id, token)| added_token(id, token, true)).collect();

@@ -137,7 +137,9 @@ fn special_tokens(config: &Map<String, Value>) -> Vec<(String, String)> {
 
 fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TextError> {
     let Some(bytes) = bytes(path, JSON_BYTES)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| broken(path, &error))
+    // By way of a map: a structure would take a list too.
+    let map: Result<Map<String, Value>, _> = serde_json::from_slice(&bytes);
+    map.and_then(|map| T::deserialize(Value::Object(map))).map(Some).map_err(|error| broken(path, &error))
 }
 
 fn text(path: &Path, limit: u64) -> Result<Option<String>, TextError> {

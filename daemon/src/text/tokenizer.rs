@@ -12,6 +12,10 @@ use super::folder::{broken, bytes};
 /// The largest real files have about 35 MB.
 const TOKENIZER_BYTES: u64 = 256 << 20;
 
+/// Longest run of white space in a text. On runs of about a million the regular expressions of most tokenizers give up,
+/// and some tokenizers then leave the rest of the text out without a word.
+const WHITE_SPACE_BYTES: usize = 100_000;
+
 /// Whether the tokenizer adds the special tokens of its post-processor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum SpecialTokens {
@@ -76,20 +80,23 @@ impl Tokenizer {
 
     /// The tokens of a text.
     pub(super) fn encode(&self, text: &str, special: SpecialTokens) -> Result<Vec<u32>, TextError> {
+        if text.split(|c: char| !c.is_whitespace()).any(|run| run.len() > WHITE_SPACE_BYTES) {
+            return Err(TextError::Chat(format!(
+                "the prompt has more than {WHITE_SPACE_BYTES} bytes of white space in a row"
+            )));
+        }
         let encoding = self.inner.encode_fast(text, special == SpecialTokens::Add);
         let encoding = encoding.map_err(|error| TextError::Chat(format!("the tokenizer refuses the text: {error}")))?;
         let ids = encoding.get_ids();
-        let outside = self.vocab_size.and_then(|size| ids.iter().find(|id| **id >= size));
-        match outside {
-            Some(id) => {
-                let token = self.inner.id_to_token(*id).unwrap_or_default();
-                let size = self.vocab_size.unwrap_or_default();
-                Err(TextError::Chat(format!(
-                    "the prompt has token {id} ({token:?}), but the model's vocabulary ends at {size}"
-                )))
-            }
-            None => Ok(ids.to_vec()),
+        if let Some(size) = self.vocab_size
+            && let Some(id) = ids.iter().find(|id| **id >= size)
+        {
+            let token = self.inner.id_to_token(*id).unwrap_or_default();
+            return Err(TextError::Chat(format!(
+                "the prompt has token {id} ({token:?}), but the model's vocabulary ends at {size}"
+            )));
         }
+        Ok(ids.to_vec())
     }
 
     /// The text of tokens, special ones skipped.
