@@ -24,8 +24,8 @@ pub struct Device {
     stream: Stream,
     /// In words for a person.
     pub name: String,
-    /// The type that floating-point weights are cast to; `None` leaves them as they are in the files.
-    pub weight_type: Option<Dtype>,
+    /// In which form weights are held.
+    pub weights: WeightPolicy,
     /// Prompt tokens computed in one step; a cancel waits for a step.
     pub prefill_chunk: usize,
     /// Whether a step is started before the token of the last one is read.
@@ -50,24 +50,43 @@ impl Device {
         })
     }
 
-    /// A processor has no arithmetic for 16-bit numbers: one row times 28 million 4-bit weights takes 20 ms with
-    /// 32-bit scales, 180 ms with bfloat16 and 866 ms with float16. Its time grows with every row of a chunk. Building
-    /// a graph costs it one part in a hundred, and two steps in flight would both hold the caches, which are then
-    /// copied whole at each step.
+    /// Building a graph costs a processor one part in a hundred of a step, and two steps in flight would both hold the
+    /// caches, which are then copied whole at each step. Its time grows with every row of a chunk.
     fn processor(stream: Stream) -> Self {
-        Self { stream, name: "cpu".into(), weight_type: Some(Dtype::Float32), prefill_chunk: 32, pipelines: false }
+        Self { stream, name: "cpu".into(), weights: WeightPolicy::PROCESSOR, prefill_chunk: 64, pipelines: false }
     }
 
-    /// A GPU takes weights as they come, is busy only with long chunks, and would wait while the next graph is built.
+    /// A GPU is busy only with long chunks, and would wait while the next graph is built.
     fn gpu(stream: Stream, name: Option<String>) -> Self {
         let name = name.unwrap_or_else(|| "gpu".into());
-        Self { stream, name, weight_type: None, prefill_chunk: 2048, pipelines: true }
+        Self { stream, name, weights: WeightPolicy::AS_THEY_COME, prefill_chunk: 2048, pipelines: true }
     }
 
     /// Runs `work` with every operation on this device's stream, which is then looked up once.
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
         with_stream(&self.stream, work)
     }
+}
+
+/// In which form weights are held.
+#[derive(Debug, Clone, Copy)]
+pub struct WeightPolicy {
+    /// The type that floating-point tensors are cast to; `None` leaves them as they are in the files.
+    pub cast: Option<Dtype>,
+    /// Quantized matrices become plain numbers where the files are not larger than this.
+    pub unpack_bytes: u64,
+    /// Where they stay packed: rows from which on a product is faster with a matrix unpacked for it alone.
+    pub unpack_rows: Option<usize>,
+}
+
+impl WeightPolicy {
+    /// GPUs have kernels for everything that checkpoints hold.
+    const AS_THEY_COME: Self = Self { cast: None, unpack_bytes: 0, unpack_rows: None };
+
+    /// A processor has no arithmetic for 16-bit numbers: one row times 28 million weights of 4 bits takes 29 ms with
+    /// 32-bit scales, nine times that with bfloat16 and forty with float16. Unpacked they take 13 ms, in eight times the
+    /// memory, which small models may have. Unpacking takes as long as three rows of a packed product.
+    const PROCESSOR: Self = Self { cast: Some(Dtype::Float32), unpack_bytes: 320 << 20, unpack_rows: Some(8) };
 }
 
 /// Bytes in use by the whole process.

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod embedding;
 pub mod linear;
+pub mod matrix;
 pub mod norm;
 pub mod quantized;
 pub mod rope;

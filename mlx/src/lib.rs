@@ -6,6 +6,8 @@
 
 mod array;
 mod backend;
+#[cfg(target_os = "linux")]
+mod blas;
 mod cache;
 mod clock;
 mod config;

@@ -6,18 +6,23 @@ use serde_json::json;
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
+use crate::device::WeightPolicy;
 use crate::models;
 use crate::weights::Weights;
 
 fn load(checkpoint: &Checkpoint) -> (Box<dyn Model>, Device) {
-    let folder = checkpoint.write();
     let device = Device::open().unwrap();
+    (load_on(&device, checkpoint), device)
+}
+
+fn load_on(device: &Device, checkpoint: &Checkpoint) -> Box<dyn Model> {
+    let folder = checkpoint.write();
     let config = Config::read(folder.path()).unwrap();
     let mut progress = |_, _| {};
-    let mut weights = Weights::open(folder.path(), &device, &mut progress).unwrap();
+    let mut weights = Weights::open(folder.path(), device, &mut progress).unwrap();
     let model = models::find(&config).unwrap()(&config, &mut weights).unwrap();
     weights.finish().unwrap();
-    (model, device)
+    model
 }
 
 fn submission(prompt: &[TokenId], max_tokens: u32) -> Submission {
@@ -67,6 +72,22 @@ fn a_prompt_in_chunks_gives_the_logits_of_the_whole() {
             let difference = found.iter().zip(whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(difference < 1e-3, "{len} tokens in chunks of {chunk}: {difference}");
         }
+    }
+}
+
+#[test]
+fn packed_weights_give_the_logits_of_unpacked_ones() {
+    let checkpoint = Checkpoint::llama().quantized(4);
+    let mut device = Device::open().unwrap();
+    // Plain numbers, always packed, and packed but for chunks of eight tokens and more.
+    let logits = [(u64::MAX, None), (0, None), (0, Some(8))].map(|(unpack_bytes, unpack_rows)| {
+        device.weights = WeightPolicy { unpack_bytes, unpack_rows, ..device.weights };
+        let model = load_on(&device, &checkpoint);
+        Sequence::new(&submission(&prompt(40), 1), model.as_ref()).unwrap().logits(model.as_ref(), &device).unwrap()
+    });
+    for other in &logits[1..] {
+        let difference = other.iter().zip(&logits[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference < 1e-3, "{difference}");
     }
 }
 

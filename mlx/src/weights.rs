@@ -9,11 +9,11 @@ mod header;
 use std::collections::HashMap;
 use std::path::Path;
 
-use mlx_rs::{Array, Dtype, Stream, with_stream};
+use mlx_rs::{Array, Stream, with_stream};
 
 use self::files::File;
 use crate::array::is_float;
-use crate::device::Device;
+use crate::device::{Device, WeightPolicy};
 use crate::error::{Error, Result};
 
 /// Names that one error message lists.
@@ -22,8 +22,7 @@ const NAMED: usize = 5;
 /// The tensors not yet taken.
 pub struct Weights<'a> {
     arrays: HashMap<String, Array>,
-    /// Type that floating-point tensors are cast to.
-    cast: Option<Dtype>,
+    policy: WeightPolicy,
     folder: &'a Path,
     progress: &'a mut dyn FnMut(u64, u64),
     done: u64,
@@ -46,7 +45,7 @@ impl<'a> Weights<'a> {
             }
         }
         progress(0, total);
-        Ok(Self { arrays, cast: device.weight_type, folder, progress, done: 0, total, held: 0 })
+        Ok(Self { arrays, policy: device.weights, folder, progress, done: 0, total, held: 0 })
     }
 
     /// Whether there is a tensor `path.part`.
@@ -69,7 +68,7 @@ impl<'a> Weights<'a> {
             return Err(self.broken(&format!("{name} has shape {found:?}, but {shape:?} follows from config.json")));
         }
         let bytes = array.nbytes() as u64;
-        let array = match self.cast {
+        let array = match self.policy.cast {
             Some(dtype) if is_float(array.dtype()) => array.as_dtype(dtype)?,
             _ => array,
         };
@@ -77,6 +76,21 @@ impl<'a> Weights<'a> {
         self.held += array.nbytes() as u64;
         self.count(bytes);
         Ok(array)
+    }
+
+    /// Whether quantized matrices are kept as plain numbers.
+    pub fn unpacks(&self) -> bool {
+        self.total <= self.policy.unpack_bytes
+    }
+
+    /// Rows from which on one product is faster with a matrix unpacked for it.
+    pub fn unpack_rows(&self) -> Option<usize> {
+        self.policy.unpack_rows
+    }
+
+    /// Counts `new` bytes held instead of `old`.
+    pub fn replace(&mut self, old: usize, new: usize) {
+        self.held = self.held - old as u64 + new as u64;
     }
 
     /// Forgets the tensors that a model does not need.

@@ -3,7 +3,7 @@
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype, ops};
 
-use super::linear::Size;
+use super::matrix::Size;
 use crate::error::{Error, Result};
 use crate::weights::Weights;
 
@@ -20,6 +20,8 @@ pub struct Quantized {
     biases: Array,
     group_size: i32,
     bits: i32,
+    /// Size of `x` from which on all numbers are unpacked for one product; `None` for never.
+    unpack_from: Option<usize>,
 }
 
 impl Quantized {
@@ -41,11 +43,25 @@ impl Quantized {
         if weight.dtype() != Dtype::Uint32 || !crate::array::is_float(scales.dtype()) {
             return Err(Error::NotSupported(format!("{path} is not quantized in affine mode")));
         }
-        Ok(Self { weight, scales, biases, group_size, bits })
+        let unpack_from = weights.unpack_rows().map(|rows| rows * columns as usize);
+        Ok(Self { weight, scales, biases, group_size, bits, unpack_from })
+    }
+
+    /// Bytes of the three arrays.
+    pub fn bytes(&self) -> usize {
+        self.weight.nbytes() + self.scales.nbytes() + self.biases.nbytes()
+    }
+
+    /// All numbers, `[rows, columns]`.
+    pub fn unpacked(&self) -> MlxResult<Array> {
+        ops::dequantize(&self.weight, &self.scales, &self.biases, self.group_size, self.bits)
     }
 
     /// `x · wᵀ`: the last axis of `x` goes from `columns` to `rows`.
     pub fn matmul(&self, x: &Array) -> MlxResult<Array> {
+        if self.unpack_from.is_some_and(|least| x.size() >= least) {
+            return x.matmul(self.unpacked()?.transpose()?);
+        }
         ops::quantized_matmul(x, &self.weight, &self.scales, &self.biases, true, self.group_size, self.bits)
     }
 
