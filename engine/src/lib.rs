@@ -1,4 +1,25 @@
-//! Placeholder of the workspace.
+//! The boundary between the daemon and its engines.
+//!
+//! An engine is a child process that holds one model. The daemon speaks to it over one socket, which the child
+//! finds as its standard input: frames of a length and a postcard message, [`Command`] one way, [`Event`] the
+//! other. Only ids, token numbers, limits and errors cross. When the daemon dies, the socket closes and the
+//! engine exits.
+//!
+//! In reading order: [`message`] says what crosses, [`frame`] how it is written, [`backend`] what an engine must
+//! be able to do, [`serve`] the loop that every engine process runs around its backend.
+//!
+//! This crate knows neither MLX nor tokio: the daemon and every engine depend on it, it depends on neither.
+
+pub mod backend;
+pub mod frame;
+pub mod message;
+pub mod serve;
+
+pub use backend::{Backend, Step};
+pub use message::{
+    Command, Event, Failure, FailureKind, FinishReason, Finished, Load, Loaded, Memory, Sampling, SequenceId,
+    Submission, TokenId, VERSION,
+};
 
 /// Values of `model_type` that some engine runs.
 pub const ARCHITECTURES: &[&str] = &["llama", "mistral"];
