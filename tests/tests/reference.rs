@@ -1,10 +1,9 @@
 //! The examples of `protocol/README.md`, sent to a real daemon in their order.
 
-#[expect(dead_code, reason = "placeholders are filled in only where no daemon answers")]
 #[path = "../../protocol/tests/readme/examples.rs"]
 mod examples;
 
-use examples::{Block, blocks, fits};
+use examples::{Block, blocks, filled, fits};
 use serde_json::{Value, json};
 
 use crate::support::{Connection, Daemon, Start, until};
@@ -26,7 +25,7 @@ fn dialogues(part: &str) -> Vec<(Value, Vec<Value>)> {
     let mut dialogues: Vec<(Value, Vec<Value>)> = Vec::new();
     for Block { is_request, messages } in blocks(part) {
         if is_request {
-            dialogues.extend(messages.into_iter().map(|message| (message, Vec::new())));
+            dialogues.extend(messages.into_iter().map(|message| (filled(message), Vec::new())));
         } else {
             dialogues.last_mut().expect("a response follows a request").1.extend(messages);
         }
@@ -47,7 +46,8 @@ fn prepare(daemon: &Daemon, other: &mut Connection, connection: &mut Connection,
             until("nothing is loaded", idle);
         }
         "daemon.status" => {
-            until("one connection is left", || connection.call("daemon.status", json!({})).unwrap()["connections"] == 2)
+            let mut alone = || connection.call("daemon.status", json!({})).unwrap()["connections"] == 2;
+            until("no other connection is left", &mut alone);
         }
         _ => {}
     }
