@@ -12,9 +12,7 @@ use std::time::Instant;
 
 use crate::backend::{Backend, Step};
 use crate::frame;
-use crate::message::{
-    Command, Event, Failure, FailureKind, FinishReason, Finished, SequenceId, Submission, VERSION,
-};
+use crate::message::{Command, Event, Failure, FailureKind, FinishReason, Finished, SequenceId, Submission, VERSION};
 
 /// Commands that may wait between two steps; the reader then stops reading the socket.
 const COMMANDS: usize = 64;

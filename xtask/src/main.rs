@@ -6,8 +6,10 @@
 
 mod cache;
 mod command;
+mod daemon;
 mod demo;
 mod error;
+mod interrupt;
 mod model;
 mod platform;
 mod reference;
