@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The MLX engine: one model in one process, run by the thread that loaded it.
+//!
+//! [`Mlx`] stands behind the boundary of the `engine` crate; the program `talkied-mlx` serves it to the daemon. Only
+//! token numbers and errors leave this crate: no MLX type is public, and neither text nor templates are known here.
+//! In reading order: the backend, the sequence it steps, the models and their layers, what they are loaded from.
+
+mod array;
+mod backend;
+mod cache;
+mod clock;
+mod config;
+mod device;
+mod error;
+mod layers;
+mod models;
+mod sampler;
+mod sequence;
+mod weights;
+
+#[cfg(test)]
+mod checkpoint;
+
+pub use backend::Mlx;
+pub use sequence::Sequence;

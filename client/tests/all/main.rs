@@ -5,4 +5,6 @@ mod fake;
 mod generate;
 mod help;
 mod library;
+mod service_files;
 mod start;
+mod wire_examples;

@@ -1,0 +1,68 @@
+//! Operations on arrays that `mlx-rs` lacks, wraps with a panic, or runs outside the scope's stream.
+
+use mlx_rs::error::{Exception, Result};
+use mlx_rs::ops::indexing::TryIndexOp;
+use mlx_rs::{Array, Dtype, Stream};
+
+/// Token numbers as an array of shape `[n]`.
+pub fn tokens(ids: &[u32]) -> Array {
+    Array::from_slice(ids, &[ids.len() as i32])
+}
+
+/// `value` in the type of `like`: MLX would widen a 16-bit array that meets a 32-bit scalar.
+pub fn scalar(value: f32, like: &Array) -> Result<Array> {
+    Array::from_f32(value).as_dtype(like.dtype())
+}
+
+/// The first `end` entries of the next to last axis of an array with four axes; a view.
+pub fn head_rows(array: &Array, end: i32) -> Result<Array> {
+    array.try_index_device((.., .., ..end, ..), Stream::thread_local_or_default())
+}
+
+/// The entries from `start` of an array with one axis.
+pub fn tail(array: &Array, start: i32) -> Result<Array> {
+    array.try_index_device(start.., Stream::thread_local_or_default())
+}
+
+/// Whether values of this type are weights of a layer, as opposed to packed bits or numbers.
+pub fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::Float16 | Dtype::Bfloat16 | Dtype::Float32 | Dtype::Float64)
+}
+
+/// `array` with `update` at `start`, both with four axes.
+///
+/// Takes the handle: MLX writes in place only when nothing else holds the buffer, and copies all of it otherwise.
+/// `mlx-rs`'s own assignment reshapes the update twice on its way here.
+#[expect(clippy::needless_pass_by_value, reason = "the handle must be gone when the graph runs")]
+pub fn write(array: Array, update: &Array, start: [i32; 4]) -> Result<Array> {
+    let size = update.shape();
+    let mut stop = start;
+    for (stop, size) in stop.iter_mut().zip(size) {
+        *stop += size;
+    }
+    let stream = Stream::thread_local_or_default();
+    // SAFETY: all handles outlive the call, lengths are those of the arrays passed, and `result` is owned below
+    // whatever the call answers.
+    let (status, result) = unsafe {
+        let mut result = mlx_sys::mlx_array_new();
+        let (from, to, by) = (start.as_ptr(), stop.as_ptr(), [1i32; 4]);
+        let status = mlx_sys::mlx_slice_update(
+            &raw mut result,
+            array.as_ptr(),
+            update.as_ptr(),
+            from,
+            4,
+            to,
+            4,
+            by.as_ptr(),
+            4,
+            stream.as_ptr(),
+        );
+        (status, Array::from_ptr(result))
+    };
+    if status == 0 {
+        Ok(result)
+    } else {
+        Err(Exception::custom(format!("cannot write {size:?} at {start:?} of {:?}", array.shape())))
+    }
+}

@@ -1,0 +1,50 @@
+//! The backend without a socket: what a load tells, and what is refused before one.
+
+use engine::message::{Load, SequenceId};
+
+use super::*;
+use crate::checkpoint::Checkpoint;
+
+#[test]
+fn a_load_tells_what_is_resident() {
+    let folder = Checkpoint::llama().quantized(4).write();
+    let mut mlx = Mlx::new();
+    let loaded = mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    assert_eq!((loaded.vocab_size, loaded.dtype.as_str()), (96, "float32"));
+    // 86 016 weights of 4 bits, a scale and a bias of 32 bits for each 32 of them, five norms of 64.
+    assert_eq!(loaded.weight_bytes, 86_016 / 2 + 86_016 / 32 * 8 + 5 * 64 * 4);
+    assert!(!loaded.device.is_empty());
+    assert!(mlx.memory().active_bytes >= loaded.weight_bytes);
+}
+
+#[test]
+fn nothing_runs_before_a_load_or_after_one_that_failed() {
+    let mut mlx = Mlx::new();
+    let submission = greedy(&[1], 1);
+    assert_eq!(mlx.begin(&submission).map(|_| ()).unwrap_err().kind, FailureKind::Internal);
+    let folder = Checkpoint::llama().write();
+    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    assert!(mlx.begin(&submission).is_ok());
+    mlx.load(&Load { path: folder.path().join("absent") }, &mut |_, _| {}).unwrap_err();
+    assert!(mlx.begin(&submission).is_err());
+}
+
+#[test]
+fn temperature_zero_takes_the_token_of_the_greatest_logit() {
+    let folder = Checkpoint::llama().write();
+    let mut mlx = Mlx::new();
+    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    let mut text = vec![4, 8, 15];
+    let mut sequence = mlx.begin(&Submission { sequence: SequenceId(9), ..greedy(&text, 8) }).unwrap();
+    for _ in 0..8 {
+        let logits = mlx.logits(&text).unwrap();
+        let expected = (0..96).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32;
+        let token = loop {
+            if let Step::Token(token) = mlx.step(&mut sequence).unwrap() {
+                break token;
+            }
+        };
+        assert_eq!(token, expected);
+        text.push(token);
+    }
+}

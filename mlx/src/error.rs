@@ -1,0 +1,35 @@
+//! Why something failed in here, and how it is told to the daemon.
+
+use engine::message::{Failure, FailureKind};
+use mlx_rs::error::Exception;
+
+/// What can go wrong. Texts fit after "failed to …: ".
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model's files are missing, damaged or contradict each other.
+    #[error("{0}")]
+    Broken(String),
+    /// The model is sound, but not for this engine.
+    #[error("{0}")]
+    NotSupported(String),
+    /// A fault of ours.
+    #[error("{0}")]
+    Internal(String),
+    /// MLX refused an operation. Its words only: the place in `mlx-rs` says nothing to a reader of the daemon's log.
+    #[error("mlx: {}", .0.what())]
+    Mlx(#[from] Exception),
+}
+
+/// The result of nearly everything here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Broken(_) => FailureKind::ModelBroken,
+            Error::NotSupported(_) => FailureKind::NotSupported,
+            Error::Internal(_) | Error::Mlx(_) => FailureKind::Internal,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

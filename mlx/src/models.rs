@@ -1,0 +1,50 @@
+//! The table of architectures: what a `config.json` may name under `model_type`.
+//!
+//! Each lies in a file of its own, alike in shape: args, attention, MLP, block, model.
+
+mod llama;
+
+use mlx_rs::error::Result as MlxResult;
+use mlx_rs::{Array, Dtype};
+
+use crate::cache::KvCache;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::weights::Weights;
+
+/// A decoder with all its weights.
+pub trait Model {
+    /// The logits `[1, tokens, vocabulary]` after each of `ids`, of shape `[1, tokens]`, which follow what the caches
+    /// hold. Lazy: a caller that evaluates only the caches pays nothing for the head.
+    fn forward(&self, ids: &Array, caches: &mut [KvCache]) -> MlxResult<Array>;
+
+    /// What callers need to know.
+    fn facts(&self) -> Facts;
+}
+
+/// Numbers of one model.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Caches that a sequence needs.
+    pub layers: usize,
+    /// Every token number is below it.
+    pub vocab_size: u32,
+    /// Most tokens of one sequence, prompt and answer.
+    pub context: u32,
+    /// Type of activations.
+    pub dtype: Dtype,
+}
+
+type Constructor = fn(&Config, &mut Weights) -> Result<Box<dyn Model>>;
+
+const MODELS: [(&str, Constructor); 2] = [("llama", llama::load), ("mistral", llama::load)];
+
+/// The constructor of the config's architecture.
+pub fn find(config: &Config) -> Result<Constructor> {
+    let wanted = config.model_type()?;
+    let found = MODELS.iter().find(|(name, _)| *name == wanted);
+    found.map(|(_, constructor)| *constructor).ok_or_else(|| {
+        let known = MODELS.map(|(name, _)| name).join(", ");
+        Error::NotSupported(format!("architecture {wanted:?} is not known; known are {known}"))
+    })
+}

@@ -1,0 +1,129 @@
+//! One sequence's timeline: its caches, its random state, the token on its way.
+//!
+//! The prompt is computed in chunks but for its last token, which is the input of the first step, so that the head is
+//! computed for one row. Then each step gives one token.
+
+use engine::backend::Step;
+use engine::message::{Submission, TokenId};
+use mlx_rs::{Array, Dtype, memory, transforms};
+
+use crate::array::tokens;
+use crate::cache::KvCache;
+use crate::device::{Device, OneThread};
+use crate::error::{Error, Result};
+use crate::models::Model;
+use crate::sampler::Sampler;
+
+/// Tokens after which MLX's spare buffers are given back: the caches' growth leaves ever larger ones behind.
+const CLEAR_EVERY: u32 = 256;
+
+/// A sequence that runs. Stays on the thread of its backend.
+pub struct Sequence {
+    prompt: Vec<TokenId>,
+    /// Prompt tokens in the caches.
+    done: usize,
+    /// One for each layer.
+    caches: Vec<KvCache>,
+    sampler: Sampler,
+    /// The token that the next step follows, of shape `[1]`: the last of the prompt, or the last that was given.
+    input: Array,
+    /// The token after `input`, already being computed.
+    ahead: Option<Array>,
+    /// Tokens given so far, and wanted at most.
+    given: u32,
+    wanted: u32,
+    _thread: OneThread,
+}
+
+impl Sequence {
+    /// Checks the submission against the model. Computes nothing.
+    pub(crate) fn new(submission: &Submission, model: &dyn Model) -> Result<Self> {
+        let facts = model.facts();
+        let prompt = &submission.prompt;
+        let Some(last) = prompt.last() else { return Err(Error::Internal("a prompt needs a token".into())) };
+        if prompt.len() > facts.context as usize {
+            let (tokens, context) = (prompt.len(), facts.context);
+            return Err(Error::NotSupported(format!("a prompt of {tokens} tokens exceeds the context of {context}")));
+        }
+        if let Some(token) = prompt.iter().find(|token| **token >= facts.vocab_size) {
+            let vocab_size = facts.vocab_size;
+            return Err(Error::Internal(format!(
+                "the prompt has token {token}, but the vocabulary ends at {vocab_size}"
+            )));
+        }
+        Ok(Self {
+            prompt: prompt.clone(),
+            done: 0,
+            caches: (0..facts.layers).map(|_| KvCache::default()).collect(),
+            sampler: Sampler::new(&submission.sampling, prompt, facts.vocab_size)?,
+            input: tokens(&[*last]),
+            ahead: None,
+            given: 0,
+            wanted: submission.max_tokens,
+            _thread: OneThread::default(),
+        })
+    }
+
+    /// Computes a chunk of the prompt, or the next token.
+    pub(crate) fn step(&mut self, model: &dyn Model, device: &Device) -> Result<Step> {
+        let rest = self.prompt.len() - 1 - self.done;
+        if rest > 0 { self.prefill(model, rest.min(device.prefill_chunk)) } else { self.token(model, device) }
+    }
+
+    /// Computes the whole prompt and the logits after it.
+    pub(crate) fn logits(&mut self, model: &dyn Model, device: &Device) -> Result<Vec<f32>> {
+        while self.done + 1 < self.prompt.len() {
+            self.step(model, device)?;
+        }
+        let logits = model.forward(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
+        let logits = logits.reshape(&[-1])?.as_dtype(Dtype::Float32)?;
+        logits.to_vec_exact().map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    fn prefill(&mut self, model: &dyn Model, count: usize) -> Result<Step> {
+        let end = self.done + count;
+        let chunk = tokens(&self.prompt[self.done..end]).reshape(&[1, count as i32])?;
+        // Only the caches are wanted: neither the head nor the last layer's MLP is ever computed.
+        model.forward(&chunk, &mut self.caches)?;
+        transforms::eval(self.caches.iter().flat_map(KvCache::state))?;
+        memory::clear_cache()?;
+        self.done = end;
+        Ok(Step::Prefill { done: end as u32 })
+    }
+
+    fn token(&mut self, model: &dyn Model, device: &Device) -> Result<Step> {
+        let token = match self.ahead.take() {
+            Some(token) => token,
+            None => self.start(model)?,
+        };
+        self.input = token;
+        self.given += 1;
+        if device.pipelines && self.given < self.wanted && self.room(model) {
+            self.ahead = Some(self.start(model)?);
+        }
+        if self.given.is_multiple_of(CLEAR_EVERY) {
+            memory::clear_cache()?;
+        }
+        let id = self.input.try_item_exact().map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Step::Token(id))
+    }
+
+    /// Builds the step after `input` and has it computed, without waiting.
+    fn start(&mut self, model: &dyn Model) -> Result<Array> {
+        if !self.room(model) {
+            return Err(Error::NotSupported(format!("the context of {} tokens is full", model.facts().context)));
+        }
+        let logits = model.forward(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
+        let token = self.sampler.next(&logits.reshape(&[1, -1])?)?;
+        transforms::async_eval([&token])?;
+        Ok(token)
+    }
+
+    fn room(&self, model: &dyn Model) -> bool {
+        self.caches.first().is_none_or(|cache| cache.len() < model.facts().context as i32)
+    }
+}
+
+#[cfg(test)]
+#[path = "sequence_tests.rs"]
+mod tests;

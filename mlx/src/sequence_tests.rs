@@ -1,0 +1,135 @@
+//! Chunks, steps ahead, and ends of a sequence, on a tiny checkpoint.
+
+use engine::message::{Sampling, SequenceId};
+use serde_json::json;
+
+use super::*;
+use crate::checkpoint::Checkpoint;
+use crate::config::Config;
+use crate::models;
+use crate::weights::Weights;
+
+fn load(checkpoint: &Checkpoint) -> (Box<dyn Model>, Device) {
+    let folder = checkpoint.write();
+    let device = Device::open().unwrap();
+    let config = Config::read(folder.path()).unwrap();
+    let mut progress = |_, _| {};
+    let mut weights = Weights::open(folder.path(), &device, &mut progress).unwrap();
+    let model = models::find(&config).unwrap()(&config, &mut weights).unwrap();
+    weights.finish().unwrap();
+    (model, device)
+}
+
+fn submission(prompt: &[TokenId], max_tokens: u32) -> Submission {
+    let sampling = Sampling {
+        temperature: 0.0,
+        top_p: 0.9,
+        min_p: 0.0,
+        top_k: 0,
+        repetition_penalty: 1.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        logit_bias: Vec::new(),
+        seed: 3,
+    };
+    let (sequence, stop_tokens) = (SequenceId(1), Vec::new());
+    Submission { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling }
+}
+
+fn prompt(len: u32) -> Vec<TokenId> {
+    (0..len).map(|i| i * 31 % 96).collect()
+}
+
+fn tokens_of(submission: &Submission, model: &dyn Model, device: &Device) -> Vec<TokenId> {
+    let mut sequence = Sequence::new(submission, model).unwrap();
+    let mut tokens = Vec::new();
+    while tokens.len() < submission.max_tokens as usize {
+        if let Step::Token(token) = sequence.step(model, device).unwrap() {
+            tokens.push(token);
+        }
+    }
+    tokens
+}
+
+#[test]
+fn a_prompt_in_chunks_gives_the_logits_of_the_whole() {
+    let (model, mut device) = load(&Checkpoint::llama());
+    for len in [1, 2, 255, 256, 257] {
+        let prompt = prompt(len);
+        let submission = submission(&prompt, 1);
+        let ids = tokens(&prompt).reshape(&[1, -1]).unwrap();
+        let mut caches = [KvCache::default(), KvCache::default()];
+        let whole = model.forward(&ids, &mut caches).unwrap().to_vec_exact::<f32>().unwrap();
+        let whole = &whole[whole.len() - 96..];
+        for chunk in [1, 32, 255, 256, 2048] {
+            device.prefill_chunk = chunk;
+            let found = Sequence::new(&submission, model.as_ref()).unwrap().logits(model.as_ref(), &device).unwrap();
+            let difference = found.iter().zip(whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(difference < 1e-3, "{len} tokens in chunks of {chunk}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn the_prompt_is_reported_up_to_its_last_token() {
+    let (model, mut device) = load(&Checkpoint::llama());
+    device.prefill_chunk = 4;
+    let mut sequence = Sequence::new(&submission(&prompt(10), 1), model.as_ref()).unwrap();
+    let mut step = || sequence.step(model.as_ref(), &device).unwrap();
+    assert_eq!(step(), Step::Prefill { done: 4 });
+    assert_eq!(step(), Step::Prefill { done: 8 });
+    assert_eq!(step(), Step::Prefill { done: 9 });
+    assert!(matches!(step(), Step::Token(_)));
+}
+
+#[test]
+fn steps_ahead_give_the_same_tokens() {
+    let (model, mut device) = load(&Checkpoint::llama());
+    let mut submission = submission(&prompt(5), 300);
+    for temperature in [0.0, 1.0] {
+        submission.sampling = Sampling { temperature, presence_penalty: 1.0, ..submission.sampling };
+        device.pipelines = false;
+        let one_by_one = tokens_of(&submission, model.as_ref(), &device);
+        device.pipelines = true;
+        assert_eq!(tokens_of(&submission, model.as_ref(), &device), one_by_one);
+    }
+}
+
+#[test]
+fn nothing_is_started_after_the_last_token() {
+    let (model, mut device) = load(&Checkpoint::llama());
+    device.pipelines = true;
+    let mut sequence = Sequence::new(&submission(&[1], 2), model.as_ref()).unwrap();
+    sequence.step(model.as_ref(), &device).unwrap();
+    assert!(sequence.ahead.is_some());
+    sequence.step(model.as_ref(), &device).unwrap();
+    assert!(sequence.ahead.is_none());
+}
+
+#[test]
+fn a_full_context_is_an_error_and_not_a_larger_cache() {
+    let (model, mut device) = load(&Checkpoint::llama().with("max_position_embeddings", json!(6)));
+    for pipelines in [false, true] {
+        device.pipelines = pipelines;
+        let mut sequence = Sequence::new(&submission(&prompt(4), 100), model.as_ref()).unwrap();
+        let mut given = 0;
+        let error = loop {
+            match sequence.step(model.as_ref(), &device) {
+                Ok(Step::Token(_)) => given += 1,
+                Ok(Step::Prefill { .. }) => {}
+                Err(error) => break error,
+            }
+        };
+        // Positions 4, 5 and 6 are predicted by the tokens at 3, 4 and 5.
+        assert_eq!((given, error.to_string()), (3, "the context of 6 tokens is full".into()));
+        assert!(Sequence::new(&submission(&prompt(7), 1), model.as_ref()).is_err());
+    }
+}
+
+#[test]
+fn tokens_outside_the_vocabulary_are_refused() {
+    let (model, _device) = load(&Checkpoint::llama());
+    assert!(Sequence::new(&submission(&[95], 1), model.as_ref()).is_ok());
+    assert!(Sequence::new(&submission(&[96], 1), model.as_ref()).is_err());
+    assert!(Sequence::new(&submission(&[], 1), model.as_ref()).is_err());
+}

@@ -1,0 +1,131 @@
+//! The tensors of a model folder, taken one by one by the layers that own them.
+//!
+//! Headers are checked before MLX sees a file: MLX trusts them, and reads a file only when an array is first needed.
+//! Each tensor is read, cast and counted when it is taken, so that two copies of one tensor are held at most.
+
+mod files;
+mod header;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use mlx_rs::{Array, Dtype, Stream, with_stream};
+
+use self::files::File;
+use crate::array::is_float;
+use crate::device::Device;
+use crate::error::{Error, Result};
+
+/// Names that one error message lists.
+const NAMED: usize = 5;
+
+/// The tensors not yet taken.
+pub struct Weights<'a> {
+    arrays: HashMap<String, Array>,
+    /// Type that floating-point tensors are cast to.
+    cast: Option<Dtype>,
+    folder: &'a Path,
+    progress: &'a mut dyn FnMut(u64, u64),
+    done: u64,
+    total: u64,
+    /// Bytes of the tensors as they are held after casts.
+    held: u64,
+}
+
+impl<'a> Weights<'a> {
+    /// Finds the weight files of `folder` and checks them. Reads no tensor yet.
+    pub fn open(folder: &'a Path, device: &Device, progress: &'a mut dyn FnMut(u64, u64)) -> Result<Self> {
+        let files = files::find(folder)?;
+        let total = files.iter().map(|file| file.bytes).sum();
+        let mut arrays = HashMap::new();
+        for file in &files {
+            for (name, array) in load(file)? {
+                if arrays.insert(name.clone(), array).is_some() {
+                    return Err(Error::Broken(format!("{}: {name} is also in another file", file.path.display())));
+                }
+            }
+        }
+        progress(0, total);
+        Ok(Self { arrays, cast: device.weight_type, folder, progress, done: 0, total, held: 0 })
+    }
+
+    /// Whether there is a tensor `path.part`.
+    pub fn has(&self, path: &str, part: &str) -> bool {
+        self.arrays.contains_key(&format!("{path}.{part}"))
+    }
+
+    /// The shape of the tensor `path.part`.
+    pub fn shape(&self, path: &str, part: &str) -> Result<&[i32]> {
+        let name = format!("{path}.{part}");
+        self.arrays.get(&name).map(Array::shape).ok_or_else(|| self.missing(&name))
+    }
+
+    /// The tensor `path.part`, in memory. Its shape must be `shape`.
+    pub fn take(&mut self, path: &str, part: &str, shape: &[i32]) -> Result<Array> {
+        let name = format!("{path}.{part}");
+        let array = self.arrays.remove(&name).ok_or_else(|| self.missing(&name))?;
+        if array.shape() != shape {
+            let found = array.shape();
+            return Err(self.broken(&format!("{name} has shape {found:?}, but {shape:?} follows from config.json")));
+        }
+        let bytes = array.nbytes() as u64;
+        let array = match self.cast {
+            Some(dtype) if is_float(array.dtype()) => array.as_dtype(dtype)?,
+            _ => array,
+        };
+        array.eval()?;
+        self.held += array.nbytes() as u64;
+        self.count(bytes);
+        Ok(array)
+    }
+
+    /// Forgets the tensors that a model does not need.
+    pub fn discard(&mut self, unneeded: impl Fn(&str) -> bool) {
+        let mut bytes = 0;
+        self.arrays.retain(|name, array| {
+            let keep = !unneeded(name);
+            if !keep {
+                bytes += array.nbytes() as u64;
+            }
+            keep
+        });
+        self.count(bytes);
+    }
+
+    /// Ends the load: bytes held in memory, or an error when tensors are left over.
+    pub fn finish(self) -> Result<u64> {
+        if !self.arrays.is_empty() {
+            let mut names: Vec<_> = self.arrays.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            let shown = names[..names.len().min(NAMED)].join(", ");
+            return Err(self.broken(&format!("{} tensors belong to no layer: {shown}", names.len())));
+        }
+        (self.progress)(self.total, self.total);
+        Ok(self.held)
+    }
+
+    /// That the tensors contradict each other or the config.
+    pub fn broken(&self, why: &str) -> Error {
+        Error::Broken(format!("{}: {why}", self.folder.display()))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        self.broken(&format!("no weight file has the tensor {name}"))
+    }
+
+    fn count(&mut self, bytes: u64) {
+        // Headers are part of the total, so this stays below it.
+        self.done += bytes;
+        (self.progress)(self.done, self.total);
+    }
+}
+
+/// The arrays of one file. MLX can read files on the processor only.
+fn load(file: &File) -> Result<HashMap<String, Array>> {
+    let arrays = with_stream(&Stream::cpu(), || Array::load_safetensors(&file.path));
+    arrays.map_err(|error| Error::Broken(format!("{}: {error}", file.path.display())))
+}
+
+#[cfg(test)]
+#[path = "weights_tests.rs"]
+mod tests;
