@@ -3,21 +3,18 @@
 //! Leaves nothing behind: the daemon is stopped and its home removed when the demo ends, fails or is interrupted.
 
 mod answer;
-mod daemon;
-mod interrupt;
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::command;
+use crate::daemon::{self, Daemon};
 use crate::error::Result;
+use crate::interrupt::Interrupt;
 use crate::model;
 use crate::setup::{self, Setup};
-use crate::workspace::cargo;
 
 use answer::Answer;
-use daemon::Daemon;
-use interrupt::Interrupt;
 
 const QUESTIONS: [&str; 2] = ["Write one sentence about the sea.", "Write one sentence about the mountains."];
 
@@ -25,11 +22,10 @@ const QUESTIONS: [&str; 2] = ["Write one sentence about the sea.", "Write one se
 pub fn run() -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let Setup { workspace, cache } = setup::run(None)?;
-    let programs = ["-p", "talkied", "-p", "talkied-mlx", "-p", "talkiectl"];
-    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(programs))?;
+    let programs = daemon::build(&workspace)?;
     let model = model::smollm2(&cache)?;
     interrupt.check()?;
-    let mut daemon = Daemon::start(&workspace.target.join("release"))?;
+    let mut daemon = Daemon::start(&programs)?;
     let result = talk(&mut daemon, &model, &interrupt);
     if result.is_err() && interrupt.check().is_ok() {
         daemon.show_log();

@@ -4,10 +4,13 @@
 //! anything outside the checkout's ignored files and the cache folder (`cache.rs`).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod bench;
 mod cache;
 mod command;
+mod daemon;
 mod demo;
 mod error;
+mod interrupt;
 mod model;
 mod platform;
 mod reference;
@@ -20,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::Extent;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::platform::Backend;
@@ -45,6 +49,12 @@ enum Task {
     Reference,
     /// Build and start the daemon, import a model, ask it twice, and show how long it took
     Demo,
+    /// Measure the daemon against mlx-lm and print a table; `target/bench` keeps the figures
+    Bench {
+        /// Fewer rounds, for a look at the order of magnitude
+        #[arg(long)]
+        quick: bool,
+    },
     /// Check formatting, lints, licences, and run every test
     Test,
     /// Write bindings.rs; run by set-up in a process of its own, because libclang is found through the environment
@@ -79,6 +89,7 @@ fn run(task: Task) -> Result<()> {
         Task::Model => model::smollm2(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Demo => demo::run(),
+        Task::Bench { quick } => bench::run(if quick { Extent::Quick } else { Extent::Full }),
         Task::Test => test::run(),
         Task::Bindings { root, out, clang_args } => setup::bindings::write(&root, &out, &clang_args),
     }

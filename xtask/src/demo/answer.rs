@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::interrupt::Interrupt;
 use crate::command;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 
 /// What the daemon measured of one answer.
 #[derive(Debug, Clone, Copy, PartialEq)]

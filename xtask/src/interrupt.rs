@@ -1,7 +1,7 @@
-//! Ctrl-C and SIGTERM, noticed instead of obeyed, so that the demo can put away what it started.
+//! Ctrl-C and SIGTERM, noticed instead of obeyed, so that a task can put away what it started.
 //!
-//! The terminal sends Ctrl-C to the daemon and the client as well; both end by themselves. A second Ctrl-C ends the
-//! demo at once.
+//! The terminal sends Ctrl-C to the programs that a task started as well; these end by themselves. A second Ctrl-C ends the
+//! task at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// The exit code of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Whether the demo was told to stop.
+/// Whether the task was told to stop.
 pub struct Interrupt {
     told: Arc<AtomicBool>,
 }
@@ -32,7 +32,7 @@ impl Interrupt {
         Ok(Self { told })
     }
 
-    /// Fails once the demo was told to stop.
+    /// Fails once the task was told to stop.
     pub fn check(&self) -> Result<()> {
         if self.told.load(Ordering::Relaxed) { Err(Error::Shown { code: Some(INTERRUPTED) }) } else { Ok(()) }
     }

@@ -1,26 +1,40 @@
-//! The demo's daemon: a child process with a temporary home, both gone when the value is dropped.
+//! A daemon for a task: a child process with a temporary home, both gone when the value is dropped.
+//!
+//! The demo and the bench run the release programs with it. The user's own daemon and models are never touched.
 
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::interrupt::Interrupt;
 use crate::command;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::workspace::{Workspace, cargo};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
+/// Short against what is measured with it, and long enough to leave the processor to the daemon.
+const FINE_POLL: Duration = Duration::from_micros(200);
+
+/// Builds the programs as they are released and returns their folder.
+pub fn build(workspace: &Workspace) -> Result<PathBuf> {
+    let programs = ["-p", "talkied", "-p", "talkied-mlx", "-p", "talkiectl"];
+    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(programs))?;
+    Ok(workspace.target.join("release"))
+}
 
 /// A running daemon. Fields are dropped in order: the process first, then its home.
 pub struct Daemon {
     process: Process,
     home: Home,
     client: PathBuf,
+    started: Instant,
 }
 
 impl Daemon {
@@ -32,8 +46,9 @@ impl Daemon {
         let errors = log.try_clone().map_err(Error::io("open", &home.0))?;
         let mut talkied = Command::new(programs.join("talkied"));
         home.name_to(&mut talkied).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let started = Instant::now();
         let process = Process(talkied.spawn().map_err(command::start_error(&talkied))?);
-        Ok(Self { process, home, client: programs.join("talkiectl") })
+        Ok(Self { process, home, client: programs.join("talkiectl"), started })
     }
 
     /// `talkiectl`, to talk to this daemon.
@@ -43,14 +58,35 @@ impl Daemon {
         client
     }
 
-    /// Waits until the daemon answers; fails when it ends or takes too long.
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// A new connection to it.
+    pub fn connect(&self) -> Result<UnixStream> {
+        let socket = self.home.socket();
+        UnixStream::connect(&socket).map_err(Error::io("connect to", &socket))
+    }
+
+    /// Waits until the daemon answers its client; fails when it ends or takes too long.
     pub fn wait_until_ready(&mut self, interrupt: &Interrupt) -> Result<()> {
-        let started = Instant::now();
+        let ping = |daemon: &Self| command::output(daemon.client().arg("ping")).map(|_| ());
+        self.wait_until(ping, POLL, interrupt)
+    }
+
+    /// Waits until the daemon takes connections and returns the time since its start.
+    pub fn wait_until_listening(&mut self, interrupt: &Interrupt) -> Result<Duration> {
+        self.wait_until(|daemon| daemon.connect().map(|_| ()), FINE_POLL, interrupt)?;
+        Ok(self.started.elapsed())
+    }
+
+    fn wait_until(&mut self, so: impl Fn(&Self) -> Result<()>, poll: Duration, interrupt: &Interrupt) -> Result<()> {
         loop {
-            match command::output(self.client().arg("ping")) {
-                Ok(_) => return Ok(()),
-                Err(error) if started.elapsed() > READY_WITHIN => return Err(error),
-                Err(_) => thread::sleep(POLL),
+            match so(self) {
+                Ok(()) => return Ok(()),
+                Err(error) if self.started.elapsed() > READY_WITHIN => return Err(error),
+                Err(_) => thread::sleep(poll),
             }
             interrupt.check()?;
             if let Ok(Some(status)) = self.process.0.try_wait() {
@@ -62,7 +98,7 @@ impl Daemon {
     /// Prints what the daemon wrote.
     pub fn show_log(&self) {
         let log = fs::read_to_string(self.home.0.join("log")).unwrap_or_default();
-        eprintln!("process {} wrote:\n{}", self.process.0.id(), log.trim_end());
+        eprintln!("process {} wrote:\n{}", self.pid(), log.trim_end());
     }
 }
 
@@ -71,9 +107,13 @@ struct Home(PathBuf);
 
 impl Home {
     fn create() -> Result<Self> {
-        let path = Path::new("/tmp").join(format!("talkied-demo-{}", std::process::id()));
+        let path = Path::new("/tmp").join(format!("talkied-xtask-{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&path).map_err(Error::io("create", &path))?;
         Ok(Self(path))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("s")
     }
 
     /// Tells a program to use this home, and nothing else of the user's.
@@ -83,7 +123,7 @@ impl Home {
                 command.env_remove(name);
             }
         }
-        command.env("TALKIE_HOME", &self.0).env("TALKIE_SOCKET", self.0.join("s"))
+        command.env("TALKIE_HOME", &self.0).env("TALKIE_SOCKET", self.socket())
     }
 }
 

@@ -1,0 +1,94 @@
+"""mlx-lm behind a pipe, for `cargo xtask bench`: a JSON request a line in, a JSON answer a line out.
+
+Arguments: a model's folder, and the type its weights are cast to: `loaded` (none, the folder as it comes), `float32`,
+or `half` (all floating-point weights in the type of the scales, which is how mlx_lm.convert writes a folder).
+Requests: {"do": "load"} and {"do": "generate", "prompt": text, "tokens": count}. The end of the input ends it.
+
+Time is counted generously: a prompt is rendered by the model's chat template and decoded greedily by mlx-lm's own
+`generate_step`, and no token is made into text.
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+# Before the imports: nothing but answers may reach the pipe.
+answers, sys.stdout = sys.stdout, sys.stderr
+
+import mlx.core as mx  # noqa: E402
+import mlx_lm  # noqa: E402
+from mlx.utils import tree_flatten  # noqa: E402
+from mlx_lm.generate import generate_step, generation_stream  # noqa: E402
+
+FOLDER, CAST = sys.argv[1:]
+
+
+def milliseconds(start, end):
+    return (end - start) * 1000
+
+
+def floats(model):
+    parameters = tree_flatten(model.parameters())
+    return {name: array for name, array in parameters if mx.issubdtype(array.dtype, mx.floating)}
+
+
+def cast(model):
+    if CAST == "loaded":
+        return
+    dtype = mx.float32
+    if CAST == "half":
+        dtype = next(array.dtype for name, array in floats(model).items() if name.endswith(".scales"))
+    model.set_dtype(dtype)
+    mx.eval(model.parameters())
+    # Scales and biases of quantized layers above all: with float32 ones the CPU is forty times faster.
+    wrong = [name for name, array in floats(model).items() if array.dtype != dtype]
+    assert not wrong, f"not cast: {wrong}"
+
+
+class Candidate:
+    def __init__(self):
+        self.model = self.tokenizer = None
+
+    def load(self):
+        self.model = self.tokenizer = None
+        gc.collect()
+        mx.clear_cache()
+        start = time.perf_counter()
+        self.model, self.tokenizer = mlx_lm.load(FOLDER)
+        cast(self.model)
+        load_ms = milliseconds(start, time.perf_counter())
+        types = {array.dtype for array in floats(self.model).values()}
+        # MLX computes in the widest type of what it is given.
+        widest = mx.float32 if len(types) > 1 else types.pop()
+        return {"load_ms": load_ms, "dtype": str(widest).removeprefix("mlx.core.")}
+
+    def generate(self, prompt, tokens):
+        start = time.perf_counter()
+        messages = [{"role": "user", "content": prompt}]
+        ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+        begun = time.perf_counter()
+        times = []
+        for _ in generate_step(mx.array(ids), self.model, max_tokens=tokens):
+            times.append(time.perf_counter())
+        # One step more than was asked for is under way; whatever is measured next must not pay for it.
+        mx.synchronize(generation_stream)
+        return {
+            "prompt_tokens": len(ids),
+            "tokens": len(times),
+            "first_token_ms": milliseconds(start, times[0]),
+            "prefill_tokens_per_s": len(ids) / (times[0] - begun),
+            "decode_tokens_per_s": (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0,
+        }
+
+
+candidate = Candidate()
+tasks = {"load": candidate.load, "generate": candidate.generate}
+hello = {"mlx_lm": mlx_lm.__version__, "mlx": mx.__version__, "device": str(mx.default_device())}
+print(json.dumps(hello), file=answers, flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    print(json.dumps(tasks[request.pop("do")](**request)), file=answers, flush=True)
