@@ -90,7 +90,7 @@ Examples:
     Import {
         /// The GGUF file
         file: PathBuf,
-        /// Id of the new model [default: by the file's own name for itself]
+        /// Id of the new model [default: local/ and the file's name]
         #[arg(short, long, value_name = "ID")]
         model: Option<String>,
     },

@@ -187,7 +187,7 @@ pub struct Unloaded {
 pub struct ImportModel {
     /// A GGUF file, by absolute path.
     pub path: PathBuf,
-    /// The new model's id; made from the file's own name for itself when absent.
+    /// The new model's id; `local/` and the file's name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelId>,
 }

@@ -187,11 +187,12 @@ fn quantization(pieces: &[Piece]) -> Option<Value> {
     Some(Value::Object(quantization))
 }
 
-/// `local/` and the name that the file gives its model, else its own.
+/// `local/` and the name of the file, which is what its owner knows it by, else the name that it gives its model:
+/// that is often of a training run.
 fn default_id(metadata: &Metadata, source: &Path) -> ModelId {
     let text = |key| metadata.text(key).ok().flatten().map(str::to_owned);
     let stem = source.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let names = [text("general.name"), text("general.basename"), stem].into_iter().flatten();
+    let names = [stem, text("general.name"), text("general.basename")].into_iter().flatten();
     let name = names.map(|name| sanitized(&name)).find(|name| !name.is_empty());
     ModelId(format!("local/{}", name.as_deref().unwrap_or("model")))
 }

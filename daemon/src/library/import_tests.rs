@@ -35,13 +35,13 @@ fn a_file_becomes_a_whole_model() {
     let (folder, library) = library();
     let source = File::tiny(Q4_1).write(folder.path());
     let model = import(&source, None, &library, &mut go_on).unwrap();
-    assert_eq!(model.id.0, "local/Tiny-test-Model");
+    assert_eq!(model.id.0, "local/tiny");
     assert_eq!((model.state, model.problem.as_deref()), (ModelState::Complete, None));
     assert_eq!((model.architecture.as_deref(), model.context_length), (Some("llama"), Some(128)));
     assert_eq!(library.scan(), [model]);
-    assert_eq!(names(&library), ["local_Tiny-test-Model"]);
+    assert_eq!(names(&library), ["local_tiny"]);
     let mut files: Vec<_> =
-        fs::read_dir(library.root.join("local_Tiny-test-Model")).unwrap().map(|f| f.unwrap().file_name()).collect();
+        fs::read_dir(library.root.join("local_tiny")).unwrap().map(|f| f.unwrap().file_name()).collect();
     files.sort();
     let expected =
         ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
@@ -69,28 +69,28 @@ fn the_configuration_tells_the_bits_of_each_layer() {
 }
 
 #[test]
-fn the_id_is_the_one_asked_for_or_made_of_the_files_name_for_itself() {
+fn the_id_is_the_one_asked_for_or_made_of_the_files_name() {
     let (folder, library) = library();
     let mut file = File::tiny(Q4_0);
-    let imported =
-        |file: &File, asked| import(&file.write(folder.path()), asked, &library, &mut go_on).map(|model| model.id.0);
-    assert_eq!(imported(&file, Some(id("my_org/name"))).unwrap(), "my_org/name");
+    file.set("general.name", Entry::Text("../../etc/A Training Run"));
+    let written = file.write(folder.path());
+    let imported = |name: &str, asked| {
+        let path = folder.path().join(name);
+        std::fs::copy(&written, &path).unwrap();
+        import(&path, asked, &library, &mut go_on).map(|model| model.id.0)
+    };
+    assert_eq!(imported("x.gguf", Some(id("my_org/name"))).unwrap(), "my_org/name");
     for (name, expected) in [
-        ("Smollm2 135M 8k Lc100K", "local/Smollm2-135M-8k-Lc100K"),
-        ("../../etc/passwd", "local/etc-passwd"),
-        ("  日本語 model!  ", "local/model"),
-        ("日本語", "local/tiny"),
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "local/SmolLM2-135M-Instruct.Q4_1"),
+        ("a  model (2).gguf", "local/a-model-2"),
+        ("日本語.gguf", "local/etc-A-Training-Run"),
     ] {
-        file.set("general.name", Entry::Text(name));
-        assert_eq!(imported(&file, None).unwrap(), expected);
+        assert_eq!(imported(name, None).unwrap(), expected);
     }
-    file.set("general.basename", Entry::Text("Base"));
-    assert_eq!(imported(&file, None).unwrap(), "local/Base");
-    let long: &'static str = "x".repeat(1000).leak();
-    file.set("general.name", Entry::Text(long));
-    assert_eq!(imported(&file, None).unwrap().len(), "local/".len() + MAX_NAME_BYTES);
+    let long = format!("{}.gguf", "x".repeat(200));
+    assert_eq!(imported(&long, None).unwrap().len(), "local/".len() + MAX_NAME_BYTES);
     for asked in ["../x", "a/b/c", "", ".hidden", "a/x.partial", "x.incoming"] {
-        assert!(matches!(imported(&file, Some(id(asked))), Err(ImportError::InvalidId { .. })), "{asked:?}");
+        assert!(matches!(imported("y.gguf", Some(id(asked))), Err(ImportError::InvalidId { .. })), "{asked:?}");
     }
 }
 
