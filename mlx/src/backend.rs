@@ -43,6 +43,18 @@ impl Mlx {
         device.scope(logits).map_err(Failure::from)
     }
 
+    /// The likeliest `count` tokens after `prompt`, one after the other. Like [`Self::logits`], for comparing.
+    pub fn greedy(&mut self, prompt: &[TokenId], count: u32) -> std::result::Result<Vec<TokenId>, Failure> {
+        let mut sequence = self.begin(&greedy(prompt, count))?;
+        let mut tokens = Vec::new();
+        while tokens.len() < count as usize {
+            if let Step::Token(token) = self.step(&mut sequence)? {
+                tokens.push(token);
+            }
+        }
+        Ok(tokens)
+    }
+
     fn resident(&self) -> std::result::Result<&Resident, Failure> {
         let missing = || Failure::new(FailureKind::Internal, "no model is loaded");
         self.resident.as_ref().ok_or_else(missing)

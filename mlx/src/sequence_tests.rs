@@ -92,6 +92,27 @@ fn packed_weights_give_the_logits_of_unpacked_ones() {
 }
 
 #[test]
+fn sixteen_bit_weights_give_sixteen_bit_activations_where_they_are_left_alone() {
+    let mut checkpoint = Checkpoint::llama();
+    let mut device = Device::open().unwrap();
+    let submission = submission(&prompt(20), 1);
+    let mut logits = |device: &Device, dtype| {
+        checkpoint.cast(dtype);
+        let model = load_on(device, &checkpoint);
+        let mut caches = [KvCache::default(), KvCache::default()];
+        let activations = model.forward(&tokens(&[7, 8]).reshape(&[1, 2]).unwrap(), &mut caches).unwrap();
+        assert_eq!((activations.dtype(), model.facts().dtype), (dtype, dtype));
+        assert!(caches.iter().flat_map(KvCache::state).all(|buffer| buffer.dtype() == dtype));
+        Sequence::new(&submission, model.as_ref()).unwrap().logits(model.as_ref(), device).unwrap()
+    };
+    device.weights = WeightPolicy { cast: None, unpack_bytes: 0, unpack_rows: None };
+    let short = logits(&device, Dtype::Bfloat16);
+    let long = logits(&device, Dtype::Float32);
+    let difference = short.iter().zip(&long).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference > 0.0 && difference < 0.5, "{difference}");
+}
+
+#[test]
 fn the_prompt_is_reported_up_to_its_last_token() {
     let (model, mut device) = load(&Checkpoint::llama());
     device.prefill_chunk = 4;

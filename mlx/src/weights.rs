@@ -9,7 +9,8 @@ mod header;
 use std::collections::HashMap;
 use std::path::Path;
 
-use mlx_rs::{Array, Stream, with_stream};
+use mlx_rs::error::IoError;
+use mlx_rs::{Array, Dtype, Stream, with_stream};
 
 use self::files::File;
 use crate::array::is_float;
@@ -59,10 +60,22 @@ impl<'a> Weights<'a> {
         self.arrays.get(&name).map(Array::shape).ok_or_else(|| self.missing(&name))
     }
 
-    /// The tensor `path.part`, in memory. Its shape must be `shape`.
+    /// The floating-point tensor `path.part`, in memory and in the device's type. Its shape must be `shape`.
     pub fn take(&mut self, path: &str, part: &str, shape: &[i32]) -> Result<Array> {
+        self.take_if(path, part, shape, is_float)
+    }
+
+    /// The packed bits `path.part`, in memory.
+    pub fn take_packed(&mut self, path: &str, part: &str, shape: &[i32]) -> Result<Array> {
+        self.take_if(path, part, shape, |dtype| dtype == Dtype::Uint32)
+    }
+
+    fn take_if(&mut self, path: &str, part: &str, shape: &[i32], fits: fn(Dtype) -> bool) -> Result<Array> {
         let name = format!("{path}.{part}");
         let array = self.arrays.remove(&name).ok_or_else(|| self.missing(&name))?;
+        if !fits(array.dtype()) {
+            return Err(Error::NotSupported(format!("{name} holds numbers of type {:?}", array.dtype())));
+        }
         if array.shape() != shape {
             let found = array.shape();
             return Err(self.broken(&format!("{name} has shape {found:?}, but {shape:?} follows from config.json")));
@@ -137,7 +150,11 @@ impl<'a> Weights<'a> {
 /// The arrays of one file. MLX can read files on the processor only.
 fn load(file: &File) -> Result<HashMap<String, Array>> {
     let arrays = with_stream(&Stream::cpu(), || Array::load_safetensors(&file.path));
-    arrays.map_err(|error| Error::Broken(format!("{}: {error}", file.path.display())))
+    let why = |error| match error {
+        IoError::Exception(error) => error.what().to_owned(),
+        error => error.to_string(),
+    };
+    arrays.map_err(|error| Error::Broken(format!("{}: {}", file.path.display(), why(error))))
 }
 
 #[cfg(test)]

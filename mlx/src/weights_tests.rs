@@ -4,6 +4,7 @@ use std::fs;
 
 use engine::backend::Backend;
 use engine::message::{Failure, FailureKind, Load};
+use mlx_rs::Dtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -114,6 +115,20 @@ fn quantized_tensors_that_do_not_fit_each_other_are_refused() {
     let mut checkpoint = Checkpoint::llama().quantized(4);
     checkpoint.tensors.insert("lm_head.scales".into(), scales.reshape(&[64, 3]).unwrap());
     check_broken(&checkpoint.write(), &["lm_head", "3 scales in a row, which do not fit 64 numbers"]);
+}
+
+#[test]
+fn numbers_of_the_wrong_kind_are_refused_by_name() {
+    let cases =
+        [("model.norm.weight", Dtype::Int32), ("lm_head.weight", Dtype::Uint16), ("lm_head.scales", Dtype::Uint8)];
+    for (name, dtype) in cases {
+        let mut checkpoint = Checkpoint::llama().quantized(4);
+        let tensor = checkpoint.tensors[name].as_dtype(dtype).unwrap();
+        checkpoint.tensors.insert(name.into(), tensor);
+        let failure = load(&checkpoint.write()).map(|_| ()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotSupported);
+        assert!(failure.message.contains(name), "{failure}");
+    }
 }
 
 #[test]

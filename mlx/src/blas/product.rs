@@ -147,3 +147,7 @@ fn tile<const M: usize, const N: usize, L: Lanes>(a: [&[f32]; M], b: [&[f32]; N]
     }
     totals
 }
+
+#[cfg(test)]
+#[path = "product_tests.rs"]
+mod tests;

@@ -1,10 +1,10 @@
 //! A matrix of packed bits with a scale and a bias for each group of a row: MLX's affine quantization.
 
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, Dtype, ops};
+use mlx_rs::{Array, ops};
 
 use super::matrix::Size;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::weights::Weights;
 
 const GROUP_SIZES: [i32; 3] = [32, 64, 128];
@@ -37,12 +37,9 @@ impl Quantized {
                 format!("{path} has {words} words and {groups} scales in a row, which do not fit {columns} numbers");
             return Err(weights.broken(&why));
         };
-        let weight = weights.take(path, "weight", &[rows, words])?;
+        let weight = weights.take_packed(path, "weight", &[rows, words])?;
         let scales = weights.take(path, "scales", &[rows, groups])?;
         let biases = weights.take(path, "biases", &[rows, groups])?;
-        if weight.dtype() != Dtype::Uint32 || !crate::array::is_float(scales.dtype()) {
-            return Err(Error::NotSupported(format!("{path} is not quantized in affine mode")));
-        }
         let unpack_from = weights.unpack_rows().map(|rows| rows * columns as usize);
         Ok(Self { weight, scales, biases, group_size, bits, unpack_from })
     }
