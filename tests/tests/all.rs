@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and fails")]
 #![expect(clippy::needless_pass_by_value, reason = "json!() makes values, and they are sent once")]
 
+#[expect(dead_code, reason = "the tests with the real engine use more of it")]
 mod support;
 
 mod cli;

@@ -1,5 +1,7 @@
 //! A daemon of one's own for each test: its home, its models, its process, and connections to it.
 
+// Named, since the tests of the real engine take this file in by path.
+#[path = "support/model.rs"]
 pub mod model;
 
 use std::io::{BufRead, BufReader, Write};
@@ -19,15 +21,16 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        let fake = PathBuf::from(env!("CARGO_BIN_EXE_fake-engine"));
+        let test = std::env::current_exe().expect("a test knows its own program");
+        let folder = test.ancestors().nth(2).expect("a test lies in deps, beside the programs").to_path_buf();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--bins", "-p", "talkied", "-p", "talkiectl"]);
-        if fake.parent().is_some_and(|folder| folder.ends_with("release")) {
+        build.args(["build", "--quiet", "--bins", "-p", "talkied", "-p", "talkiectl", "-p", "talkied-tests"]);
+        if folder.ends_with("release") {
             build.arg("--release");
         }
         let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
         assert!(status.success(), "the programs under test build");
-        fake.parent().expect("a program lies in a folder").to_path_buf()
+        folder
     });
     folder.join(name)
 }
@@ -48,7 +51,7 @@ pub struct Start {
 impl Start {
     /// With the fake engine.
     pub fn fake() -> Self {
-        Self::with_engine(Path::new(env!("CARGO_BIN_EXE_fake-engine")))
+        Self::with_engine(&program("fake-engine"))
     }
 
     /// With any engine.
@@ -68,6 +71,14 @@ impl Start {
     /// With a model in its library before it starts.
     pub fn model(self, id: &str, change: impl FnOnce(&mut model::Files)) -> Self {
         model::install(self.home.path(), id, change);
+        self
+    }
+
+    /// With a model that lies elsewhere.
+    pub fn linked(self, id: &str, folder: &Path) -> Self {
+        let library = self.home.path().join("Models").join("MLX");
+        std::fs::create_dir_all(&library).expect("the folder can be made");
+        std::os::unix::fs::symlink(folder, library.join(id.replace('/', "_"))).expect("the folder can be linked");
         self
     }
 
