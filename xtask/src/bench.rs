@@ -62,7 +62,7 @@ pub fn run(extent: Extent) -> Result<()> {
         interrupt: &interrupt,
         programs: daemon::build(&workspace)?,
         python: reference::python(&cache)?,
-        script: workspace.root.join("xtask/src/bench/mlx_lm.py"),
+        script: workspace.root.join("xtask/src/bench/candidate.py"),
         gguf: model::smollm2(&cache)?,
         report: Report::new(Machine::look(&workspace.root)?),
     };
@@ -107,16 +107,11 @@ impl Bench<'_> {
         self.report.machine.talkied = connection.version()?;
         let start = |cast| MlxLm::start(&self.python, &self.script, &model.path, cast);
         let mut talkied = Standing::new(Talkied::new(connection, model.id.clone()));
-        let mut others = vec![Standing::new(start(Cast::Float32)?), Standing::new(start(Cast::None)?)];
+        let mut others = [Standing::new(start(Cast::Float32)?), Standing::new(start(Cast::Half)?)];
         self.report.model.clone_from(&model.id);
         self.report.machine.reference = others[0].candidate.versions();
         for other in &mut others {
             contest::prepare(other)?;
-        }
-        // A folder that computes in float32 as it comes says nothing about mlx-lm on a half-precision checkpoint.
-        if others[1].candidate.dtype() == "float32" {
-            others.push(Standing::new(start(Cast::Half)?));
-            contest::prepare(&mut others[2])?;
         }
         contest::prepare(&mut talkied)?;
         let plan = contest::Plan::of(self.extent);

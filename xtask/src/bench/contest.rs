@@ -58,7 +58,7 @@ impl Plan {
     pub fn of(extent: Extent) -> Self {
         match extent {
             Extent::Quick => Self { rounds: 2, tokens: 32, slow_rounds: 1, slow_tokens: 3 },
-            Extent::Full => Self { rounds: 7, tokens: 64, slow_rounds: 2, slow_tokens: 8 },
+            Extent::Full => Self { rounds: 5, tokens: 64, slow_rounds: 2, slow_tokens: 8 },
         }
     }
 }

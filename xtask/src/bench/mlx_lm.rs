@@ -15,26 +15,24 @@ use crate::error::{Error, Result};
 /// What the weights are cast to after they were loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cast {
-    /// Nothing: what `mlx_lm.generate` does with the folder.
-    None,
     /// float32, which a CPU computes forty times faster.
     Float32,
-    /// The type of the scales, in which `mlx_lm.convert` writes all floating-point weights of a folder.
+    /// The type of the scales, in which published folders have all floating-point weights. An imported one has some
+    /// in float32 as well, with which MLX computes everything in float32.
     Half,
 }
 
-/// A running `mlx_lm.py`; ends when dropped.
+/// A running `candidate.py`; ends when dropped.
 pub struct MlxLm {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
-    cast: Cast,
     hello: Hello,
     /// Empty before the first load.
     dtype: String,
 }
 
-/// The first line of `mlx_lm.py`.
+/// The first line of `candidate.py`.
 #[derive(Deserialize)]
 struct Hello {
     mlx_lm: String,
@@ -46,7 +44,6 @@ impl MlxLm {
     /// Starts it and waits until its imports are done.
     pub fn start(python: &Path, script: &Path, folder: &Path, cast: Cast) -> Result<Self> {
         let cast_name = match cast {
-            Cast::None => "loaded",
             Cast::Float32 => "float32",
             Cast::Half => "half",
         };
@@ -56,7 +53,7 @@ impl MlxLm {
         let requests = child.stdin.take().expect("the input is piped");
         let mut answers = BufReader::new(child.stdout.take().expect("the output is piped"));
         let hello = read(&mut answers).inspect_err(|_| end(&mut child))?;
-        Ok(Self { child, requests, answers, cast, hello, dtype: String::new() })
+        Ok(Self { child, requests, answers, hello, dtype: String::new() })
     }
 
     /// What it is made of.
@@ -78,10 +75,7 @@ impl MlxLm {
 
 impl Candidate for MlxLm {
     fn name(&self) -> String {
-        match self.cast {
-            Cast::None => format!("mlx-lm, as it comes ({})", self.dtype),
-            Cast::Float32 | Cast::Half => format!("mlx-lm, cast to {}", self.dtype),
-        }
+        format!("mlx-lm in {}", self.dtype)
     }
 
     fn load(&mut self) -> Result<f64> {

@@ -60,7 +60,7 @@ impl Report {
     }
 
     /// Takes over what the candidates reached. Candidates that were asked different things are a problem.
-    pub fn contest(&mut self, plan: Plan, talkied: Standing<Talkied>, others: Vec<Standing<MlxLm>>) {
+    pub fn contest(&mut self, plan: Plan, talkied: Standing<Talkied>, others: [Standing<MlxLm>; 2]) {
         self.plan = Some(plan);
         self.candidates.push(row(talkied, None));
         self.candidates.extend(others.into_iter().map(|other| {

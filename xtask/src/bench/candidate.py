@@ -1,7 +1,7 @@
 """mlx-lm behind a pipe, for `cargo xtask bench`: a JSON request a line in, a JSON answer a line out.
 
-Arguments: a model's folder, and the type its weights are cast to: `loaded` (none, the folder as it comes), `float32`,
-or `half` (all floating-point weights in the type of the scales, which is how mlx_lm.convert writes a folder).
+Arguments: a model's folder, and the type its floating-point weights are cast to: `float32`, or `half`, the type of
+the scales, which is what a published folder has.
 Requests: {"do": "load"} and {"do": "generate", "prompt": text, "tokens": count}. The end of the input ends it.
 
 Time is counted generously: a prompt is rendered by the model's chat template and decoded greedily by mlx-lm's own
@@ -37,8 +37,6 @@ def floats(model):
 
 
 def cast(model):
-    if CAST == "loaded":
-        return
     dtype = mx.float32
     if CAST == "half":
         dtype = next(array.dtype for name, array in floats(model).items() if name.endswith(".scales"))
@@ -47,6 +45,7 @@ def cast(model):
     # Scales and biases of quantized layers above all: with float32 ones the CPU is forty times faster.
     wrong = [name for name, array in floats(model).items() if array.dtype != dtype]
     assert not wrong, f"not cast: {wrong}"
+    return str(dtype).removeprefix("mlx.core.")
 
 
 class Candidate:
@@ -59,12 +58,8 @@ class Candidate:
         mx.clear_cache()
         start = time.perf_counter()
         self.model, self.tokenizer = mlx_lm.load(FOLDER)
-        cast(self.model)
-        load_ms = milliseconds(start, time.perf_counter())
-        types = {array.dtype for array in floats(self.model).values()}
-        # MLX computes in the widest type of what it is given.
-        widest = mx.float32 if len(types) > 1 else types.pop()
-        return {"load_ms": load_ms, "dtype": str(widest).removeprefix("mlx.core.")}
+        dtype = cast(self.model)
+        return {"load_ms": milliseconds(start, time.perf_counter()), "dtype": dtype}
 
     def generate(self, prompt, tokens):
         start = time.perf_counter()
