@@ -53,6 +53,14 @@ pub struct Submission {
     pub sampling: Sampling,
 }
 
+impl Submission {
+    /// The likeliest `max_tokens` tokens after `prompt`, ended by none.
+    pub fn greedy(sequence: SequenceId, prompt: &[TokenId], max_tokens: u32) -> Self {
+        let (stop_tokens, sampling) = (Vec::new(), Sampling::greedy());
+        Self { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling }
+    }
+}
+
 /// How the next token is chosen. The order is mlx-lm's: logit bias, repetition, presence and frequency penalty on
 /// the logits; then on the untempered log-probabilities `top_p`, `min_p`, `top_k`; then a draw at `temperature`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +83,23 @@ pub struct Sampling {
     pub logit_bias: Vec<(TokenId, f32)>,
     /// Makes the draws reproducible.
     pub seed: u64,
+}
+
+impl Sampling {
+    /// Always the likeliest token; every other setting changes nothing.
+    pub fn greedy() -> Self {
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            min_p: 0.0,
+            top_k: 0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: 0,
+        }
+    }
 }
 
 /// What an engine reports.

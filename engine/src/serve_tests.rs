@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::message::{Load, Loaded, Memory, Sampling, TokenId};
+use crate::message::{Load, Loaded, Memory, TokenId};
 
 struct Counting;
 
@@ -46,23 +46,7 @@ fn engine() -> UnixStream {
 }
 
 fn submission(sequence: u64, first: TokenId, max_tokens: u32) -> Submission {
-    Submission {
-        sequence: SequenceId(sequence),
-        prompt: vec![first, 1, 1],
-        max_tokens,
-        stop_tokens: vec![50],
-        sampling: Sampling {
-            temperature: 0.0,
-            top_p: 1.0,
-            min_p: 0.0,
-            top_k: 0,
-            repetition_penalty: 1.0,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            logit_bias: vec![],
-            seed: 0,
-        },
-    }
+    Submission { stop_tokens: vec![50], ..Submission::greedy(SequenceId(sequence), &[first, 1, 1], max_tokens) }
 }
 
 fn events_until(socket: &mut UnixStream, last: impl Fn(&Event) -> bool) -> Vec<Event> {

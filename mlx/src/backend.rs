@@ -111,19 +111,7 @@ fn warm_up(model: &dyn Model, device: &Device) -> Result<()> {
 }
 
 fn greedy(prompt: &[TokenId], max_tokens: u32) -> Submission {
-    let sampling = Sampling {
-        temperature: 0.0,
-        top_p: 1.0,
-        min_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 1.0,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    };
-    let stop_tokens = Vec::new();
-    Submission { sequence: SequenceId(0), prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling }
+    Submission::greedy(SequenceId(0), prompt, max_tokens)
 }
 
 fn type_name(dtype: Dtype) -> Result<&'static str> {

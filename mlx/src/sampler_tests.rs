@@ -3,17 +3,7 @@
 use super::*;
 
 fn sampling() -> Sampling {
-    Sampling {
-        temperature: 0.0,
-        top_p: 1.0,
-        min_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 1.0,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 7,
-    }
+    Sampling { seed: 7, ..Sampling::greedy() }
 }
 
 fn row(logits: &[f32]) -> Array {

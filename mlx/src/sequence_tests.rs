@@ -26,19 +26,8 @@ fn load_on(device: &Device, checkpoint: &Checkpoint) -> Box<dyn Model> {
 }
 
 fn submission(prompt: &[TokenId], max_tokens: u32) -> Submission {
-    let sampling = Sampling {
-        temperature: 0.0,
-        top_p: 0.9,
-        min_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 1.0,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 3,
-    };
-    let (sequence, stop_tokens) = (SequenceId(1), Vec::new());
-    Submission { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling }
+    let sampling = Sampling { top_p: 0.9, seed: 3, ..Sampling::greedy() };
+    Submission { sampling, ..Submission::greedy(SequenceId(1), prompt, max_tokens) }
 }
 
 fn prompt(len: u32) -> Vec<TokenId> {

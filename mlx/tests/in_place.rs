@@ -8,7 +8,7 @@
 mod checkpoint;
 
 use engine::backend::{Backend, Step};
-use engine::message::{Load, Sampling, SequenceId, Submission};
+use engine::message::{Load, SequenceId, Submission};
 use mlx_rs::memory;
 use serde_json::json;
 
@@ -26,19 +26,7 @@ fn a_step_copies_no_cache() {
     let folder = Checkpoint::llama().with("max_position_embeddings", json!(8192)).write();
     let mut mlx = Mlx::new();
     let loaded = mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
-    let sampling = Sampling {
-        temperature: 0.0,
-        top_p: 1.0,
-        min_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 1.0,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    };
-    let (sequence, prompt, stop_tokens) = (SequenceId(1), vec![3; PROMPT], Vec::new());
-    let submission = Submission { sequence, prompt, max_tokens: 40, stop_tokens, sampling };
+    let submission = Submission::greedy(SequenceId(1), &vec![3; PROMPT], 40);
     let mut sequence = mlx.begin(&submission).unwrap();
     while matches!(mlx.step(&mut sequence).unwrap(), Step::Prefill { .. }) {}
     let before = memory::active_memory().unwrap();

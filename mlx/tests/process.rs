@@ -59,19 +59,8 @@ impl Engine {
 }
 
 fn submission(sequence: u64, prompt: &[TokenId], max_tokens: u32) -> Command {
-    let sampling = Sampling {
-        temperature: 0.7,
-        top_p: 0.9,
-        min_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 1.1,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 11,
-    };
-    let (sequence, stop_tokens) = (SequenceId(sequence), Vec::new());
-    Command::Submit(Submission { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling })
+    let sampling = Sampling { temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1, seed: 11, ..Sampling::greedy() };
+    Command::Submit(Submission { sampling, ..Submission::greedy(SequenceId(sequence), prompt, max_tokens) })
 }
 
 fn tokens(engine: &mut Engine) -> (Vec<TokenId>, FinishReason) {

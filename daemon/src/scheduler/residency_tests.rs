@@ -27,23 +27,7 @@ impl Script {
     fn submit(&mut self, model: &str, keep_alive: Option<KeepAlive>) -> SequenceId {
         let sequence = SequenceId(self.next);
         self.next += 1;
-        let submission = Submission {
-            sequence,
-            prompt: vec![1, 2],
-            max_tokens: 4,
-            stop_tokens: vec![0],
-            sampling: engine::Sampling {
-                temperature: 0.0,
-                top_p: 1.0,
-                min_p: 0.0,
-                top_k: 0,
-                repetition_penalty: 1.0,
-                presence_penalty: 0.0,
-                frequency_penalty: 0.0,
-                logit_bias: vec![],
-                seed: 0,
-            },
-        };
+        let submission = Submission { stop_tokens: vec![0], ..Submission::greedy(sequence, &[1, 2], 4) };
         let job = Job { model: local(model), submission, keep_alive, trace_id: None, arrived: self.now };
         self.seen = self.residency.submit(job, self.now);
         sequence

@@ -1,7 +1,7 @@
 //! The engine computes what mlx-lm computes.
 
 use engine::backend::{Backend, Step};
-use engine::{Load, Sampling, SequenceId, Submission, TokenId};
+use engine::{Load, SequenceId, Submission, TokenId};
 use protocol::Message;
 use serde_json::json;
 use talkied::text::TextModel;
@@ -74,19 +74,7 @@ fn answers_over_the_socket_are_the_same() {
 }
 
 fn greedy(mlx: &mut Mlx, answer: &Answer) -> Vec<TokenId> {
-    let sampling = Sampling {
-        temperature: 0.0,
-        top_p: 1.0,
-        min_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 1.0,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    };
-    let (sequence, prompt, stop_tokens) = (SequenceId(1), answer.prompt.clone(), Vec::new());
-    let mut sequence = mlx.begin(&Submission { sequence, prompt, max_tokens: TOKENS, stop_tokens, sampling }).unwrap();
+    let mut sequence = mlx.begin(&Submission::greedy(SequenceId(1), &answer.prompt, TOKENS)).unwrap();
     let mut tokens = Vec::new();
     while tokens.len() < TOKENS as usize {
         if let Step::Token(token) = mlx.step(&mut sequence).unwrap() {
