@@ -1,5 +1,7 @@
 //! What an engine must be able to do; [`crate::serve`] does the rest.
 
+use std::time::Duration;
+
 use crate::message::{Failure, Load, Loaded, Memory, Submission, TokenId};
 
 /// A model on a device. Used by one thread from its making to its end, and so need not be `Send`.
@@ -16,6 +18,11 @@ pub trait Backend {
 
     /// Computes the next piece: a chunk of the prompt, or one token. Short, since a cancel waits for it.
     fn step(&mut self, sequence: &mut Self::Sequence) -> Result<Step, Failure>;
+
+    /// Time this sequence's steps took to be described to the device; zero where that is not told apart.
+    fn built(&self, _: &Self::Sequence) -> Duration {
+        Duration::ZERO
+    }
 
     /// Memory in use.
     fn memory(&self) -> Memory;

@@ -165,6 +165,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
             completion_tokens: count,
             prefill_us: (first - begun).as_micros() as u64,
             decode_us: (last - first).as_micros() as u64,
+            build_us: self.backend.built(&sequence).as_micros() as u64,
         }))
     }
 
@@ -198,7 +199,15 @@ impl<B: Backend, W: Write> Engine<B, W> {
         let Some(place) = self.waiting.iter().position(|waiting| waiting.sequence == sequence) else { return Ok(()) };
         let prompt_tokens = self.waiting.remove(place).map_or(0, |waiting| waiting.prompt.len() as u32);
         let reason = FinishReason::Cancelled;
-        let finished = Finished { sequence, reason, prompt_tokens, completion_tokens: 0, prefill_us: 0, decode_us: 0 };
+        let finished = Finished {
+            sequence,
+            reason,
+            prompt_tokens,
+            completion_tokens: 0,
+            prefill_us: 0,
+            decode_us: 0,
+            build_us: 0,
+        };
         self.send(&Event::Finished(finished))
     }
 

@@ -1,6 +1,7 @@
 //! MLX behind the boundary of the `engine` crate: the resident model and the device it lies on.
 
 use std::path::Path;
+use std::time::Duration;
 
 use engine::backend::{Backend, Step};
 use engine::message::{Failure, FailureKind, Load, Loaded, Memory, Sampling, SequenceId, Submission, TokenId};
@@ -81,6 +82,10 @@ impl Backend for Mlx {
     fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
         let Resident { model, device } = self.resident()?;
         device.scope(|| sequence.step(model.as_ref(), device)).map_err(Failure::from)
+    }
+
+    fn built(&self, sequence: &Sequence) -> Duration {
+        sequence.built()
     }
 
     fn memory(&self) -> Memory {

@@ -3,6 +3,8 @@
 //! The prompt is computed in chunks but for its last token, which is the input of the first step, so that the head is
 //! computed for one row. Then each step gives one token.
 
+use std::time::{Duration, Instant};
+
 use engine::backend::Step;
 use engine::message::{Submission, TokenId};
 use mlx_rs::{Array, Dtype, memory, transforms};
@@ -32,6 +34,8 @@ pub struct Sequence {
     /// Tokens given so far, and wanted at most.
     given: u32,
     wanted: u32,
+    /// Spent on building graphs, which the device then computes.
+    built: Duration,
     _thread: OneThread,
 }
 
@@ -60,8 +64,14 @@ impl Sequence {
             ahead: None,
             given: 0,
             wanted: submission.max_tokens,
+            built: Duration::ZERO,
             _thread: OneThread::default(),
         })
+    }
+
+    /// Time spent on building the graphs of tokens so far.
+    pub(crate) fn built(&self) -> Duration {
+        self.built
     }
 
     /// Computes a chunk of the prompt, or the next token.
@@ -113,8 +123,10 @@ impl Sequence {
         if !self.room(model) {
             return Err(Error::NotSupported(format!("the context of {} tokens is full", model.facts().context)));
         }
+        let begun = Instant::now();
         let logits = model.forward(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
         let token = self.sampler.next(&logits.reshape(&[1, -1])?)?;
+        self.built += begun.elapsed();
         transforms::async_eval([&token])?;
         Ok(token)
     }

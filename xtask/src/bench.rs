@@ -7,12 +7,14 @@
 mod alone;
 mod connection;
 mod contest;
+mod engine;
 mod figures;
 mod machine;
 mod memory;
 mod mlx_lm;
 mod prompt;
 mod report;
+pub mod shape;
 mod talkied;
 
 use std::fs;

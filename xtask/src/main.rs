@@ -54,6 +54,15 @@ enum Task {
         /// Fewer rounds, for a look at the order of magnitude
         #[arg(long)]
         quick: bool,
+        /// Measure the engine alone, on random weights in this shape, such as llama-3.2-3b
+        #[arg(long, value_name = "NAME")]
+        shape: Option<String>,
+        /// Take everything from a folder that `--pack` filled; for machines with a GPU and without a network
+        #[arg(long, value_name = "FOLDER", requires = "shape")]
+        packed: Option<PathBuf>,
+        /// Measure nothing; fill this folder for `--packed`
+        #[arg(long, value_name = "FOLDER", conflicts_with_all = ["shape", "packed", "quick"])]
+        pack: Option<PathBuf>,
     },
     /// Check formatting, lints, licences, and run every test
     Test,
@@ -89,7 +98,12 @@ fn run(task: Task) -> Result<()> {
         Task::Model => model::smollm2(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Demo => demo::run(),
-        Task::Bench { quick } => bench::run(if quick { Extent::Quick } else { Extent::Full }),
+        Task::Bench { pack: Some(folder), .. } => bench::shape::pack(&folder),
+        Task::Bench { quick, shape: Some(shape), packed, .. } => match packed {
+            Some(folder) => bench::shape::run_packed(&shape, quick, &folder),
+            None => bench::shape::run(&shape, quick),
+        },
+        Task::Bench { quick, .. } => bench::run(if quick { Extent::Quick } else { Extent::Full }),
         Task::Test => test::run(),
         Task::Bindings { root, out, clang_args } => setup::bindings::write(&root, &out, &clang_args),
     }

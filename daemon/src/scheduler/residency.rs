@@ -366,7 +366,7 @@ impl Residency {
 
 fn never_run(sequence: SequenceId, prompt_tokens: u32) -> Finished {
     let reason = engine::FinishReason::Cancelled;
-    Finished { sequence, reason, prompt_tokens, completion_tokens: 0, prefill_us: 0, decode_us: 0 }
+    Finished { sequence, reason, prompt_tokens, completion_tokens: 0, prefill_us: 0, decode_us: 0, build_us: 0 }
 }
 
 fn shutting_down() -> ErrorData {

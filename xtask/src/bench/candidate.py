@@ -2,10 +2,11 @@
 
 Arguments: a model's folder, and the type its floating-point weights are cast to: `float32`, or `half`, the type of
 the scales, which is what a published folder has.
-Requests: {"do": "load"} and {"do": "generate", "prompt": text, "tokens": count}. The end of the input ends it.
+Requests: {"do": "load"} and {"do": "generate", "prompt": text or token numbers, "tokens": count}. The end of the
+input ends it.
 
-Time is counted generously: a prompt is rendered by the model's chat template and decoded greedily by mlx-lm's own
-`generate_step`, and no token is made into text.
+Time is counted generously: a text is rendered by the model's chat template, the prompt is decoded greedily by mlx-lm's
+own `generate_step`, and no token is made into text.
 """
 
 import gc
@@ -13,6 +14,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -23,6 +25,7 @@ import mlx.core as mx  # noqa: E402
 import mlx_lm  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
 from mlx_lm.generate import generate_step, generation_stream  # noqa: E402
+from mlx_lm.utils import load_model  # noqa: E402
 
 FOLDER, CAST = sys.argv[1:]
 
@@ -48,6 +51,13 @@ def cast(model):
     return str(dtype).removeprefix("mlx.core.")
 
 
+def load():
+    """A folder of random weights has no tokenizer."""
+    if (Path(FOLDER) / "tokenizer.json").exists():
+        return mlx_lm.load(FOLDER)
+    return load_model(Path(FOLDER))[0], None
+
+
 class Candidate:
     def __init__(self):
         self.model = self.tokenizer = None
@@ -57,23 +67,28 @@ class Candidate:
         gc.collect()
         mx.clear_cache()
         start = time.perf_counter()
-        self.model, self.tokenizer = mlx_lm.load(FOLDER)
+        self.model, self.tokenizer = load()
         dtype = cast(self.model)
         return {"load_ms": milliseconds(start, time.perf_counter()), "dtype": dtype}
 
+    def render(self, text):
+        messages = [{"role": "user", "content": text}]
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+
     def generate(self, prompt, tokens):
         start = time.perf_counter()
-        messages = [{"role": "user", "content": prompt}]
-        ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+        ids = prompt if isinstance(prompt, list) else self.render(prompt)
         begun = time.perf_counter()
-        times = []
-        for _ in generate_step(mx.array(ids), self.model, max_tokens=tokens):
+        times, answer = [], []
+        for token, _ in generate_step(mx.array(ids), self.model, max_tokens=tokens):
             times.append(time.perf_counter())
+            answer.append(int(token))
         # One step more than was asked for is under way; whatever is measured next must not pay for it.
         mx.synchronize(generation_stream)
         return {
             "prompt_tokens": len(ids),
             "tokens": len(times),
+            "answer": answer,
             "first_token_ms": milliseconds(start, times[0]),
             "prefill_tokens_per_s": len(ids) / (times[0] - begun),
             "decode_tokens_per_s": (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0,

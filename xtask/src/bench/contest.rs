@@ -38,6 +38,9 @@ pub struct Generation {
     pub prefill_tokens_per_s: f64,
     /// Tokens after the first, by the time since the first.
     pub decode_tokens_per_s: f64,
+    /// The tokens, where the candidate tells them.
+    #[serde(default)]
+    pub answer: Vec<u32>,
 }
 
 /// How much is asked of the candidates.

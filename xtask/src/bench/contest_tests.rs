@@ -31,6 +31,7 @@ impl Candidate for Scripted {
             first_token_ms: 1.0,
             prefill_tokens_per_s: 2.0,
             decode_tokens_per_s: 3.0,
+            answer: Vec::new(),
         })
     }
 

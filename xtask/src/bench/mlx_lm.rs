@@ -66,6 +66,23 @@ impl MlxLm {
         &self.dtype
     }
 
+    /// Loads the model anew and returns the milliseconds that it took.
+    pub fn load_ms(&mut self) -> Result<f64> {
+        #[derive(Deserialize)]
+        struct Loaded {
+            load_ms: f64,
+            dtype: String,
+        }
+        let loaded: Loaded = self.ask(&json!({ "do": "load" }))?;
+        self.dtype = loaded.dtype;
+        Ok(loaded.load_ms)
+    }
+
+    /// The likeliest `tokens` tokens after the tokens of `prompt`.
+    pub fn generate_after(&mut self, prompt: &[u32], tokens: u32) -> Result<Generation> {
+        self.ask(&json!({ "do": "generate", "prompt": prompt, "tokens": tokens }))
+    }
+
     fn ask<T: DeserializeOwned>(&mut self, request: &Value) -> Result<T> {
         let written = writeln!(self.requests, "{request}");
         written.map_err(|source| Error::Io { action: "ask mlx-lm".into(), source })?;
@@ -79,14 +96,7 @@ impl Candidate for MlxLm {
     }
 
     fn load(&mut self) -> Result<f64> {
-        #[derive(Deserialize)]
-        struct Loaded {
-            load_ms: f64,
-            dtype: String,
-        }
-        let loaded: Loaded = self.ask(&json!({ "do": "load" }))?;
-        self.dtype = loaded.dtype;
-        Ok(loaded.load_ms)
+        self.load_ms()
     }
 
     fn generate(&mut self, prompt: &str, tokens: u32) -> Result<Generation> {

@@ -69,6 +69,7 @@ fn figures(usage: &Usage, timings: &Timings) -> Generation {
         first_token_ms: timings.first_token_ms,
         prefill_tokens_per_s: timings.prefill_tokens_per_s,
         decode_tokens_per_s: timings.decode_tokens_per_s,
+        answer: Vec::new(),
     }
 }
 
