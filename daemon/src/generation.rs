@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use engine::{Sampling, SequenceId, Submission};
+use engine::{Sampling, SequenceId, Submission, Work};
 use protocol::{ErrorData, GenerateRequest, GenerationOptions, Kind, Message, ModelId, RequestId, Role};
 
 use crate::error::{internal, invalid};
@@ -84,7 +84,8 @@ impl Generation {
             seed,
             arrived,
         };
-        let job = Job { model, submission, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
+        let work = Work::Generate(submission);
+        let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
         let updates = self.scheduler.submit(job).await?;
         let (scheduler, counters) = (self.scheduler.clone(), Arc::clone(&self.counters));
         Ok(Answer::new(head, text, options.stop_sequences, updates, scheduler, counters))

@@ -95,8 +95,8 @@ impl Scheduler {
 
     /// Takes a request. Its updates come through the receiver; dropping that cancels it.
     pub async fn submit(&self, job: Job) -> Result<mpsc::Receiver<Update>, ErrorData> {
-        // Room for every token: a client that reads slowly never stalls the engine.
-        let (sender, receiver) = mpsc::channel(job.submission.max_tokens as usize + FIXED_UPDATES + PROGRESS_UPDATES);
+        // Room for every result: a client that reads slowly never stalls the engine.
+        let (sender, receiver) = mpsc::channel(job.work.results() + FIXED_UPDATES + PROGRESS_UPDATES);
         self.messages.send(Message::Submit(job, sender)).await.map_err(|_| stopped())?;
         Ok(receiver)
     }

@@ -149,6 +149,7 @@ impl Answer {
                 self.due.push_back(GenerateEvent::Started { prompt_tokens, seed });
             }
             Some(Update::Token(id)) => return self.token(id),
+            Some(Update::Vector(_)) => self.fail(internal("an engine gave a vector where text was asked for")),
             Some(Update::Finished(finished)) => self.finish(&finished),
             Some(Update::Failed(error)) => self.fail(error),
             None => self.fail(internal("the scheduler ended")),

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::message::{Failure, Load, Loaded, Memory, Submission, TokenId};
+use crate::message::{Failure, Load, Loaded, Memory, Pooling, Submission, TokenId};
 
 /// A model on a device. Used by one thread from its making to its end, and so need not be `Send`.
 pub trait Backend {
     /// A sequence that runs: its cache, its random state, its next token.
     type Sequence;
+
+    /// A text on its way to a vector.
+    type Text;
 
     /// Loads the model and runs it once, so that the first request is not the slow one. `progress` takes bytes
     /// done and bytes in all, never decreasing.
@@ -18,6 +21,12 @@ pub trait Backend {
 
     /// Computes the next piece: a chunk of the prompt, or one token. Short, since a cancel waits for it.
     fn step(&mut self, sequence: &mut Self::Sequence) -> Result<Step, Failure>;
+
+    /// Prepares a text of at least one token without computing anything.
+    fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> Result<Self::Text, Failure>;
+
+    /// Computes the next piece of a text; its vector after the last. Short, since a cancel waits for it.
+    fn embed(&mut self, text: &mut Self::Text) -> Result<Option<Vec<f32>>, Failure>;
 
     /// Time this sequence's steps took to be described to the device; zero where that is not told apart.
     fn built(&self, _: &Self::Sequence) -> Duration {

@@ -17,9 +17,12 @@ pub mod serve;
 
 pub use backend::{Backend, Step};
 pub use message::{
-    Command, Event, Failure, FailureKind, FinishReason, Finished, Load, Loaded, Memory, Sampling, SequenceId,
-    Submission, TokenId, VERSION,
+    Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, Load, Loaded, Memory, Pooling, Sampling,
+    SequenceId, Submission, TokenId, VERSION, Work,
 };
 
-/// Values of `model_type` that some engine runs.
-pub const ARCHITECTURES: &[&str] = &["llama", "mistral"];
+/// Values of `model_type` of encoders: some engine makes vectors with them, and none makes text.
+pub const ENCODERS: &[&str] = &["bert"];
+
+/// Values of `model_type` that some engine makes text with; vectors too.
+pub const ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2"];

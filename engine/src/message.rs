@@ -22,8 +22,8 @@ pub enum Command {
     /// Loads the model; sent once, first. Answered by [`Event::Loading`]s and one [`Event::Ready`] or
     /// [`Event::LoadFailed`].
     Load(Load),
-    /// Runs one sequence; sequences run in the order of their submission.
-    Submit(Submission),
+    /// Does one piece of work; all are done in the order of their submission.
+    Submit(Work),
     /// Ends a sequence within one step, with [`FinishReason::Cancelled`]. An unknown sequence is ignored: it may
     /// have ended while the command was on its way.
     Cancel(SequenceId),
@@ -36,6 +36,63 @@ pub enum Command {
 pub struct Load {
     /// Folder with `config.json` and the weights.
     pub path: PathBuf,
+}
+
+/// One piece of work, a sequence of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Work {
+    /// Tokens after a prompt.
+    Generate(Submission),
+    /// Vectors of texts.
+    Embed(Embedding),
+}
+
+impl Work {
+    /// Its name in every later message.
+    pub fn sequence(&self) -> SequenceId {
+        match self {
+            Self::Generate(submission) => submission.sequence,
+            Self::Embed(embedding) => embedding.sequence,
+        }
+    }
+
+    /// Tokens that it brings.
+    pub fn prompt_tokens(&self) -> u32 {
+        match self {
+            Self::Generate(submission) => submission.prompt.len() as u32,
+            Self::Embed(embedding) => embedding.inputs.iter().map(|input| input.len() as u32).sum(),
+        }
+    }
+
+    /// Most events that carry a result of it: tokens or vectors.
+    pub fn results(&self) -> usize {
+        match self {
+            Self::Generate(submission) => submission.max_tokens as usize,
+            Self::Embed(embedding) => embedding.inputs.len(),
+        }
+    }
+}
+
+/// Texts of which vectors are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// Names the work in every later message.
+    pub sequence: SequenceId,
+    /// The texts, each at least one token.
+    pub inputs: Vec<Vec<TokenId>>,
+    /// How one vector is made of those of the tokens.
+    pub pooling: Pooling,
+}
+
+/// How the vectors of a text's tokens become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The first.
+    First,
+    /// The last.
+    Last,
 }
 
 /// One sequence to run.
@@ -136,6 +193,13 @@ pub enum Event {
         sequence: SequenceId,
         /// The token; never a stop token.
         id: TokenId,
+    },
+    /// The vector of the next text of an [`Embedding`].
+    Vector {
+        /// Whose.
+        sequence: SequenceId,
+        /// Its numbers, as many as the model's vectors have.
+        vector: Vec<f32>,
     },
     /// A sequence ended as asked.
     Finished(Finished),

@@ -3,16 +3,17 @@
 //! The backend is built, used and dropped on the thread that calls [`run`]. Between two steps the loop takes the
 //! commands that have arrived, so a cancel waits for one step at most.
 
+mod work;
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvError, TryRecvError, sync_channel};
-use std::time::Instant;
 
-use crate::backend::{Backend, Step};
+use crate::backend::Backend;
 use crate::frame;
-use crate::message::{Command, Event, Failure, FailureKind, FinishReason, Finished, SequenceId, Submission, VERSION};
+use crate::message::{Command, Event, FinishReason, Finished, SequenceId, VERSION, Work};
 
 /// Commands that may wait between two steps; the reader then stops reading the socket.
 const COMMANDS: usize = 64;
@@ -25,12 +26,18 @@ pub fn run(backend: impl Backend) -> io::Result<()> {
             "this program is an engine: talkied starts it, and speaks to it at its standard input",
         ));
     }
-    run_on(socket.try_clone()?, socket, backend)
+    run_on(socket.try_clone()?, socket, backend, || std::process::exit(0))
 }
 
-/// Serves over any pair of streams. A lost daemon ends the *process*, even in the middle of a long step.
-fn run_on(commands: impl Read + Send + 'static, events: impl Write, backend: impl Backend) -> io::Result<()> {
-    let (sender, receiver) = sync_channel(COMMANDS);
+/// Serves over any pair of streams. `gone` is called when the daemon goes away without a word: it ends the *process*,
+/// even in the middle of a long step.
+fn run_on(
+    commands: impl Read + Send + 'static,
+    events: impl Write,
+    backend: impl Backend,
+    gone: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let (sender, arrived) = sync_channel(COMMANDS);
     std::thread::Builder::new().name("commands".into()).spawn(move || {
         let mut commands = commands;
         while let Ok(Some(command)) = frame::read(&mut commands) {
@@ -39,9 +46,9 @@ fn run_on(commands: impl Read + Send + 'static, events: impl Write, backend: imp
                 return;
             }
         }
-        std::process::exit(0);
+        gone();
     })?;
-    Engine { backend, commands: receiver, events, waiting: VecDeque::new() }.run()
+    Engine { backend, commands: arrived, events, waiting: VecDeque::new() }.run()
 }
 
 struct Engine<B, W> {
@@ -49,7 +56,7 @@ struct Engine<B, W> {
     commands: Receiver<Command>,
     events: W,
     /// Submitted and not yet begun, oldest first.
-    waiting: VecDeque<Submission>,
+    waiting: VecDeque<Work>,
 }
 
 /// What the loop does after a command.
@@ -66,8 +73,8 @@ impl<B: Backend, W: Write> Engine<B, W> {
         }
         loop {
             match self.waiting.pop_front() {
-                Some(submission) => {
-                    if let Next::End = self.generate(&submission)? {
+                Some(work) => {
+                    if let Next::End = self.work(&work)? {
                         return Ok(());
                     }
                 }
@@ -102,71 +109,27 @@ impl<B: Backend, W: Write> Engine<B, W> {
         Ok(ready)
     }
 
-    /// Runs one sequence to its end and reports it.
-    fn generate(&mut self, submission: &Submission) -> io::Result<Next> {
+    /// Does one piece of work to its end and reports it.
+    fn work(&mut self, work: &Work) -> io::Result<Next> {
         let mut next = Next::GoOn;
-        let event = match self.steps(submission, &mut next)? {
-            Ok(finished) => Event::Finished(finished),
-            Err(failure) => Event::Failed { sequence: submission.sequence, failure },
+        let done = match work {
+            Work::Generate(submission) => self.generate(submission, &mut next)?,
+            Work::Embed(embedding) => self.embed(embedding, &mut next)?,
         };
-        self.send(&event)?;
+        let sequence = work.sequence();
+        self.send(&done.map_or_else(|failure| Event::Failed { sequence, failure }, Event::Finished))?;
         self.send(&Event::Memory(self.backend.memory()))?;
         Ok(next)
     }
 
-    fn steps(&mut self, submission: &Submission, next: &mut Next) -> io::Result<Result<Finished, Failure>> {
-        if submission.prompt.is_empty() || submission.max_tokens == 0 {
-            let failure = Failure::new(FailureKind::Internal, "a submission needs a prompt and room for one token");
-            return Ok(Err(failure));
+    /// Takes the commands that have arrived; true when the work at hand is to end.
+    fn interrupted(&mut self, running: SequenceId, next: &mut Next) -> io::Result<bool> {
+        let mut cancelled = false;
+        if let Next::End = self.take_arrived(running, &mut cancelled)? {
+            *next = Next::End;
+            cancelled = true;
         }
-        let id = submission.sequence;
-        let mut sequence = match self.backend.begin(submission) {
-            Ok(sequence) => sequence,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let begun = Instant::now();
-        let (mut first, mut last) = (begun, begun);
-        let mut count = 0;
-        let reason = loop {
-            let mut cancelled = false;
-            if let Next::End = self.take_arrived(id, &mut cancelled)? {
-                *next = Next::End;
-                cancelled = true;
-            }
-            if cancelled {
-                break FinishReason::Cancelled;
-            }
-            match self.backend.step(&mut sequence) {
-                Err(failure) => return Ok(Err(failure)),
-                Ok(Step::Prefill { done }) => {
-                    let total = submission.prompt.len() as u32;
-                    self.send(&Event::Prefill { sequence: id, done, total })?;
-                }
-                Ok(Step::Token(token)) => {
-                    last = Instant::now();
-                    if count == 0 {
-                        first = last;
-                    }
-                    if submission.stop_tokens.contains(&token) {
-                        break FinishReason::Stop;
-                    }
-                    count += 1;
-                    self.send(&Event::Token { sequence: id, id: token })?;
-                    if count == submission.max_tokens {
-                        break FinishReason::Length;
-                    }
-                }
-            }
-        };
-        Ok(Ok(Finished {
-            sequence: id,
-            reason,
-            prompt_tokens: submission.prompt.len() as u32,
-            completion_tokens: count,
-            prefill_us: (first - begun).as_micros() as u64,
-            decode_us: (last - first).as_micros() as u64,
-            build_us: self.backend.built(&sequence).as_micros() as u64,
-        }))
+        Ok(cancelled)
     }
 
     fn take_arrived(&mut self, running: SequenceId, cancelled: &mut bool) -> io::Result<Next> {
@@ -185,7 +148,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
 
     fn take(&mut self, command: Command, running: Option<SequenceId>, cancelled: &mut bool) -> io::Result<Next> {
         match command {
-            Command::Submit(submission) => self.waiting.push_back(submission),
+            Command::Submit(work) => self.waiting.push_back(work),
             Command::Cancel(sequence) if running == Some(sequence) => *cancelled = true,
             Command::Cancel(sequence) => self.cancel_waiting(sequence)?,
             // The daemon sends one load, first; a second would be a fault of its own.
@@ -196,8 +159,8 @@ impl<B: Backend, W: Write> Engine<B, W> {
 
     /// A sequence that has not begun ends without having been computed.
     fn cancel_waiting(&mut self, sequence: SequenceId) -> io::Result<()> {
-        let Some(place) = self.waiting.iter().position(|waiting| waiting.sequence == sequence) else { return Ok(()) };
-        let prompt_tokens = self.waiting.remove(place).map_or(0, |waiting| waiting.prompt.len() as u32);
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.sequence() == sequence) else { return Ok(()) };
+        let prompt_tokens = self.waiting.remove(place).map_or(0, |waiting| waiting.prompt_tokens());
         let reason = FinishReason::Cancelled;
         let finished = Finished {
             sequence,

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::message::{Load, Loaded, Memory, TokenId};
+use crate::backend::Step;
+use crate::message::{Embedding, Failure, FailureKind, Load, Loaded, Memory, Pooling, Submission, TokenId};
 
 struct Counting;
 
 impl Backend for Counting {
     type Sequence = (u32, TokenId);
+    type Text = Vec<TokenId>;
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
         if load.path.as_os_str() == "broken" {
@@ -32,6 +34,24 @@ impl Backend for Counting {
         if *next == 66 { Err(Failure::new(FailureKind::Internal, "sixty-six")) } else { Ok(Step::Token(*next)) }
     }
 
+    fn begin_text(&mut self, tokens: &[TokenId], _: Pooling) -> Result<Vec<TokenId>, Failure> {
+        Ok(tokens.to_vec())
+    }
+
+    /// Takes a step for each token, and makes a vector of the first and the count of them.
+    fn embed(&mut self, text: &mut Vec<TokenId>) -> Result<Option<Vec<f32>>, Failure> {
+        match text.as_slice() {
+            [66, ..] => Err(Failure::new(FailureKind::Internal, "sixty-six")),
+            [token] => Ok(Some(vec![*token as f32])),
+            // Never ends, so only a cancel can end it.
+            [100, ..] => Ok(None),
+            _ => {
+                text.remove(0);
+                Ok(None)
+            }
+        }
+    }
+
     fn memory(&self) -> Memory {
         Memory::default()
     }
@@ -41,7 +61,7 @@ impl Backend for Counting {
 fn engine() -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let commands = theirs.try_clone().unwrap();
-    std::thread::spawn(move || run_on(commands, theirs, Counting).unwrap());
+    std::thread::spawn(move || run_on(commands, theirs, Counting, || {}).unwrap());
     ours
 }
 
@@ -105,20 +125,22 @@ fn events_end(socket: &mut UnixStream) {
 
 #[test]
 fn a_sequence_ends_at_its_limit_or_before_its_stop_token() {
-    let commands = [Command::Submit(submission(1, 10, 3)), Command::Submit(submission(2, 45, 9))];
+    let commands =
+        [Command::Submit(Work::Generate(submission(1, 10, 3))), Command::Submit(Work::Generate(submission(2, 45, 9)))];
     assert_eq!(ends(&commands, 2), [(1, Ok(FinishReason::Length), 3), (2, Ok(FinishReason::Stop), 4)]);
 }
 
 #[test]
 fn a_failing_sequence_does_not_end_the_next() {
-    let commands = [Command::Submit(submission(1, 60, 9)), Command::Submit(submission(2, 10, 1))];
+    let commands =
+        [Command::Submit(Work::Generate(submission(1, 60, 9))), Command::Submit(Work::Generate(submission(2, 10, 1)))];
     assert_eq!(ends(&commands, 2), [(1, Err("sixty-six".into()), 5), (2, Ok(FinishReason::Length), 1)]);
 }
 
 #[test]
 fn a_running_sequence_is_cancelled_between_two_steps() {
     // Counts from 100 without end, so only the cancel can end it.
-    let commands = [Command::Submit(submission(1, 100, u32::MAX)), Command::Cancel(SequenceId(1))];
+    let commands = [Command::Submit(Work::Generate(submission(1, 100, u32::MAX))), Command::Cancel(SequenceId(1))];
     let ended = ends(&commands, 1);
     assert_eq!((ended[0].0, &ended[0].1), (1, &Ok(FinishReason::Cancelled)));
 }
@@ -126,8 +148,8 @@ fn a_running_sequence_is_cancelled_between_two_steps() {
 #[test]
 fn a_waiting_sequence_is_cancelled_without_being_run() {
     let commands = [
-        Command::Submit(submission(1, 100, u32::MAX)),
-        Command::Submit(submission(2, 10, 5)),
+        Command::Submit(Work::Generate(submission(1, 100, u32::MAX))),
+        Command::Submit(Work::Generate(submission(2, 10, 5))),
         Command::Cancel(SequenceId(2)),
         Command::Cancel(SequenceId(1)),
     ];
@@ -139,7 +161,7 @@ fn a_waiting_sequence_is_cancelled_without_being_run() {
 #[test]
 fn an_empty_prompt_is_a_failure_and_not_a_crash() {
     let empty = Submission { prompt: vec![], ..submission(1, 10, 3) };
-    let ended = ends(&[Command::Submit(empty)], 1);
+    let ended = ends(&[Command::Submit(Work::Generate(empty))], 1);
     assert!(ended[0].1.is_err());
 }
 
@@ -151,4 +173,41 @@ fn a_model_that_cannot_be_loaded_ends_the_engine() {
     assert_eq!(events.len(), 2);
     frame::write(&mut socket, &Command::Unload).unwrap();
     events_end(&mut socket);
+}
+
+fn embedding(sequence: u64, inputs: &[&[TokenId]]) -> Command {
+    let inputs = inputs.iter().map(|input| input.to_vec()).collect();
+    Command::Submit(Work::Embed(Embedding { sequence: SequenceId(sequence), inputs, pooling: Pooling::Last }))
+}
+
+#[test]
+fn each_text_becomes_a_vector_in_its_turn() {
+    let mut socket = loaded();
+    frame::write(&mut socket, &embedding(7, &[&[5, 6, 7], &[9]])).unwrap();
+    let events = events_until(&mut socket, |event| matches!(event, Event::Finished(_)));
+    let vectors: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Vector { sequence, vector } => Some((sequence.0, vector.clone())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(vectors, [(7, vec![7.0]), (7, vec![9.0])]);
+    let Some(Event::Finished(finished)) = events.last() else { panic!("{events:?}") };
+    assert_eq!((finished.reason, finished.prompt_tokens, finished.completion_tokens), (FinishReason::Stop, 4, 0));
+}
+
+#[test]
+fn a_text_that_fails_or_is_empty_does_not_end_the_next_work() {
+    let commands =
+        [embedding(1, &[&[66, 1]]), embedding(2, &[&[]]), Command::Submit(Work::Generate(submission(3, 10, 1)))];
+    let ends = ends(&commands, 3);
+    assert_eq!((&ends[0].1, ends[2].0, &ends[2].1), (&Err("sixty-six".into()), 3, &Ok(FinishReason::Length)));
+    assert!(ends[1].1.is_err());
+}
+
+#[test]
+fn an_embedding_is_cancelled_between_two_steps() {
+    let commands = [embedding(1, &[&[1], &[100, 1]]), Command::Cancel(SequenceId(1))];
+    assert_eq!(ends(&commands, 1)[0].1, Ok(FinishReason::Cancelled));
 }

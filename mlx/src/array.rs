@@ -14,9 +14,31 @@ pub fn scalar(value: f32, like: &Array) -> Result<Array> {
     Array::from_f32(value).as_dtype(like.dtype())
 }
 
-/// The first `end` entries of the next to last axis of an array with four axes; a view.
-pub fn head_rows(array: &Array, end: i32) -> Result<Array> {
-    array.try_index_device((.., .., ..end, ..), Stream::thread_local_or_default())
+/// The entries from `start` to before `end` of the next to last axis of an array with four axes; a view.
+pub fn rows(array: &Array, start: i32, end: i32) -> Result<Array> {
+    let &[batch, heads, _, dims] = array.shape() else {
+        return Err(Exception::custom(format!("no rows in the shape {:?}", array.shape())));
+    };
+    slice(array, [0, 0, start, 0], [batch, heads, end, dims])
+}
+
+/// What lies from `start` to before `stop` of an array with four axes; a view. `mlx-rs`'s own indexing takes five
+/// operations and as many allocations for it, which a step of many layers feels.
+fn slice(array: &Array, start: [i32; 4], stop: [i32; 4]) -> Result<Array> {
+    let (stream, by) = (Stream::thread_local_or_default(), [1i32; 4]);
+    // SAFETY: all handles outlive the call, lengths are those of the arrays passed, and `result` is owned below
+    // whatever the call answers.
+    let (status, result) = unsafe {
+        let mut result = mlx_sys::mlx_array_new();
+        let (from, to, by) = (start.as_ptr(), stop.as_ptr(), by.as_ptr());
+        let status = mlx_sys::mlx_slice(&raw mut result, array.as_ptr(), from, 4, to, 4, by, 4, stream.as_ptr());
+        (status, Array::from_ptr(result))
+    };
+    if status == 0 {
+        Ok(result)
+    } else {
+        Err(Exception::custom(format!("cannot take {start:?} to {stop:?} of {:?}", array.shape())))
+    }
 }
 
 /// The entries from `start` of an array with one axis.

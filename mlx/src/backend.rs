@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::backend::{Backend, Step};
-use engine::message::{Failure, FailureKind, Load, Loaded, Memory, Sampling, SequenceId, Submission, TokenId};
+use engine::message::{Failure, FailureKind, Load, Loaded, Memory, Pooling, Sampling, SequenceId, Submission, TokenId};
 use mlx_rs::Dtype;
 
 use crate::config::Config;
 use crate::device::{self, Device};
+use crate::embedding::Text;
 use crate::error::{Error, Result};
-use crate::models::{self, Model};
+use crate::network::Network;
 use crate::sequence::Sequence;
 use crate::weights::Weights;
 
@@ -27,7 +28,7 @@ pub struct Mlx {
 
 /// A loaded model. The model goes before the stream that its arrays belong to.
 struct Resident {
-    model: Box<dyn Model>,
+    network: Network,
     device: Device,
 }
 
@@ -39,9 +40,9 @@ impl Mlx {
 
     /// The logits after `prompt`, one for each token of the vocabulary. For comparing a model with its reference.
     pub fn logits(&self, prompt: &[TokenId]) -> std::result::Result<Vec<f32>, Failure> {
-        let Resident { model, device } = self.resident()?;
-        let logits = || Sequence::new(&greedy(prompt, 1), model.as_ref())?.logits(model.as_ref(), device);
-        device.scope(logits).map_err(Failure::from)
+        let Resident { network, device } = self.resident()?;
+        let model = network.decoder()?;
+        device.scope(|| Sequence::new(&greedy(prompt, 1), model)?.logits(model, device)).map_err(Failure::from)
     }
 
     /// The likeliest `count` tokens after `prompt`, one after the other. Like [`Self::logits`], for comparing.
@@ -64,24 +65,35 @@ impl Mlx {
 
 impl Backend for Mlx {
     type Sequence = Sequence;
+    type Text = Text;
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> std::result::Result<Loaded, Failure> {
         // The old model goes first: there may be no room for two.
         self.resident = None;
         let device = Device::open()?;
-        let (model, loaded) = device.scope(|| load_on(&device, &load.path, progress))?;
-        self.resident = Some(Resident { model, device });
+        let (network, loaded) = device.scope(|| load_on(&device, &load.path, progress))?;
+        self.resident = Some(Resident { network, device });
         Ok(loaded)
     }
 
     fn begin(&mut self, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { model, device } = self.resident()?;
-        device.scope(|| Sequence::new(submission, model.as_ref())).map_err(Failure::from)
+        let Resident { network, device } = self.resident()?;
+        device.scope(|| Sequence::new(submission, network.decoder()?)).map_err(Failure::from)
     }
 
     fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
-        let Resident { model, device } = self.resident()?;
-        device.scope(|| sequence.step(model.as_ref(), device)).map_err(Failure::from)
+        let Resident { network, device } = self.resident()?;
+        device.scope(|| sequence.step(network.decoder()?, device)).map_err(Failure::from)
+    }
+
+    fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> std::result::Result<Text, Failure> {
+        let Resident { network, device } = self.resident()?;
+        device.scope(|| Text::new(tokens, pooling, network)).map_err(Failure::from)
+    }
+
+    fn embed(&mut self, text: &mut Text) -> std::result::Result<Option<Vec<f32>>, Failure> {
+        let Resident { network, device } = self.resident()?;
+        device.scope(|| text.step(network, device)).map_err(Failure::from)
     }
 
     fn built(&self, sequence: &Sequence) -> Duration {
@@ -93,25 +105,27 @@ impl Backend for Mlx {
     }
 }
 
-fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(Box<dyn Model>, Loaded)> {
+fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(Network, Loaded)> {
     let config = Config::read(folder)?;
-    let construct = models::find(&config)?;
     let mut weights = Weights::open(folder, device, progress)?;
-    let model = construct(&config, &mut weights)?;
+    let network = Network::load(&config, &mut weights)?;
     let weight_bytes = weights.finish()?;
-    warm_up(model.as_ref(), device)?;
-    let facts = model.facts();
+    warm_up(&network, device)?;
+    let facts = network.facts();
     let dtype = type_name(facts.dtype)?.to_owned();
     let device = device.name.clone();
-    Ok((model, Loaded { vocab_size: facts.vocab_size, weight_bytes, device, dtype }))
+    Ok((network, Loaded { vocab_size: facts.vocab_size, weight_bytes, device, dtype }))
 }
 
 /// Runs a chunk, a step and a draw, which has the device compile and page in what the first request would wait for.
-fn warm_up(model: &dyn Model, device: &Device) -> Result<()> {
+fn warm_up(network: &Network, device: &Device) -> Result<()> {
+    let Network::Decoder(model) = network else {
+        return Text::new(&[0], Pooling::Mean, network)?.step(network, device).map(|_| ());
+    };
     let mut submission = greedy(&[0, 0], 1);
     submission.sampling = Sampling { temperature: 1.0, top_p: 0.5, ..submission.sampling };
-    let mut sequence = Sequence::new(&submission, model)?;
-    while !matches!(sequence.step(model, device)?, Step::Token(_)) {}
+    let mut sequence = Sequence::new(&submission, model.as_ref())?;
+    while !matches!(sequence.step(model.as_ref(), device)?, Step::Token(_)) {}
     Ok(())
 }
 

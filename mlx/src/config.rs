@@ -4,6 +4,7 @@
 
 pub mod quantization;
 pub mod rope;
+pub mod sizes;
 
 use std::path::{Path, PathBuf};
 

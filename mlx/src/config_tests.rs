@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::rope::{Keys, Rope, Scaling};
+use super::rope::{Rope, Scaling, THETA};
 use super::*;
 
 fn config(text: &str) -> Result<Config> {
@@ -14,7 +14,7 @@ fn config(text: &str) -> Result<Config> {
 
 fn rope(keys: &Value) -> Result<Rope> {
     let config = config(&keys.to_string())?;
-    config.args::<Keys>()?.check(&config)
+    Rope::read(&config, THETA)
 }
 
 fn check_broken<T>(result: Result<T>, words: &str) {
@@ -88,7 +88,11 @@ fn the_older_name_of_a_rope_kind_wins() {
 #[test]
 fn unsound_ropes_are_refused() {
     let scaling = |scaling: Value| rope(&json!({ "rope_scaling": scaling }));
-    check_not_supported(scaling(json!({"rope_type": "yarn", "factor": 4})), "yarn");
+    check_not_supported(scaling(json!({"rope_type": "dynamic", "factor": 4})), "dynamic");
+    check_broken(scaling(json!({"rope_type": "yarn"})), "factor");
+    check_broken(scaling(json!({"rope_type": "yarn", "factor": 4, "mscale": -1})), "mscale");
+    check_broken(scaling(json!({"rope_type": "longrope"})), "long_factor");
+    check_broken(scaling(json!({"rope_type": "longrope", "long_factor": [1, -1]})), "long_factor");
     check_broken(scaling(json!({"rope_type": "linear"})), "factor");
     check_broken(scaling(json!({"rope_type": "linear", "factor": 0})), "factor");
     check_broken(scaling(json!({"rope_type": "llama3", "factor": 8, "high_freq_factor": 1})), "high_freq_factor");

@@ -2,8 +2,10 @@
 
 pub mod attention;
 pub mod embedding;
+pub mod head;
 pub mod linear;
 pub mod matrix;
+pub mod mlp;
 pub mod norm;
 pub mod quantized;
 pub mod rope;

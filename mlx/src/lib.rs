@@ -12,9 +12,12 @@ mod cache;
 mod clock;
 mod config;
 mod device;
+mod embedding;
+mod encoders;
 mod error;
 mod layers;
 mod models;
+mod network;
 mod sampler;
 mod sequence;
 mod weights;
@@ -23,4 +26,5 @@ mod weights;
 mod checkpoint;
 
 pub use backend::Mlx;
+pub use embedding::Text;
 pub use sequence::Sequence;

@@ -2,21 +2,29 @@
 //!
 //! Each lies in a file of its own, alike in shape: args, attention, MLP, block, model.
 
+mod decoder;
 mod llama;
+mod qwen2;
 
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype};
 
-use crate::cache::KvCache;
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::Weights;
 
 /// A decoder with all its weights.
 pub trait Model {
-    /// The logits `[1, tokens, vocabulary]` after each of `ids`, of shape `[1, tokens]`, which follow what the caches
-    /// hold. Lazy: a caller that evaluates only the caches pays nothing for the head.
-    fn forward(&self, ids: &Array, caches: &mut [KvCache]) -> MlxResult<Array>;
+    /// The last vectors `[1, tokens, hidden]` of `ids`, of shape `[1, tokens]`, which follow what the caches hold. Lazy:
+    /// a caller that evaluates only the caches pays nothing for what lies behind the last of them.
+    fn hidden(&self, ids: &Array, caches: &mut [Cache]) -> MlxResult<Array>;
+
+    /// The logits `[1, tokens, vocabulary]` after each token, from the last vectors.
+    fn logits(&self, hidden: &Array) -> MlxResult<Array>;
+
+    /// What a sequence keeps, a cache for each layer, all empty.
+    fn caches(&self) -> Vec<Cache>;
 
     /// What callers need to know.
     fn facts(&self) -> Facts;
@@ -25,8 +33,6 @@ pub trait Model {
 /// Numbers of one model.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
-    /// Caches that a sequence needs.
-    pub layers: usize,
     /// Every token number is below it.
     pub vocab_size: u32,
     /// Most tokens of one sequence, prompt and answer.
@@ -37,7 +43,7 @@ pub struct Facts {
 
 type Constructor = fn(&Config, &mut Weights) -> Result<Box<dyn Model>>;
 
-const MODELS: [(&str, Constructor); 2] = [("llama", llama::load), ("mistral", llama::load)];
+const MODELS: [(&str, Constructor); 3] = [("llama", llama::load), ("mistral", llama::load), ("qwen2", qwen2::load)];
 
 /// The constructor of the config's architecture.
 pub fn find(config: &Config) -> Result<Constructor> {

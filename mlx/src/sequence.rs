@@ -10,8 +10,9 @@ use engine::message::{Submission, TokenId};
 use mlx_rs::{Array, Dtype, memory, transforms};
 
 use crate::array::tokens;
-use crate::cache::KvCache;
+use crate::cache::Cache;
 use crate::device::{Device, OneThread};
+use crate::embedding::check;
 use crate::error::{Error, Result};
 use crate::models::Model;
 use crate::sampler::Sampler;
@@ -25,7 +26,7 @@ pub struct Sequence {
     /// Prompt tokens in the caches.
     done: usize,
     /// One for each layer.
-    caches: Vec<KvCache>,
+    caches: Vec<Cache>,
     sampler: Sampler,
     /// The token that the next step follows, of shape `[1]`: the last of the prompt, or the last that was given.
     input: Array,
@@ -44,23 +45,13 @@ impl Sequence {
     pub(crate) fn new(submission: &Submission, model: &dyn Model) -> Result<Self> {
         let facts = model.facts();
         let prompt = &submission.prompt;
-        let Some(last) = prompt.last() else { return Err(Error::Internal("a prompt needs a token".into())) };
-        if prompt.len() > facts.context as usize {
-            let (tokens, context) = (prompt.len(), facts.context);
-            return Err(Error::NotSupported(format!("a prompt of {tokens} tokens exceeds the context of {context}")));
-        }
-        if let Some(token) = prompt.iter().find(|token| **token >= facts.vocab_size) {
-            let vocab_size = facts.vocab_size;
-            return Err(Error::Internal(format!(
-                "the prompt has token {token}, but the vocabulary ends at {vocab_size}"
-            )));
-        }
+        check(prompt, facts)?;
         Ok(Self {
             prompt: prompt.clone(),
             done: 0,
-            caches: (0..facts.layers).map(|_| KvCache::default()).collect(),
+            caches: model.caches(),
             sampler: Sampler::new(&submission.sampling, prompt, facts.vocab_size)?,
-            input: tokens(&[*last]),
+            input: tokens(&prompt[prompt.len() - 1..]),
             ahead: None,
             given: 0,
             wanted: submission.max_tokens,
@@ -85,8 +76,8 @@ impl Sequence {
         while self.done + 1 < self.prompt.len() {
             self.step(model, device)?;
         }
-        let logits = model.forward(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
-        let logits = logits.reshape(&[-1])?.as_dtype(Dtype::Float32)?;
+        let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
+        let logits = model.logits(&hidden)?.reshape(&[-1])?.as_dtype(Dtype::Float32)?;
         logits.to_vec_exact().map_err(|error| Error::Internal(error.to_string()))
     }
 
@@ -94,8 +85,8 @@ impl Sequence {
         let end = self.done + count;
         let chunk = tokens(&self.prompt[self.done..end]).reshape(&[1, count as i32])?;
         // Only the caches are wanted: neither the head nor the last layer's MLP is ever computed.
-        model.forward(&chunk, &mut self.caches)?;
-        transforms::eval(self.caches.iter().flat_map(KvCache::state))?;
+        model.hidden(&chunk, &mut self.caches)?;
+        transforms::eval(self.caches.iter().flat_map(Cache::state))?;
         memory::clear_cache()?;
         self.done = end;
         Ok(Step::Prefill { done: end as u32 })
@@ -124,7 +115,8 @@ impl Sequence {
             return Err(Error::NotSupported(format!("the context of {} tokens is full", model.facts().context)));
         }
         let begun = Instant::now();
-        let logits = model.forward(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
+        let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
+        let logits = model.logits(&hidden)?;
         let token = self.sampler.next(&logits.reshape(&[1, -1])?)?;
         self.built += begun.elapsed();
         transforms::async_eval([&token])?;

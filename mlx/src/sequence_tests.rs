@@ -52,8 +52,13 @@ fn a_prompt_in_chunks_gives_the_logits_of_the_whole() {
         let prompt = prompt(len);
         let submission = submission(&prompt, 1);
         let ids = tokens(&prompt).reshape(&[1, -1]).unwrap();
-        let mut caches = [KvCache::default(), KvCache::default()];
-        let whole = model.forward(&ids, &mut caches).unwrap().to_vec_exact::<f32>().unwrap();
+        let mut caches = model.caches();
+        let whole = model
+            .hidden(&ids, &mut caches)
+            .and_then(|hidden| model.logits(&hidden))
+            .unwrap()
+            .to_vec_exact::<f32>()
+            .unwrap();
         let whole = &whole[whole.len() - 96..];
         for chunk in [1, 32, 255, 256, 2048] {
             device.prefill_chunk = chunk;
@@ -88,10 +93,10 @@ fn sixteen_bit_weights_give_sixteen_bit_activations_where_they_are_left_alone() 
     let mut logits = |device: &Device, dtype| {
         checkpoint.cast(dtype);
         let model = load_on(device, &checkpoint);
-        let mut caches = [KvCache::default(), KvCache::default()];
-        let activations = model.forward(&tokens(&[7, 8]).reshape(&[1, 2]).unwrap(), &mut caches).unwrap();
+        let mut caches = model.caches();
+        let activations = model.hidden(&tokens(&[7, 8]).reshape(&[1, 2]).unwrap(), &mut caches).unwrap();
         assert_eq!((activations.dtype(), model.facts().dtype), (dtype, dtype));
-        assert!(caches.iter().flat_map(KvCache::state).all(|buffer| buffer.dtype() == dtype));
+        assert!(caches.iter().flat_map(Cache::state).all(|buffer| buffer.dtype() == dtype));
         Sequence::new(&submission, model.as_ref()).unwrap().logits(model.as_ref(), device).unwrap()
     };
     device.weights = WeightPolicy { cast: None, unpack_bytes: 0, unpack_rows: None };

@@ -12,7 +12,7 @@ use std::process::{Child, Command as Program, Stdio};
 
 use engine::frame;
 use engine::message::{
-    Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId, VERSION,
+    Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId, VERSION, Work,
 };
 
 use crate::checkpoint::Checkpoint;
@@ -60,7 +60,8 @@ impl Engine {
 
 fn submission(sequence: u64, prompt: &[TokenId], max_tokens: u32) -> Command {
     let sampling = Sampling { temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1, seed: 11, ..Sampling::greedy() };
-    Command::Submit(Submission { sampling, ..Submission::greedy(SequenceId(sequence), prompt, max_tokens) })
+    let submission = Submission { sampling, ..Submission::greedy(SequenceId(sequence), prompt, max_tokens) };
+    Command::Submit(Work::Generate(submission))
 }
 
 fn tokens(engine: &mut Engine) -> (Vec<TokenId>, FinishReason) {

@@ -48,7 +48,7 @@ impl Residency {
 
     /// Takes a request, or fails it at once.
     pub fn submit(&mut self, job: Job, now: Instant) -> Vec<Effect> {
-        let sequence = job.submission.sequence;
+        let sequence = job.work.sequence();
         if let Err(error) = self.admit(&job.model.id, now).and_then(|()| self.room()) {
             self.update(sequence, Update::Failed(error));
             return self.take();
@@ -115,8 +115,8 @@ impl Residency {
                 self.effects.push(Effect::Send(resident.engine, Command::Cancel(sequence)));
                 return (true, self.take());
             }
-            if let Some(place) = resident.waiting.iter().position(|job| job.submission.sequence == sequence) {
-                let prompt = resident.waiting.remove(place).map_or(0, |job| job.submission.prompt.len() as u32);
+            if let Some(place) = resident.waiting.iter().position(|job| job.work.sequence() == sequence) {
+                let prompt = resident.waiting.remove(place).map_or(0, |job| job.work.prompt_tokens());
                 self.update(sequence, Update::Finished(never_run(sequence, prompt)));
                 return (true, self.take());
             }
@@ -143,7 +143,7 @@ impl Residency {
                 resident.progress = (done_bytes, total_bytes);
                 for job in &resident.waiting {
                     let update = Update::Loading { done_bytes, total_bytes };
-                    self.effects.push(Effect::Update(job.submission.sequence, update));
+                    self.effects.push(Effect::Update(job.work.sequence(), update));
                 }
             }
             Event::Ready(loaded) => self.ready(&id, loaded, now),
@@ -158,6 +158,7 @@ impl Residency {
                     self.update(sequence, Update::Token(token));
                 }
             }
+            Event::Vector { sequence, vector } => self.update(sequence, Update::Vector(vector)),
             Event::Finished(finished) => {
                 self.crashes.forget(&id);
                 self.end(&id, finished.sequence, Update::Finished(finished), now);
@@ -308,11 +309,11 @@ impl Residency {
             return;
         }
         let Some(job) = resident.waiting.pop_front() else { return };
-        let sequence = job.submission.sequence;
+        let sequence = job.work.sequence();
         let load = resident.ready_at.saturating_duration_since(job.arrived);
         let queue = now.saturating_duration_since(job.arrived.max(resident.ready_at));
         resident.running = Some(Running { sequence, tokens: 0, trace_id: job.trace_id, arrived: job.arrived });
-        self.effects.push(Effect::Send(resident.engine, Command::Submit(job.submission)));
+        self.effects.push(Effect::Send(resident.engine, Command::Submit(job.work)));
         self.update(sequence, Update::Started { load, queue });
     }
 
@@ -336,7 +337,7 @@ impl Residency {
     fn fail_waiting(&mut self, id: &ModelId, error: &ErrorData) {
         let Some(resident) = self.residents.get_mut(id) else { return };
         for job in resident.waiting.drain(..) {
-            self.effects.push(Effect::Update(job.submission.sequence, Update::Failed(error.clone())));
+            self.effects.push(Effect::Update(job.work.sequence(), Update::Failed(error.clone())));
         }
         for ticket in resident.tickets.drain(..) {
             self.effects.push(Effect::Answer(ticket, Err(error.clone())));

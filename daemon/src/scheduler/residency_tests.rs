@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::Submission;
+use engine::{Submission, Work};
 
 use super::*;
 
@@ -28,7 +28,8 @@ impl Script {
         let sequence = SequenceId(self.next);
         self.next += 1;
         let submission = Submission { stop_tokens: vec![0], ..Submission::greedy(sequence, &[1, 2], 4) };
-        let job = Job { model: local(model), submission, keep_alive, trace_id: None, arrived: self.now };
+        let work = Work::Generate(submission);
+        let job = Job { model: local(model), work, keep_alive, trace_id: None, arrived: self.now };
         self.seen = self.residency.submit(job, self.now);
         sequence
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Command, Finished, Loaded, Memory, SequenceId, Submission, TokenId};
+use engine::{Command, Finished, Loaded, Memory, SequenceId, TokenId, Work};
 use protocol::{ErrorData, KeepAlive};
 
 use crate::local::LocalModel;
@@ -31,8 +31,8 @@ pub struct Limits {
 pub struct Job {
     /// Its model.
     pub model: Arc<LocalModel>,
-    /// What the engine is to run; its sequence names the request everywhere.
-    pub submission: Submission,
+    /// What the engine is to do; its sequence names the request everywhere.
+    pub work: Work,
     /// How long the model stays afterwards.
     pub keep_alive: Option<KeepAlive>,
     /// The caller's name for it.
@@ -62,6 +62,8 @@ pub enum Update {
     },
     /// Its next token.
     Token(TokenId),
+    /// The vector of its next text.
+    Vector(Vec<f32>),
     /// It ended as asked.
     Finished(Finished),
     /// It failed.

@@ -104,8 +104,8 @@ impl Loop {
         let now = Instant::now();
         let effects = match message {
             Message::Submit(job, updates) => {
-                let sequence = job.submission.sequence;
-                let reserved = job.submission.max_tokens as usize + super::FIXED_UPDATES;
+                let sequence = job.work.sequence();
+                let reserved = job.work.results() + super::FIXED_UPDATES;
                 let watched = updates.clone();
                 let watch = self.hangups.spawn(async move {
                     watched.closed().await;
@@ -236,7 +236,7 @@ impl Loop {
                 tokens: Some(running.tokens),
             });
             let waiting = resident.waiting.iter().map(|job| RequestSnapshot {
-                sequence: job.submission.sequence,
+                sequence: job.work.sequence(),
                 model: id.clone(),
                 trace_id: job.trace_id.clone(),
                 arrived: job.arrived,

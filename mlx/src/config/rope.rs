@@ -5,24 +5,24 @@ use serde::Deserialize;
 use super::Config;
 use crate::error::{Error, Result};
 
-/// Base of the wavelengths where a config names none.
-const THETA: f32 = 10_000.0;
+/// Base of the wavelengths where neither a config nor its architecture names one.
+pub const THETA: f32 = 10_000.0;
 
-/// The keys as they stand.
+/// The keys as they stand at the top of a config.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Keys {
-    #[serde(rename = "rope_theta")]
-    theta: Option<f32>,
-    #[serde(default, rename = "rope_traditional")]
-    traditional: bool,
-    #[serde(rename = "rope_scaling")]
-    scaling: Option<Parameters>,
-    #[serde(rename = "rope_parameters")]
-    parameters: Option<Parameters>,
+struct Keys {
+    rope_theta: Option<f32>,
+    #[serde(default)]
+    rope_traditional: bool,
+    rope_scaling: Option<Parameters>,
+    rope_parameters: Option<Parameters>,
+    max_position_embeddings: Option<f32>,
+    original_max_position_embeddings: Option<f32>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-struct Parameters {
+/// What stands under one of the two keys.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Parameters {
     rope_theta: Option<f32>,
     r#type: Option<String>,
     rope_type: Option<String>,
@@ -30,6 +30,11 @@ struct Parameters {
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
     original_max_position_embeddings: Option<f32>,
+    beta_fast: Option<f32>,
+    beta_slow: Option<f32>,
+    mscale: Option<f32>,
+    mscale_all_dim: Option<f32>,
+    long_factor: Option<Vec<f32>>,
 }
 
 /// Rotary positions of one model, checked.
@@ -52,6 +57,10 @@ pub enum Scaling {
     Linear(f32),
     /// Long wavelengths are stretched, as Llama 3.1 and later do.
     Llama3(Llama3),
+    /// Long wavelengths are stretched by their number of turns, and the vectors too.
+    Yarn(Yarn),
+    /// Each wavelength has a factor of its own.
+    Long(Long),
 }
 
 /// The numbers of Llama 3's scaling, named as in the config.
@@ -67,27 +76,56 @@ pub struct Llama3 {
     pub original_max_position_embeddings: f32,
 }
 
-impl Keys {
-    /// What the keys say, or the first thing wrong with them.
-    pub fn check(&self, config: &Config) -> Result<Rope> {
-        let parameters = self.parameters.as_ref().or(self.scaling.as_ref());
-        let theta = parameters.and_then(|parameters| parameters.rope_theta).or(self.theta).unwrap_or(THETA);
+/// The numbers of `YaRN` (<https://arxiv.org/abs/2309.00071>), named as in the config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Yarn {
+    /// How much the long wavelengths are stretched.
+    pub factor: f32,
+    /// The first context.
+    pub original_max_position_embeddings: f32,
+    /// Wavelengths with more turns in the first context are left alone.
+    pub beta_fast: f32,
+    /// Wavelengths with fewer turns in the first context are stretched fully.
+    pub beta_slow: f32,
+    /// Weight of the vectors' stretch.
+    pub mscale: f32,
+    /// Weight of the stretch that is taken back from it.
+    pub mscale_all_dim: f32,
+}
+
+/// The numbers of `LongRoPE` (<https://arxiv.org/abs/2402.13753>). Like mlx-lm, always with the long factors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Long {
+    /// One for each wavelength.
+    pub factors: Vec<f32>,
+    /// Times this is what the vectors become.
+    pub stretch: f32,
+}
+
+impl Rope {
+    /// What `config` says; `theta` is the base where it names none.
+    pub fn read(config: &Config, theta: f32) -> Result<Self> {
+        let keys: Keys = config.args()?;
+        let parameters = keys.rope_parameters.as_ref().or(keys.rope_scaling.as_ref());
+        let theta = parameters.and_then(|parameters| parameters.rope_theta).or(keys.rope_theta).unwrap_or(theta);
         config.check_positive("rope_theta", theta)?;
-        let scaling = parameters.map_or(Ok(Scaling::Plain), |parameters| parameters.scaling(config))?;
-        Ok(Rope { theta, traditional: self.traditional, scaling })
+        let scaling = parameters.map_or(Ok(Scaling::Plain), |parameters| parameters.scaling(config, &keys))?;
+        Ok(Self { theta, traditional: keys.rope_traditional, scaling })
     }
 }
 
 impl Parameters {
-    fn scaling(&self, config: &Config) -> Result<Scaling> {
+    fn scaling(&self, config: &Config, keys: &Keys) -> Result<Scaling> {
         // mlx-lm lets the older name win.
         let kind = self.r#type.as_deref().or(self.rope_type.as_deref()).unwrap_or("default");
         match kind {
             "default" => Ok(Scaling::Plain),
             "linear" => Ok(Scaling::Linear(self.factor(config)?)),
             "llama3" => Ok(Scaling::Llama3(self.llama3(config)?)),
+            "yarn" => Ok(Scaling::Yarn(self.yarn(config)?)),
+            "longrope" | "su" => Ok(Scaling::Long(self.long(config, keys)?)),
             _ => Err(Error::NotSupported(format!(
-                "{}: rope scaling {kind:?} is not known, only default, linear and llama3",
+                "{}: rope scaling {kind:?} is not known, only default, linear, llama3, yarn and longrope",
                 config.path.display()
             ))),
         }
@@ -113,5 +151,37 @@ impl Parameters {
             return Ok(scaling);
         }
         Err(config.broken("high_freq_factor must be above low_freq_factor"))
+    }
+
+    fn yarn(&self, config: &Config) -> Result<Yarn> {
+        let scaling = Yarn {
+            factor: self.factor(config)?,
+            original_max_position_embeddings: self.original_max_position_embeddings.unwrap_or(4096.0),
+            beta_fast: self.beta_fast.unwrap_or(32.0),
+            beta_slow: self.beta_slow.unwrap_or(1.0),
+            mscale: self.mscale.unwrap_or(1.0),
+            mscale_all_dim: self.mscale_all_dim.unwrap_or(0.0),
+        };
+        config.check_positive("original_max_position_embeddings", scaling.original_max_position_embeddings)?;
+        config.check_positive("beta_fast", scaling.beta_fast)?;
+        config.check_positive("beta_slow", scaling.beta_slow)?;
+        if scaling.mscale >= 0.0 && scaling.mscale_all_dim >= 0.0 {
+            return Ok(scaling);
+        }
+        Err(config.broken("mscale and mscale_all_dim of the rope scaling must not be negative"))
+    }
+
+    /// The stretch is √(1 + ln(context / first context) / ln(first context)), from the context's growth.
+    fn long(&self, config: &Config, keys: &Keys) -> Result<Long> {
+        let factors = self.long_factor.clone().ok_or_else(|| config.broken("the rope scaling has no long_factor"))?;
+        factors.iter().try_for_each(|factor| config.check_positive("long_factor of the rope scaling", *factor))?;
+        let first = self.original_max_position_embeddings.or(keys.original_max_position_embeddings).unwrap_or(4096.0);
+        let context = keys.max_position_embeddings.unwrap_or(131_072.0);
+        config.check_positive("max_position_embeddings", context)?;
+        // Its logarithm is divided by.
+        config.check_positive("original_max_position_embeddings less 1", first - 1.0)?;
+        let growth = f64::from(context) / f64::from(first);
+        let stretch = if growth <= 1.0 { 1.0 } else { (1.0 + growth.ln() / f64::from(first).ln()).sqrt() };
+        Ok(Long { factors, stretch: stretch as f32 })
     }
 }

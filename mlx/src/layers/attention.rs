@@ -3,8 +3,9 @@
 use mlx_rs::Array;
 use mlx_rs::error::Result;
 use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_attention};
+use mlx_rs::ops;
 
-use crate::cache::KvCache;
+use crate::cache::{Cache, WindowCache};
 
 /// How a projection is cut into heads.
 #[derive(Debug, Clone, Copy)]
@@ -21,25 +22,79 @@ impl Heads {
         self.count * self.dims
     }
 
+    /// `[1, tokens, count · dims]` to `[1, tokens, count, dims]`
+    pub fn cut(self, x: &Array) -> Result<Array> {
+        x.reshape(&[1, x.shape()[1], self.count, self.dims])
+    }
+
     /// `[1, tokens, count · dims]` to `[1, count, tokens, dims]`
     pub fn split(self, x: &Array) -> Result<Array> {
-        let tokens = x.shape()[1];
-        x.reshape(&[1, tokens, self.count, self.dims])?.transpose_axes(&[0, 2, 1, 3])
+        match x.shape()[1] {
+            // The numbers of one token lie in both orders.
+            1 => x.reshape(&[1, self.count, 1, self.dims]),
+            _ => self.cut(x)?.transpose_axes(&[0, 2, 1, 3]),
+        }
     }
 
     /// The way back.
     pub fn join(self, x: &Array) -> Result<Array> {
-        let tokens = x.shape()[2];
-        x.transpose_axes(&[0, 2, 1, 3])?.reshape(&[1, tokens, self.width()])
+        match x.shape()[2] {
+            1 => x.reshape(&[1, 1, self.width()]),
+            tokens => x.transpose_axes(&[0, 2, 1, 3])?.reshape(&[1, tokens, self.width()]),
+        }
     }
 }
 
-/// Adds `keys` and `values` to the cache and lets `queries` attend to all of it. All with axes `[1, heads, tokens,
-/// dims]`; several heads of the queries share one of the keys. Scores are divided by √dims.
-pub fn attend(queries: &Array, keys: &Array, values: &Array, cache: &mut KvCache) -> Result<Array> {
-    let (tokens, dims) = (queries.shape()[2], queries.shape()[3]);
-    let (keys, values) = cache.update(keys, values)?;
-    // One token may see everything; the mask of several is aligned to the end of the cache.
-    let mask = (tokens > 1).then_some(Mask::Causal);
-    scaled_dot_product_attention(queries, &keys, &values, (dims as f32).powf(-0.5), mask, None)
+/// What decides the scores, beside the queries and keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores<'a> {
+    /// Times this.
+    pub scale: f32,
+    /// `[heads]`: the score of looking at nothing, where a model has learnt one.
+    pub sinks: Option<&'a Array>,
 }
+
+impl Scores<'_> {
+    /// Divided by √dims.
+    pub fn of(dims: i32) -> Self {
+        Self { scale: (dims as f32).powf(-0.5), sinks: None }
+    }
+}
+
+/// Adds `keys` and `values` to the cache and lets `queries` attend to what it holds. All with axes `[1, heads, tokens,
+/// dims]`; several heads of the queries share one of the keys.
+pub fn attend(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, scores: Scores<'_>) -> Result<Array> {
+    let tokens = queries.shape()[2];
+    let window = match cache {
+        Cache::Full(_) => None,
+        Cache::Window(cache) => window_mask(cache, tokens)?,
+    };
+    let (keys, values) = match cache {
+        Cache::Full(cache) => cache.update(keys, values)?,
+        Cache::Window(cache) => cache.update(keys, values)?,
+    };
+    // One token may see everything that is held; the mask of several is aligned to the end of the keys.
+    let mask = match &window {
+        Some(window) => Some(Mask::Array(window)),
+        None => (tokens > 1).then_some(Mask::Causal),
+    };
+    scaled_dot_product_attention(queries, &keys, &values, scores.scale, mask, scores.sinks)
+}
+
+/// Which keys `tokens` new ones see, `[tokens, keys]`; `None` where a causal mask says the same.
+fn window_mask(cache: &WindowCache, tokens: i32) -> Result<Option<Array>> {
+    let window = cache.window();
+    let before = cache.len().min(window - 1);
+    if tokens == 1 || before + tokens <= window {
+        return Ok(None);
+    }
+    let position = |from: i32, count: i32| Array::from_iter(from..from + count, &[count]);
+    let (query, key) = (position(before, tokens).reshape(&[tokens, 1])?, position(0, before + tokens));
+    let past = query.ge(&key)?;
+    let near = query.lt(&ops::add(&key, Array::from_int(window))?)?;
+    past.logical_and(&near).map(Some)
+}
+
+#[cfg(test)]
+#[path = "attention_tests.rs"]
+mod tests;

@@ -25,7 +25,12 @@ fn given_wavelengths_turn_as_the_base_does() {
         Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position_embeddings: far };
     let x = Array::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], &[1, 1, 1, 4]);
     let turned = |scaling, offset| -> Vec<f32> {
-        Rope::new(&settings(scaling), 4).forward(&x, offset).unwrap().to_vec_exact().unwrap()
+        Rope::new(&settings(scaling), Heads { count: 1, dims: 4 })
+            .unwrap()
+            .forward(&x, offset)
+            .unwrap()
+            .to_vec_exact()
+            .unwrap()
     };
     let (by_base, by_list) = (turned(Scaling::Plain, 7), turned(Scaling::Llama3(scaling), 7));
     assert!(by_base.iter().zip(&by_list).all(|(a, b)| (a - b).abs() < 1e-5), "{by_base:?} {by_list:?}");

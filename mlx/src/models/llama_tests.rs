@@ -86,10 +86,14 @@ fn numbers_out_of_range_are_refused_by_name() {
 }
 
 #[test]
-fn sliding_windows_are_refused() {
-    let folder = Checkpoint::llama().with("layer_types", json!(["full_attention", "sliding_attention"])).write();
-    let failure = Mlx::new().load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::NotSupported);
+fn windows_without_a_size_or_a_layer_are_refused() {
+    let sliding = json!(["full_attention", "sliding_attention"]);
+    for (types, words) in [(sliding, "sliding_window"), (json!(["full_attention"]), "layer_types names 1 layers")] {
+        let folder = Checkpoint::llama().with("layer_types", types).write();
+        let failure = Mlx::new().load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ModelBroken);
+        assert!(failure.message.contains(words), "{failure}");
+    }
 }
 
 /// The checkpoint's two layers, one token after the other, without a cache of arrays.

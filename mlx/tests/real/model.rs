@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use protocol::ModelId;
 use talkied::library::{Library, import};
 
+use crate::given::given_or_made;
 use crate::support::{Daemon, Start};
 
 /// Its id in these tests.
@@ -17,22 +17,6 @@ pub const ID: &str = "test/smollm2";
 /// The file that it is imported from.
 pub fn gguf() -> PathBuf {
     given_or_made("TALKIE_TEST_MODEL_GGUF", "model")
-}
-
-/// Python with mlx-lm.
-pub fn python() -> PathBuf {
-    given_or_made("TALKIE_TEST_REFERENCE_PYTHON", "reference")
-}
-
-/// What `cargo xtask test` found, else what the xtask prints now: a missing model fails a test, it skips none.
-fn given_or_made(variable: &str, task: &str) -> PathBuf {
-    if let Some(path) = std::env::var_os(variable) {
-        return path.into();
-    }
-    let output = Command::new(env!("CARGO")).args(["xtask", task]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-    let output = output.expect("cargo runs");
-    assert!(output.status.success(), "cargo xtask {task}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
 /// The imported model's folder, made once for this run.

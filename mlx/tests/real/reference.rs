@@ -4,15 +4,13 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::model;
+use crate::{given, model};
 
 const SCRIPT: &str = include_str!("reference.py");
 
@@ -70,12 +68,12 @@ pub struct Answer {
 pub fn reference() -> &'static Reference {
     static REFERENCE: OnceLock<Reference> = OnceLock::new();
     REFERENCE.get_or_init(|| {
-        let (gguf, python, folder) = (model::gguf(), model::python(), model::folder());
+        let (gguf, python, folder) = (model::gguf(), given::python(), model::folder());
         let request = json!({ "folder": folder, "gguf": gguf, "conversations": conversations(), "tokens": TOKENS });
         let key = key(&request.to_string(), &python, folder);
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real").join(format!("reference-{key:016x}.json"));
         let text = fs::read_to_string(&kept).unwrap_or_else(|_| {
-            let text = run(&python, &request);
+            let text = given::ask(&python, SCRIPT, &request);
             let unfinished = kept.with_extension("unfinished");
             fs::write(&unfinished, &text).unwrap();
             fs::rename(&unfinished, &kept).unwrap();
@@ -99,15 +97,4 @@ fn key(request: &str, python: &Path, folder: &Path) -> u64 {
         hasher.write(&fs::read(&file).unwrap());
     }
     hasher.finish()
-}
-
-fn run(python: &Path, request: &Value) -> String {
-    eprintln!("asking the reference; it is kept for the next time");
-    let mut reference = Command::new(python);
-    reference.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut reference = reference.spawn().expect("the reference's Python starts");
-    reference.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
-    let output = reference.wait_with_output().unwrap();
-    assert!(output.status.success(), "the reference fails; what it said stands above");
-    String::from_utf8(output.stdout).unwrap()
 }

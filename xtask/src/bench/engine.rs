@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
 use std::time::Instant;
 
-use engine::{Command, Event, Finished, Load, Loaded, SequenceId, Submission, frame};
+use engine::{Command, Event, Finished, Load, Loaded, SequenceId, Submission, Work, frame};
 
 use super::contest::Generation;
 use crate::command;
@@ -79,7 +79,7 @@ impl Running {
     fn generate(&mut self, submission: Submission) -> Result<(Generation, f64)> {
         let prompt_tokens = submission.prompt.len() as u32;
         let submitted = Instant::now();
-        self.send(&Command::Submit(submission))?;
+        self.send(&Command::Submit(Work::Generate(submission)))?;
         let (mut answer, mut times) = (Vec::new(), Vec::new());
         let finished = loop {
             match self.event()? {

@@ -1,0 +1,78 @@
+//! What nearly all architectures have around their blocks: the embedding before, the norm and the head after them.
+
+use mlx_rs::error::Result as MlxResult;
+use mlx_rs::{Array, Dtype};
+
+use super::{Facts, Model};
+use crate::cache::Cache;
+use crate::config::sizes::Sizes;
+use crate::error::Result;
+use crate::layers::embedding::Embedding;
+use crate::layers::head::Head;
+use crate::layers::norm::RmsNorm;
+use crate::weights::Weights;
+
+/// One layer of a decoder.
+pub trait Block {
+    /// `x`: `[1, tokens, hidden]`, and so is what comes out.
+    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array>;
+
+    /// What the layer keeps of a sequence, empty.
+    fn cache(&self) -> Cache;
+}
+
+/// A model of such blocks.
+pub struct Decoder<B> {
+    embed_tokens: Embedding,
+    layers: Vec<B>,
+    norm: RmsNorm,
+    head: Head,
+    vocab_size: u32,
+    context: u32,
+    dtype: Dtype,
+}
+
+impl<B: Block> Decoder<B> {
+    /// Takes `model.embed_tokens`, what `block` takes for each layer under its path, `model.norm` and `lm_head`.
+    pub fn load(
+        weights: &mut Weights,
+        sizes: &Sizes,
+        tied: bool,
+        block: impl Fn(&mut Weights, &str, usize) -> Result<B>,
+    ) -> Result<Self> {
+        // Precomputed wavelengths of older exports.
+        weights.discard(|name| name.contains("rotary_emb.inv_freq"));
+        let embed_tokens = Embedding::load(weights, "model.embed_tokens", sizes.vocabulary())?;
+        let layers = (0..sizes.num_hidden_layers as usize)
+            .map(|layer| block(weights, &format!("model.layers.{layer}"), layer))
+            .collect::<Result<_>>()?;
+        let norm = RmsNorm::load(weights, "model.norm", sizes.hidden_size, sizes.rms_norm_eps)?;
+        let head = Head::load(weights, "lm_head", sizes.vocabulary(), tied)?;
+        let dtype = embed_tokens.forward(&crate::array::tokens(&[0]))?.dtype();
+        let (vocab_size, context) = (sizes.vocab_size as u32, sizes.context() as u32);
+        Ok(Self { embed_tokens, layers, norm, head, vocab_size, context, dtype })
+    }
+}
+
+impl<B: Block> Model for Decoder<B> {
+    fn hidden(&self, ids: &Array, caches: &mut [Cache]) -> MlxResult<Array> {
+        let mut x = self.embed_tokens.forward(ids)?;
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            x = layer.forward(&x, cache)?;
+        }
+        self.norm.forward(&x)
+    }
+
+    fn logits(&self, hidden: &Array) -> MlxResult<Array> {
+        self.head.forward(&self.embed_tokens, hidden)
+    }
+
+    fn caches(&self) -> Vec<Cache> {
+        self.layers.iter().map(Block::cache).collect()
+    }
+
+    fn facts(&self) -> Facts {
+        let Self { vocab_size, context, dtype, .. } = *self;
+        Facts { vocab_size, context, dtype }
+    }
+}

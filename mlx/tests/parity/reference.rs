@@ -1,0 +1,112 @@
+//! The table of rows, and what mlx-lm makes of each.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hasher};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::given;
+
+const TABLE: &str = include_str!("rows.json");
+const SCRIPT: &str = include_str!("reference.py");
+
+/// Prompts that end before, at and behind the edges of a chunk on a processor (64) and of a step of the caches (256),
+/// and the sliding windows of the table.
+const LENGTHS: [usize; 8] = [1, 2, 64, 66, 97, 255, 256, 257];
+
+/// Tokens after each prompt: the longest answers cross an edge themselves.
+const TOKENS: usize = 6;
+
+/// The key of a row for how it is quantized; everything else in a row belongs into the config.
+const QUANTIZE: &str = "+quantize";
+
+/// The key of a row for other prompts than [`LENGTHS`].
+const OTHER_LENGTHS: &str = "+lengths";
+
+/// A configuration of an architecture.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The value of `model_type`.
+    pub architecture: String,
+    /// What sets it apart.
+    pub name: String,
+    config: Map<String, Value>,
+    quantize: Option<Value>,
+    lengths: Option<Value>,
+}
+
+/// What mlx-lm computed.
+#[derive(Debug, Deserialize)]
+pub struct Answer {
+    /// Token numbers.
+    pub prompt: Vec<u32>,
+    /// The likeliest after them.
+    pub tokens: Vec<u32>,
+    /// Logits after the prompt.
+    pub first: Vec<f32>,
+    /// Logits after the last of the tokens.
+    pub last: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Architecture {
+    base: Map<String, Value>,
+    rows: Map<String, Value>,
+}
+
+/// All rows.
+pub fn rows() -> Vec<Row> {
+    let table: Map<String, Value> = serde_json::from_str(TABLE).unwrap();
+    let mut rows = Vec::new();
+    for (architecture, value) in table {
+        let Architecture { base, rows: own } = serde_json::from_value(value).unwrap();
+        for (name, changes) in own {
+            let mut config = base.clone();
+            merge(&mut config, changes.as_object().expect("a row is an object"));
+            let (quantize, lengths) = (config.remove(QUANTIZE), config.remove(OTHER_LENGTHS));
+            rows.push(Row { architecture: architecture.clone(), name, config, quantize, lengths });
+        }
+    }
+    rows
+}
+
+/// Objects are merged, everything else is replaced.
+fn merge(config: &mut Map<String, Value>, changes: &Map<String, Value>) {
+    for (key, value) in changes {
+        match (config.get_mut(key), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
+            _ => {
+                config.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// The folder with the checkpoints and `answers.json`, made where it is missing.
+pub fn made(rows: &[Row]) -> PathBuf {
+    let python = given::python();
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity");
+    let mut hasher = DefaultHasher::new();
+    for part in [SCRIPT, TABLE, &format!("{LENGTHS:?} {TOKENS}"), &python.display().to_string()] {
+        hasher.write(part.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    let folder = all.join(format!("{:016x}", hasher.finish()));
+    if !folder.exists() {
+        let unfinished = folder.with_extension("unfinished");
+        // What a run that was broken off left, and what older tables needed.
+        let _ = fs::remove_dir_all(&all);
+        fs::create_dir_all(&unfinished).unwrap();
+        let request = json!({ "folder": unfinished, "lengths": LENGTHS, "tokens": TOKENS, "rows": rows });
+        fs::write(unfinished.join("answers.json"), given::ask(&python, SCRIPT, &request)).unwrap();
+        fs::rename(&unfinished, &folder).unwrap();
+    }
+    folder
+}
+
+/// What mlx-lm found, for each row and prompt.
+pub fn answers(folder: &Path) -> Vec<Vec<Answer>> {
+    serde_json::from_slice(&fs::read(folder.join("answers.json")).unwrap()).unwrap()
+}
