@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engine::{Backend, Failure, FailureKind, Load, Loaded, Memory, Step, Submission, TokenId};
+use engine::{Backend, Failure, FailureKind, Load, Loaded, Memory, Pooling, Step, Submission, TokenId};
 use serde::Deserialize;
 
 fn main() -> ExitCode {
@@ -61,6 +61,7 @@ struct Sequence {
 
 impl Backend for Fake {
     type Sequence = Sequence;
+    type Text = (Vec<TokenId>, Pooling);
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
         let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
@@ -105,6 +106,25 @@ impl Backend for Fake {
         let token = sequence.answer.get(sequence.next).copied().unwrap_or(sequence.stop);
         sequence.next += 1;
         Ok(Step::Token(token))
+    }
+
+    fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> Result<Self::Text, Failure> {
+        Ok((tokens.to_vec(), pooling))
+    }
+
+    /// The first token, the last, how many there are, and which pooling was asked for.
+    fn embed(&mut self, (tokens, pooling): &mut Self::Text) -> Result<Option<Vec<f32>>, Failure> {
+        std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
+        if self.behaviour.fail_after == Some(0) {
+            return Err(Failure::new(FailureKind::Internal, "this fake engine was told to fail"));
+        }
+        let pooling = match pooling {
+            Pooling::Mean => 0.0,
+            Pooling::First => 1.0,
+            Pooling::Last => 2.0,
+        };
+        let end = |token: Option<&TokenId>| token.map_or(0.0, |token| *token as f32);
+        Ok(Some(vec![end(tokens.first()), end(tokens.last()), tokens.len() as f32, pooling]))
     }
 
     fn memory(&self) -> Memory {

@@ -8,8 +8,9 @@ use examples::{blocks, filled, fits};
 use protocol::error::Fault;
 use protocol::openrpc::{METHODS, document, method};
 use protocol::{
-    CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, ImportModel, Kind, LoadModel,
-    MAX_MESSAGE_BYTES, Model, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Status, Unloaded,
+    CancelRequest, Cancelled, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest,
+    GenerateResult, ImportModel, Kind, LoadModel, MAX_MESSAGE_BYTES, Model, ModelList, ModelRef, PROTOCOL_VERSION,
+    Pong, Status, Unloaded,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,6 +49,7 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("generate.stream", (Some(check::<GenerateRequest>), check::<u64>)),
         ("generate.unsubscribe", (Some(subscription), check::<bool>)),
         ("generate.cancel", (Some(check::<CancelRequest>), check::<Cancelled>)),
+        ("embeddings.create", (Some(check::<EmbeddingsRequest>), check::<EmbeddingsResult>)),
         ("models.list", (None, check::<ModelList>)),
         ("models.get", (Some(check::<ModelRef>), check::<Model>)),
         ("models.load", (Some(check::<LoadModel>), check::<Model>)),
