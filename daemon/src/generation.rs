@@ -65,7 +65,7 @@ impl Generation {
         if let Some(problem) = request.options.problem() {
             return Err(invalid(problem));
         }
-        let model = self.model(request.model.as_ref(), Capability::Generate).await?;
+        let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let options = request.options;
         let prompt = encode(Arc::clone(&text), messages, options.system_prompt.clone()).await?;
@@ -122,7 +122,18 @@ impl Generation {
         let wanted = id.clone();
         let found = tokio::task::spawn_blocking(move || library.find(&wanted)).await;
         let found = found.map_err(|_| internal(format!("looking for {id} panicked")))??;
-        Ok(self.models.share(&id, found.ready()?.to_path_buf()))
+        let path = found.ready()?.to_path_buf();
+        Ok(self.models.share(&id, path, found.model.capabilities))
+    }
+
+    /// The same, if it can do it.
+    async fn able(&self, id: Option<&ModelId>, needed: Capability) -> Result<Arc<LocalModel>, ErrorData> {
+        let model = self.model(id, needed).await?;
+        if model.capabilities.contains(&needed) {
+            return Ok(model);
+        }
+        let words = format!("{} makes vectors of texts, and no text; choose a model with `generate`", model.id);
+        Err(ErrorData::new(Kind::NotSupported, words))
     }
 
     /// The one resident model that can do it, else the one installed.
