@@ -74,6 +74,7 @@ impl Generation {
             max_tokens: options.max_tokens,
             stop_tokens: text.stop_tokens().to_vec(),
             sampling: sampling(&options, seed),
+            grammar: None,
         };
         let head = Head {
             sequence,

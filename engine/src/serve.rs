@@ -142,7 +142,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
                     let total = submission.prompt.len() as u32;
                     self.send(&Event::Prefill { sequence: id, done, total })?;
                 }
-                Ok(Step::Token(token)) => {
+                Ok(step @ (Step::Token(token) | Step::Last(token))) => {
                     last = Instant::now();
                     if count == 0 {
                         first = last;
@@ -152,6 +152,9 @@ impl<B: Backend, W: Write> Engine<B, W> {
                     }
                     count += 1;
                     self.send(&Event::Token { sequence: id, id: token })?;
+                    if matches!(step, Step::Last(_)) {
+                        break FinishReason::Stop;
+                    }
                     if count == submission.max_tokens {
                         break FinishReason::Length;
                     }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::grammar::Grammar;
 use crate::message::{Load, Loaded, Memory, TokenId};
 
 struct Counting;
 
 impl Backend for Counting {
-    type Sequence = (u32, TokenId);
+    type Sequence = (u32, TokenId, bool);
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
         if load.path.as_os_str() == "broken" {
@@ -20,16 +21,21 @@ impl Backend for Counting {
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure> {
-        Ok((submission.prompt.len() as u32, submission.prompt[0]))
+        Ok((submission.prompt.len() as u32, submission.prompt[0], submission.grammar.is_some()))
     }
 
-    fn step(&mut self, (prompt, next): &mut Self::Sequence) -> Result<Step, Failure> {
+    /// Grammars end with a token that three divides.
+    fn step(&mut self, (prompt, next, grammar): &mut Self::Sequence) -> Result<Step, Failure> {
         if *prompt > 0 {
             let done = std::mem::take(prompt);
             return Ok(Step::Prefill { done });
         }
         *next += 1;
-        if *next == 66 { Err(Failure::new(FailureKind::Internal, "sixty-six")) } else { Ok(Step::Token(*next)) }
+        match *next {
+            66 => Err(Failure::new(FailureKind::Internal, "sixty-six")),
+            token if *grammar && token.is_multiple_of(3) => Ok(Step::Last(token)),
+            token => Ok(Step::Token(token)),
+        }
     }
 
     fn memory(&self) -> Memory {
@@ -107,6 +113,16 @@ fn events_end(socket: &mut UnixStream) {
 fn a_sequence_ends_at_its_limit_or_before_its_stop_token() {
     let commands = [Command::Submit(submission(1, 10, 3)), Command::Submit(submission(2, 45, 9))];
     assert_eq!(ends(&commands, 2), [(1, Ok(FinishReason::Length), 3), (2, Ok(FinishReason::Stop), 4)]);
+}
+
+#[test]
+fn a_whole_text_ends_a_sequence_even_with_its_last_token() {
+    let obeying = |sequence, max_tokens| {
+        let grammar = Some(Grammar::Regex("any".into()));
+        Command::Submit(Submission { grammar, ..submission(sequence, 9, max_tokens) })
+    };
+    let expected = [(1, Ok(FinishReason::Stop), 3), (2, Ok(FinishReason::Stop), 3), (3, Ok(FinishReason::Length), 2)];
+    assert_eq!(ends(&[obeying(1, 9), obeying(2, 3), obeying(3, 2)], 3), expected);
 }
 
 #[test]
