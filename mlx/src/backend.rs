@@ -9,6 +9,7 @@ use mlx_rs::Dtype;
 use crate::config::Config;
 use crate::device::{self, Device};
 use crate::error::{Error, Result};
+use crate::grammar::Vocabulary;
 use crate::models::{self, Model};
 use crate::sequence::Sequence;
 use crate::weights::Weights;
@@ -27,6 +28,7 @@ pub struct Mlx {
 /// A loaded model. The model goes before the stream that its arrays belong to.
 struct Resident {
     model: Box<dyn Model>,
+    vocabulary: Vocabulary,
     device: Device,
 }
 
@@ -38,7 +40,7 @@ impl Mlx {
 
     /// The logits after `prompt`, one for each token of the vocabulary. For comparing a model with its reference.
     pub fn logits(&self, prompt: &[TokenId]) -> std::result::Result<Vec<f32>, Failure> {
-        let Resident { model, device } = self.resident()?;
+        let Resident { model, device, .. } = self.resident()?;
         let logits = || Sequence::new(&greedy(prompt, 1), model.as_ref())?.logits(model.as_ref(), device);
         device.scope(logits).map_err(Failure::from)
     }
@@ -56,9 +58,12 @@ impl Mlx {
     }
 
     fn resident(&self) -> std::result::Result<&Resident, Failure> {
-        let missing = || Failure::new(FailureKind::Internal, "no model is loaded");
         self.resident.as_ref().ok_or_else(missing)
     }
+}
+
+fn missing() -> Failure {
+    Failure::new(FailureKind::Internal, "no model is loaded")
 }
 
 impl Backend for Mlx {
@@ -69,17 +74,20 @@ impl Backend for Mlx {
         self.resident = None;
         let device = Device::open()?;
         let (model, loaded) = device.scope(|| load_on(&device, &load.path, progress))?;
-        self.resident = Some(Resident { model, device });
+        let vocabulary = Vocabulary::new(load.path.clone(), loaded.vocab_size);
+        self.resident = Some(Resident { model, vocabulary, device });
         Ok(loaded)
     }
 
     fn begin(&mut self, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { model, device } = self.resident()?;
-        device.scope(|| Sequence::new(submission, model.as_ref())).map_err(Failure::from)
+        let Resident { model, vocabulary, device } = self.resident.as_mut().ok_or_else(missing)?;
+        let sequence = device.scope(|| Sequence::new(submission, model.as_ref()))?;
+        let Some(grammar) = &submission.grammar else { return Ok(sequence) };
+        Ok(sequence.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
 
     fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
-        let Resident { model, device } = self.resident()?;
+        let Resident { model, device, .. } = self.resident()?;
         device.scope(|| sequence.step(model.as_ref(), device)).map_err(Failure::from)
     }
 
