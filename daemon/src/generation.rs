@@ -1,5 +1,7 @@
 //! One request from its parameters to its stream: which model, which tokens, then the scheduler.
 
+mod format;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +63,7 @@ impl Generation {
         if let Some(problem) = request.options.problem() {
             return Err(invalid(problem));
         }
+        let grammar = format::grammar(&request).await?;
         let model = self.model(request.model.as_ref()).await?;
         let text = self.text(&model, &request).await?;
         let options = request.options;
@@ -74,7 +77,7 @@ impl Generation {
             max_tokens: options.max_tokens,
             stop_tokens: text.stop_tokens().to_vec(),
             sampling: sampling(&options, seed),
-            grammar: None,
+            grammar,
         };
         let head = Head {
             sequence,

@@ -88,7 +88,7 @@ impl Constraint {
 }
 
 fn refused(why: impl std::fmt::Display) -> Error {
-    Error::Grammar(format!("the grammar of response_format cannot be used: {why}"))
+    Error::Grammar(format!("the grammar cannot be used: {why}"))
 }
 
 fn only(logits: &Array, allowed: &SimpleVob) -> MlxResult<Array> {

@@ -1,12 +1,13 @@
 //! The contract of talkied: methods, types and errors of its JSON-RPC 2.0 interface over one Unix socket.
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
-//! methods, [`generate`], [`options`], [`models`] and [`status`] their parameters and results, [`error`] the codes,
+//! methods, [`generate`], [`options`], [`mod@format`], [`models`] and [`status`] their parameters and results, [`error`] the codes,
 //! [`openrpc`] describes all of it to programs, [`paths`] says where the socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
 
 pub mod error;
+pub mod format;
 pub mod generate;
 pub mod models;
 pub mod openrpc;
@@ -17,6 +18,7 @@ pub mod rpc;
 pub mod status;
 
 pub use error::{ErrorData, Kind};
+pub use format::ResponseFormat;
 pub use generate::{
     CancelRequest, Cancelled, FinishReason, GenerateEvent, GenerateRequest, GenerateResult, Message, RequestId, Role,
     Timings, Usage,
