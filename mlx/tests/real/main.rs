@@ -7,6 +7,7 @@
 #[path = "../../../tests/tests/support.rs"]
 mod support;
 
+mod formats;
 mod model;
 mod parity;
 mod reference;
