@@ -4,6 +4,7 @@
 //! engine [compiles](Grammar::compile) it for the vocabulary of its model. Both happen here, so that both mean the same.
 //! No model's vocabulary is known here, and no text of a prompt or an answer.
 
+mod end;
 mod schema;
 mod words;
 
@@ -47,7 +48,8 @@ pub struct Compiled {
     pub first: SimpleVob,
 }
 
-/// Compiles grammars for the vocabulary in `tokens`, which ends no text by itself where `stop_tokens` is empty.
+/// What compiles grammars for a vocabulary. Any of `stop_tokens`, each a number of `tokens`, may come where a text is
+/// whole; without them only a text that nothing may follow comes to its end.
 ///
 /// `tokens` has the bytes of each token by its number: none for one that may never come, and
 /// [`TokTrie::SPECIAL_TOKEN_MARKER`] with a name for one that is no text.
@@ -110,10 +112,14 @@ impl Grammar {
 }
 
 fn start(factory: &ParserFactory, grammar: GrammarInit) -> Result<Compiled, GrammarError> {
+    let nothing = || GrammarError("it matches nothing".into());
     let parser = factory.create_parser_from_init_default(grammar).map_err(error)?;
+    if !end::comes_to_one(parser.parser.grammar()) {
+        return Err(nothing());
+    }
     let mut matcher = Matcher::new(Ok(parser));
-    // Refused are grammars with a dead end at their very start. One that goes on for ever is not found here.
-    let first = matcher.compute_mask().map_err(|_| GrammarError("it matches nothing".into()))?;
+    // An error here is that no token may come first. A dead end further on is found on the way there.
+    let first = matcher.compute_mask().map_err(|_| nothing())?;
     Ok(Compiled { matcher, first })
 }
 

@@ -152,7 +152,23 @@ fn what_matches_nothing_is_refused() {
     }
     assert_eq!(refused(&Grammar::Regex("[a&&b]".into())), "it matches nothing");
     assert_eq!(refused(&Grammar::Regex(r"[^\s\S]x".into())), "it matches nothing");
-    assert_eq!(refused(&Grammar::Lark("start: a\na: b\nb: a".into())), "it matches nothing");
+    for endless in ["start: a\na: b\nb: a", "start: \"a\" start", "start: \"a\" (b | c)\nb: start \"b\"\nc: \"c\" b"] {
+        assert_eq!(refused(&Grammar::Lark(endless.into())), "it matches nothing");
+    }
+    let itself = json!({ "type": "object", "properties": { "a": { "$ref": "#" } }, "required": ["a"] });
+    assert_eq!(refused(&schema(&itself)), "it matches nothing");
+}
+
+#[test]
+fn what_ends_somewhere_is_taken() {
+    for ends in
+        ["start: \"a\" start | \"b\"", "start: (\"a\" start)?", "start: x*\nx: \"a\" start \"b\"", "start: \"\""]
+    {
+        assert_eq!(Grammar::Lark(ends.into()).check(), Ok(()), "{ends}");
+    }
+    let list = json!({ "type": "object", "properties": { "next": { "anyOf": [{ "$ref": "#" }, { "type": "null" }] } },
+        "required": ["next"] });
+    assert_eq!(schema(&list).check(), Ok(()));
 }
 
 #[test]

@@ -123,10 +123,10 @@ fn the_likeliest_allowed_token_is_taken_whatever_else_is_likelier() {
 }
 
 #[test]
-fn a_text_that_never_ends_is_cut() {
+fn a_text_that_cannot_end_in_time_is_cut() {
     let folder = folder();
     let mut mlx = loaded(&folder);
-    let (text, ended) = answer(&mut mlx, &submission(&Grammar::Lark("start: \"ab\" start".into()), 1));
+    let (text, ended) = answer(&mut mlx, &submission(&regex("(ab){1000}"), 1));
     assert_eq!((text, ended), ("ab".repeat(100), false));
 }
 
