@@ -1,6 +1,7 @@
 //! One request from its parameters to its stream: which model, which tokens, then the scheduler.
 
 mod embedding;
+mod format;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -65,6 +66,7 @@ impl Generation {
         if let Some(problem) = request.options.problem() {
             return Err(invalid(problem));
         }
+        let grammar = format::grammar(&request).await?;
         let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let options = request.options;
@@ -78,6 +80,7 @@ impl Generation {
             max_tokens: options.max_tokens,
             stop_tokens: text.stop_tokens().to_vec(),
             sampling: sampling(&options, seed),
+            grammar,
         };
         let head = Head {
             sequence,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use examples::{blocks, filled, fits};
 use protocol::error::Fault;
+use protocol::format::MAX_FORMAT_BYTES;
 use protocol::openrpc::{METHODS, document, method};
 use protocol::{
     CancelRequest, Cancelled, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest,
@@ -177,6 +178,7 @@ fn every_field_and_value_of_the_schemas_is_described() {
 #[test]
 fn limits_and_version_are_the_code_s() {
     assert!(README.contains(&format!("{} MiB ({MAX_MESSAGE_BYTES} bytes)", MAX_MESSAGE_BYTES >> 20)));
+    assert!(README.contains(&format!("{} KiB ({MAX_FORMAT_BYTES} bytes)", MAX_FORMAT_BYTES >> 10)));
     assert!(README.contains(&format!("`protocol`, now {PROTOCOL_VERSION}.")));
 }
 
