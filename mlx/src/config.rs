@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::quantization::Layers;
 use crate::error::{Error, Result};
 
 /// Largest file that is read: per-layer quantization of a large model takes a few hundred kilobytes.
@@ -20,6 +21,7 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Config {
     path: PathBuf,
     json: Value,
+    quantization: Layers,
 }
 
 impl Config {
@@ -33,14 +35,19 @@ impl Config {
         }
         let text = std::fs::read(&path).map_err(|error| broken(error.to_string()))?;
         let json = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-        let config = Self { path, json };
-        quantization::check(&config)?;
+        let mut config = Self { path, json, quantization: Layers::new() };
+        config.quantization = quantization::read(&config)?;
         Ok(config)
     }
 
     /// The name of the architecture.
     pub fn model_type(&self) -> Result<&str> {
         self.json["model_type"].as_str().ok_or_else(|| self.broken("no text under `model_type`"))
+    }
+
+    /// What it says of the quantization of single layers.
+    pub fn quantization(&self) -> &Layers {
+        &self.quantization
     }
 
     /// The fields that an architecture knows; others are ignored.

@@ -19,7 +19,7 @@ fn load_on(device: &Device, checkpoint: &Checkpoint) -> Box<dyn Model> {
     let folder = checkpoint.write();
     let config = Config::read(folder.path()).unwrap();
     let mut progress = |_, _| {};
-    let mut weights = Weights::open(folder.path(), device, &mut progress).unwrap();
+    let mut weights = Weights::open(folder.path(), config.quantization(), device, &mut progress).unwrap();
     let model = models::find(&config).unwrap()(&config, &mut weights).unwrap();
     weights.finish().unwrap();
     model
