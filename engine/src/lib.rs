@@ -25,4 +25,16 @@ pub use message::{
 pub const ENCODERS: &[&str] = &["bert"];
 
 /// Values of `model_type` that some engine makes text with; vectors too.
-pub const ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2"];
+pub const ARCHITECTURES: &[&str] = &[
+    "gemma2",
+    "gemma3",
+    "gemma3_text",
+    "llama",
+    "ministral3",
+    "mistral",
+    "mistral3",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+];

@@ -22,16 +22,25 @@ pub fn rows(array: &Array, start: i32, end: i32) -> Result<Array> {
     slice(array, [0, 0, start, 0], [batch, heads, end, dims])
 }
 
-/// What lies from `start` to before `stop` of an array with four axes; a view. `mlx-rs`'s own indexing takes five
+/// `count` entries from `start` of the last axis of an array with three axes; a view.
+pub fn columns(array: &Array, start: i32, count: i32) -> Result<Array> {
+    let &[batch, tokens, _] = array.shape() else {
+        return Err(Exception::custom(format!("no columns in the shape {:?}", array.shape())));
+    };
+    slice(array, [0, 0, start], [batch, tokens, start + count])
+}
+
+/// What lies from `start` to before `stop` of an array with as many axes; a view. `mlx-rs`'s own indexing takes five
 /// operations and as many allocations for it, which a step of many layers feels.
-fn slice(array: &Array, start: [i32; 4], stop: [i32; 4]) -> Result<Array> {
-    let (stream, by) = (Stream::thread_local_or_default(), [1i32; 4]);
+fn slice<const AXES: usize>(array: &Array, start: [i32; AXES], stop: [i32; AXES]) -> Result<Array> {
+    let (stream, by) = (Stream::thread_local_or_default(), [1i32; AXES]);
     // SAFETY: all handles outlive the call, lengths are those of the arrays passed, and `result` is owned below
     // whatever the call answers.
     let (status, result) = unsafe {
         let mut result = mlx_sys::mlx_array_new();
         let (from, to, by) = (start.as_ptr(), stop.as_ptr(), by.as_ptr());
-        let status = mlx_sys::mlx_slice(&raw mut result, array.as_ptr(), from, 4, to, 4, by, 4, stream.as_ptr());
+        let status =
+            mlx_sys::mlx_slice(&raw mut result, array.as_ptr(), from, AXES, to, AXES, by, AXES, stream.as_ptr());
         (status, Array::from_ptr(result))
     };
     if status == 0 {

@@ -55,6 +55,23 @@ impl Config {
         T::deserialize(&self.json).map_err(|error| self.broken(&error.to_string()))
     }
 
+    /// The config with `defaults` for the keys that it lacks.
+    pub fn or(&self, defaults: Value) -> Self {
+        let mut json = defaults;
+        for (key, value) in self.json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            json[key] = value.clone();
+        }
+        Self { path: self.path.clone(), json }
+    }
+
+    /// The config of a part, which stands as an object under `key`.
+    pub fn part(&self, key: &str) -> Result<Self> {
+        match self.json.get(key) {
+            Some(part) if part.is_object() => Ok(Self { path: self.path.clone(), json: part.clone() }),
+            _ => Err(self.broken(&format!("no object under `{key}`"))),
+        }
+    }
+
     /// The value under `key`, unless it is absent or null.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.json.get(key).filter(|value| !value.is_null())

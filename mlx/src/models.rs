@@ -3,8 +3,16 @@
 //! Each lies in a file of its own, alike in shape: args, attention, MLP, block, model.
 
 mod decoder;
+mod gemma2;
+mod gemma3;
+mod gemma3_text;
 mod llama;
+mod ministral3;
+mod mistral3;
+mod phi3;
 mod qwen2;
+mod qwen3;
+mod smollm3;
 
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype};
@@ -43,7 +51,19 @@ pub struct Facts {
 
 type Constructor = fn(&Config, &mut Weights) -> Result<Box<dyn Model>>;
 
-const MODELS: [(&str, Constructor); 3] = [("llama", llama::load), ("mistral", llama::load), ("qwen2", qwen2::load)];
+const MODELS: [(&str, Constructor); 11] = [
+    ("gemma2", gemma2::load),
+    ("gemma3", gemma3::load),
+    ("gemma3_text", gemma3_text::load),
+    ("llama", llama::load),
+    ("ministral3", ministral3::load),
+    ("mistral", llama::load),
+    ("mistral3", mistral3::load),
+    ("phi3", phi3::load),
+    ("qwen2", qwen2::load),
+    ("qwen3", qwen3::load),
+    ("smollm3", smollm3::load),
+];
 
 /// The constructor of the config's architecture.
 pub fn find(config: &Config) -> Result<Constructor> {
@@ -54,3 +74,7 @@ pub fn find(config: &Config) -> Result<Constructor> {
         Error::NotSupported(format!("architecture {wanted:?} is not known; known are {known}"))
     })
 }
+
+#[cfg(test)]
+#[path = "models_tests.rs"]
+mod tests;

@@ -119,14 +119,18 @@ impl<'a> Weights<'a> {
 
     /// Forgets the tensors that a model does not need.
     pub fn discard(&mut self, unneeded: impl Fn(&str) -> bool) {
+        self.rename(|name| (!unneeded(name)).then(|| name.to_owned()));
+    }
+
+    /// Gives the tensors the names that their model knows, and forgets those that get none.
+    pub fn rename(&mut self, new_name: impl Fn(&str) -> Option<String>) {
         let mut bytes = 0;
-        self.arrays.retain(|name, array| {
-            let keep = !unneeded(name);
-            if !keep {
-                bytes += array.nbytes() as u64;
+        for (name, array) in std::mem::take(&mut self.arrays) {
+            match new_name(&name) {
+                Some(name) => drop(self.arrays.insert(name, array)),
+                None => bytes += array.nbytes() as u64,
             }
-            keep
-        });
+        }
         self.count(bytes);
     }
 

@@ -15,9 +15,17 @@ struct Keys {
     #[serde(default)]
     rope_traditional: bool,
     rope_scaling: Option<Parameters>,
-    rope_parameters: Option<Parameters>,
+    rope_parameters: Option<Kinds>,
     max_position_embeddings: Option<f32>,
     original_max_position_embeddings: Option<f32>,
+}
+
+/// Newer exports may tell layers apart.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Kinds {
+    Apart { full_attention: Parameters, sliding_attention: Parameters },
+    Alike(Parameters),
 }
 
 /// What stands under one of the two keys.
@@ -103,14 +111,30 @@ pub struct Long {
 }
 
 impl Rope {
-    /// What `config` says; `theta` is the base where it names none.
+    /// What `config` says of layers that see everything; `theta` is the base where it names none.
     pub fn read(config: &Config, theta: f32) -> Result<Self> {
         let keys: Keys = config.args()?;
-        let parameters = keys.rope_parameters.as_ref().or(keys.rope_scaling.as_ref());
+        let parameters = match &keys.rope_parameters {
+            Some(Kinds::Apart { full_attention, .. }) => Some(full_attention),
+            Some(Kinds::Alike(parameters)) => Some(parameters),
+            None => keys.rope_scaling.as_ref(),
+        };
         let theta = parameters.and_then(|parameters| parameters.rope_theta).or(keys.rope_theta).unwrap_or(theta);
         config.check_positive("rope_theta", theta)?;
         let scaling = parameters.map_or(Ok(Scaling::Plain), |parameters| parameters.scaling(config, &keys))?;
         Ok(Self { theta, traditional: keys.rope_traditional, scaling })
+    }
+
+    /// What it says of layers with a sliding window, in architectures that tell them apart.
+    pub fn read_sliding(config: &Config, theta: f32) -> Result<Self> {
+        let keys: Keys = config.args()?;
+        let named = match &keys.rope_parameters {
+            Some(Kinds::Apart { sliding_attention, .. }) => sliding_attention.rope_theta,
+            _ => None,
+        };
+        let theta = named.unwrap_or(theta);
+        config.check_positive("rope_theta", theta)?;
+        Ok(Self { theta, traditional: false, scaling: Scaling::Plain })
     }
 }
 

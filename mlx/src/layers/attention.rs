@@ -1,10 +1,11 @@
 //! Causal attention of new tokens to themselves and to all before them, with grouped heads.
 
 use mlx_rs::Array;
-use mlx_rs::error::Result;
+use mlx_rs::error::{Exception, Result};
 use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_attention};
 use mlx_rs::ops;
 
+use crate::array::scalar;
 use crate::cache::{Cache, WindowCache};
 
 /// How a projection is cut into heads.
@@ -52,12 +53,14 @@ pub struct Scores<'a> {
     pub scale: f32,
     /// `[heads]`: the score of looking at nothing, where a model has learnt one.
     pub sinks: Option<&'a Array>,
+    /// Bent to stay below this.
+    pub cap: Option<f32>,
 }
 
 impl Scores<'_> {
     /// Divided by √dims.
     pub fn of(dims: i32) -> Self {
-        Self { scale: (dims as f32).powf(-0.5), sinks: None }
+        Self { scale: (dims as f32).powf(-0.5), sinks: None, cap: None }
     }
 }
 
@@ -73,12 +76,39 @@ pub fn attend(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, 
         Cache::Full(cache) => cache.update(keys, values)?,
         Cache::Window(cache) => cache.update(keys, values)?,
     };
+    if let Some(cap) = scores.cap {
+        return capped(queries, &keys, &values, scores.scale, cap);
+    }
     // One token may see everything that is held; the mask of several is aligned to the end of the keys.
     let mask = match &window {
         Some(window) => Some(Mask::Array(window)),
         None => (tokens > 1).then_some(Mask::Causal),
     };
     scaled_dot_product_attention(queries, &keys, &values, scores.scale, mask, scores.sinks)
+}
+
+/// Attention with bent scores, for which MLX has no kernel: `softmax(cap · tanh(scale · q · kᵀ / cap)) · v`. From
+/// mlx-lm's `models/gemma2.py`, whose layers all see everything.
+fn capped(queries: &Array, keys: &Array, values: &Array, scale: f32, cap: f32) -> Result<Array> {
+    let (&[_, heads, tokens, dims], &[_, kv_heads, seen, _]) = (queries.shape(), keys.shape()) else {
+        return Err(Exception::custom("queries and keys need four axes"));
+    };
+    let queries = ops::multiply(queries, &scalar(scale, queries)?)?;
+    let queries = queries.reshape(&[1, kv_heads, heads / kv_heads, tokens, dims])?;
+    let (keys, values) = (keys.expand_dims(2)?, values.expand_dims(2)?);
+    let mut scores = soft_cap(&queries.matmul(keys.swap_axes(-1, -2)?)?, cap)?;
+    if tokens > 1 {
+        let position = |from: i32, count: i32| Array::from_iter(from..from + count, &[count]);
+        let past = position(seen - tokens, tokens).reshape(&[tokens, 1])?.ge(position(0, seen))?;
+        scores = ops::select(&past, &scores, &scalar(f32::NEG_INFINITY, &scores)?)?;
+    }
+    ops::softmax_axis(&scores, -1, true)?.matmul(values)?.reshape(&[1, heads, tokens, dims])
+}
+
+/// `cap · tanh(x / cap)`
+pub fn soft_cap(x: &Array, cap: f32) -> Result<Array> {
+    let cap = scalar(cap, x)?;
+    ops::multiply(ops::tanh(ops::divide(x, &cap)?)?, &cap)
 }
 
 /// Which keys `tokens` new ones see, `[tokens, keys]`; `None` where a causal mask says the same.

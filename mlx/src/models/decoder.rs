@@ -1,12 +1,14 @@
 //! What nearly all architectures have around their blocks: the embedding before, the norm and the head after them.
 
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, Dtype};
+use mlx_rs::{Array, Dtype, ops};
 
 use super::{Facts, Model};
+use crate::array::scalar;
 use crate::cache::Cache;
 use crate::config::sizes::Sizes;
 use crate::error::Result;
+use crate::layers::attention::soft_cap;
 use crate::layers::embedding::Embedding;
 use crate::layers::head::Head;
 use crate::layers::norm::RmsNorm;
@@ -21,23 +23,44 @@ pub trait Block {
     fn cache(&self) -> Cache;
 }
 
+/// What differs around the blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Around {
+    /// Whether the head is the embedding.
+    pub tied: bool,
+    /// Times this are the tokens' vectors, before the first block.
+    pub embedding_scale: Option<f32>,
+    /// Logits are bent to stay below this: `cap · tanh(x / cap)`.
+    pub logit_cap: Option<f32>,
+}
+
+impl Around {
+    /// Nothing but the head.
+    pub fn plain(tied: bool) -> Self {
+        Self { tied, embedding_scale: None, logit_cap: None }
+    }
+}
+
 /// A model of such blocks.
 pub struct Decoder<B> {
     embed_tokens: Embedding,
     layers: Vec<B>,
     norm: RmsNorm,
     head: Head,
+    around: Around,
     vocab_size: u32,
     context: u32,
     dtype: Dtype,
 }
 
 impl<B: Block> Decoder<B> {
-    /// Takes `model.embed_tokens`, what `block` takes for each layer under its path, `model.norm` and `lm_head`.
+    /// Takes `model.embed_tokens`, what `block` takes for each layer under its path, and `lm_head`; `norm` is that after
+    /// the last block.
     pub fn load(
         weights: &mut Weights,
         sizes: &Sizes,
-        tied: bool,
+        around: Around,
+        norm: impl Fn(&mut Weights, &str) -> Result<RmsNorm>,
         block: impl Fn(&mut Weights, &str, usize) -> Result<B>,
     ) -> Result<Self> {
         // Precomputed wavelengths of older exports.
@@ -46,17 +69,20 @@ impl<B: Block> Decoder<B> {
         let layers = (0..sizes.num_hidden_layers as usize)
             .map(|layer| block(weights, &format!("model.layers.{layer}"), layer))
             .collect::<Result<_>>()?;
-        let norm = RmsNorm::load(weights, "model.norm", sizes.hidden_size, sizes.rms_norm_eps)?;
-        let head = Head::load(weights, "lm_head", sizes.vocabulary(), tied)?;
+        let norm = norm(weights, "model.norm")?;
+        let head = Head::load(weights, "lm_head", sizes.vocabulary(), around.tied)?;
         let dtype = embed_tokens.forward(&crate::array::tokens(&[0]))?.dtype();
         let (vocab_size, context) = (sizes.vocab_size as u32, sizes.context() as u32);
-        Ok(Self { embed_tokens, layers, norm, head, vocab_size, context, dtype })
+        Ok(Self { embed_tokens, layers, norm, head, around, vocab_size, context, dtype })
     }
 }
 
 impl<B: Block> Model for Decoder<B> {
     fn hidden(&self, ids: &Array, caches: &mut [Cache]) -> MlxResult<Array> {
         let mut x = self.embed_tokens.forward(ids)?;
+        if let Some(scale) = self.around.embedding_scale {
+            x = ops::multiply(&x, &scalar(scale, &x)?)?;
+        }
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.forward(&x, cache)?;
         }
@@ -64,7 +90,11 @@ impl<B: Block> Model for Decoder<B> {
     }
 
     fn logits(&self, hidden: &Array) -> MlxResult<Array> {
-        self.head.forward(&self.embed_tokens, hidden)
+        let logits = self.head.forward(&self.embed_tokens, hidden)?;
+        match self.around.logit_cap {
+            Some(cap) => soft_cap(&logits, cap),
+            None => Ok(logits),
+        }
     }
 
     fn caches(&self) -> Vec<Cache> {

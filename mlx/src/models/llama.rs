@@ -5,7 +5,7 @@ use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
 use super::Model;
-use super::decoder::{Block as Layer, Decoder};
+use super::decoder::{Around, Block as Layer, Decoder};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
-use crate::layers::mlp::GatedMlp;
+use crate::layers::mlp::{Gate, GatedMlp};
 use crate::layers::norm::RmsNorm;
 use crate::layers::rope::Rope;
 use crate::weights::Weights;
@@ -139,11 +139,13 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
                 args.attention_bias.into(),
                 &rope,
             )?,
-            mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, args.mlp_bias.into())?,
+            mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, args.mlp_bias.into(), Gate::Silu)?,
             window: windows[layer],
         })
     };
-    Ok(Box::new(Decoder::load(weights, &sizes, args.tie_word_embeddings, block)?))
+    let around = Around::plain(args.tie_word_embeddings);
+    let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
+    Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
 use super::Model;
-use super::decoder::{Block as Layer, Decoder};
+use super::decoder::{Around, Block as Layer, Decoder};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
-use crate::layers::mlp::GatedMlp;
+use crate::layers::mlp::{Gate, GatedMlp};
 use crate::layers::norm::RmsNorm;
 use crate::layers::rope::Rope;
 use crate::weights::Weights;
@@ -103,8 +103,10 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             input_layernorm: norm("input_layernorm")?,
             post_attention_layernorm: norm("post_attention_layernorm")?,
             self_attn: Attention::load(weights, &format!("{path}.self_attn"), &sizes, &rope)?,
-            mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, Bias::None)?,
+            mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, Bias::None, Gate::Silu)?,
         })
     };
-    Ok(Box::new(Decoder::load(weights, &sizes, args.tie_word_embeddings, block)?))
+    let around = Around::plain(args.tie_word_embeddings);
+    let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
+    Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }
