@@ -9,7 +9,7 @@ pub mod sizes;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::quantization::Layers;
 use crate::error::{Error, Result};
@@ -61,15 +61,28 @@ impl Config {
         for (key, value) in self.json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
             json[key] = value.clone();
         }
-        Self { path: self.path.clone(), json }
+        self.with(json)
+    }
+
+    /// The config with `values` for their keys, whatever it says of them.
+    pub fn and(&self, values: Map<String, Value>) -> Self {
+        let mut json = self.json.clone();
+        for (key, value) in values {
+            json[key] = value;
+        }
+        self.with(json)
     }
 
     /// The config of a part, which stands as an object under `key`.
     pub fn part(&self, key: &str) -> Result<Self> {
         match self.json.get(key) {
-            Some(part) if part.is_object() => Ok(Self { path: self.path.clone(), json: part.clone() }),
+            Some(part) if part.is_object() => Ok(self.with(part.clone())),
             _ => Err(self.broken(&format!("no object under `{key}`"))),
         }
+    }
+
+    fn with(&self, json: Value) -> Self {
+        Self { path: self.path.clone(), json, quantization: self.quantization.clone() }
     }
 
     /// The value under `key`, unless it is absent or null.

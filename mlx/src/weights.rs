@@ -26,9 +26,9 @@ const NAMED: usize = 5;
 pub struct Weights<'a> {
     arrays: HashMap<String, Array>,
     /// What the config says of the quantization of single layers.
-    quantization: &'a Layers,
+    quantization: Layers,
     /// Those of them that no tensor and no layer has been found of yet.
-    unknown: BTreeSet<&'a str>,
+    unknown: BTreeSet<String>,
     policy: WeightPolicy,
     folder: &'a Path,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -42,7 +42,7 @@ impl<'a> Weights<'a> {
     /// Finds the weight files of `folder` and checks them. Reads no tensor yet.
     pub fn open(
         folder: &'a Path,
-        quantization: &'a Layers,
+        quantization: &Layers,
         device: &Device,
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Result<Self> {
@@ -57,7 +57,8 @@ impl<'a> Weights<'a> {
             }
         }
         progress(0, total);
-        let (policy, unknown) = (device.weights, packing::without_tensors(quantization, &arrays));
+        let (policy, quantization) = (device.weights, quantization.clone());
+        let unknown = packing::without_tensors(&quantization, &arrays);
         Ok(Self { arrays, quantization, unknown, policy, folder, progress, done: 0, total, held: 0 })
     }
 
@@ -74,6 +75,20 @@ impl<'a> Weights<'a> {
     /// The packed bits `path.part`, or their scales where those are bytes, in memory.
     pub fn take_packed(&mut self, path: &str, part: &str, shape: &[i32], dtype: Dtype) -> Result<Array> {
         self.take_if(path, part, shape, |found| found == dtype)
+    }
+
+    /// The tensor of this name as it is in its file, to be put back in another form; `None` if there is none.
+    pub fn remove(&mut self, name: &str) -> Option<Array> {
+        self.arrays.remove(name)
+    }
+
+    /// Puts a tensor among those to be taken.
+    pub fn insert(&mut self, name: String, array: Array) -> Result<()> {
+        if self.arrays.contains_key(&name) {
+            return Err(self.broken(&format!("{name} is there in two forms")));
+        }
+        self.arrays.insert(name, array);
+        Ok(())
     }
 
     fn take_if(&mut self, path: &str, part: &str, shape: &[i32], fits: impl Fn(Dtype) -> bool) -> Result<Array> {
@@ -132,6 +147,9 @@ impl<'a> Weights<'a> {
             }
         }
         self.count(bytes);
+        let layers = std::mem::take(&mut self.quantization).into_iter();
+        self.quantization = layers.filter_map(|(path, said)| Some((new_name(&path)?, said))).collect();
+        self.unknown = std::mem::take(&mut self.unknown).iter().filter_map(|path| new_name(path)).collect();
     }
 
     /// Ends the load: bytes held in memory, or an error when tensors are left over or the config names other layers.
@@ -158,7 +176,8 @@ impl<'a> Weights<'a> {
         self.arrays.get(name).ok_or_else(|| self.missing(name))
     }
 
-    fn missing(&self, name: &str) -> Error {
+    /// That no file has this tensor.
+    pub fn missing(&self, name: &str) -> Error {
         self.broken(&format!("no weight file has the tensor {name}"))
     }
 

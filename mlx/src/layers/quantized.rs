@@ -10,6 +10,8 @@ use crate::config::quantization::{Mode, Packing};
 use crate::error::Result;
 use crate::weights::Weights;
 
+pub use self::call::Order;
+
 /// The type of unpacked floats where nothing asks for another: MLX's own, which holds all of them exactly.
 const UNPACKED: Dtype = Dtype::Bfloat16;
 
@@ -60,6 +62,11 @@ impl Quantized {
             return x.matmul(self.unpacked()?.transpose()?);
         }
         self.packed.matmul(x)
+    }
+
+    /// `x · wᵀ` with that of several matrices which each of `ids` names; see [`Packed::gather`].
+    pub fn gather(&self, x: &Array, ids: &Array, order: Order) -> MlxResult<Array> {
+        self.packed.gather(x, ids, order)
     }
 
     /// Only these rows of one matrix, as plain numbers: `ids` of any shape gets an axis of `columns`.

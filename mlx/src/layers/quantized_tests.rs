@@ -140,6 +140,20 @@ fn products_are_those_of_the_unpacked_numbers() {
 }
 
 #[test]
+fn each_row_meets_the_matrix_it_asks_for() {
+    for packing in packings() {
+        let quantized = packed(&random(&[3, ROWS, COLUMNS], 6), packing);
+        let all = Array::from_slice(&by_hand(&quantized), &[3, ROWS, COLUMNS]);
+        let x = random(&[4, 1, COLUMNS], 7);
+        for (ids, order) in [([2_u32, 0, 2, 1], Order::Any), ([0, 1, 1, 2], Order::Sorted)] {
+            let ids = Array::from_slice(&ids, &[4]);
+            let expected = product(&x, &ops::indexing::take_axis(&all, &ids, 0).unwrap());
+            check_close(&quantized.gather(&x, &ids, order).unwrap(), &expected, packing);
+        }
+    }
+}
+
+#[test]
 fn what_mlx_refuses_is_an_error_that_names_the_packing() {
     let quantized = packed(&random(&[ROWS, COLUMNS], 8), packings()[0]);
     let error = quantized.matmul(&random(&[1, 3, 7], 9)).unwrap_err();

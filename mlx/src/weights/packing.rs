@@ -9,9 +9,9 @@ use crate::config::quantization::{Layer, Layers, Packing};
 use crate::error::{Error, Result};
 
 /// The layers that the config names and no tensor belongs to.
-pub fn without_tensors<'a>(layers: &'a Layers, arrays: &HashMap<String, Array>) -> BTreeSet<&'a str> {
+pub fn without_tensors(layers: &Layers, arrays: &HashMap<String, Array>) -> BTreeSet<String> {
     let paths: BTreeSet<&str> = arrays.keys().filter_map(|name| name.rsplit_once('.')).map(|(path, _)| path).collect();
-    layers.keys().map(String::as_str).filter(|path| !paths.contains(path)).collect()
+    layers.keys().filter(|path| !paths.contains(path.as_str())).cloned().collect()
 }
 
 impl Weights<'_> {

@@ -18,6 +18,15 @@ pub struct Packed {
     pub packing: Packing,
 }
 
+/// In which order the matrices of a gathered product are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As it comes.
+    Any,
+    /// By their number, which spares a GPU loads.
+    Sorted,
+}
+
 impl Packed {
     /// All numbers in a floating-point type, `[…, rows, columns]`.
     pub fn unpack(&self, dtype: Dtype) -> Result<Array> {
@@ -43,6 +52,23 @@ impl Packed {
                 let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
                 let (x, weight, scales) = (x.as_ptr(), weight.as_ptr(), scales.as_ptr());
                 mlx_sys::mlx_quantized_matmul(result, x, weight, scales, biases, true, group_size, bits, mode, stream)
+            }
+        })
+    }
+
+    /// `x · wᵀ` with the matrix that each of `ids` names: the leading axes of `x` and those of `ids` become one shape.
+    pub fn gather(&self, x: &Array, ids: &Array, order: Order) -> Result<Array> {
+        let Self { weight, scales, packing, .. } = self;
+        let sorted = order == Order::Sorted;
+        self.called("multiply with some of", |result, stream| {
+            // SAFETY: all handles outlive the call; MLX takes the absent ones as none.
+            unsafe {
+                let none = mlx_sys::mlx_array_new();
+                let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
+                let (x, weight, scales, ids) = (x.as_ptr(), weight.as_ptr(), scales.as_ptr(), ids.as_ptr());
+                mlx_sys::mlx_gather_qmm(
+                    result, x, weight, scales, biases, none, ids, true, group_size, bits, mode, sorted, stream,
+                )
             }
         })
     }
