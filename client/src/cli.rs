@@ -64,6 +64,7 @@ pub enum Command {
 Examples:
   talkiectl generate \"Name three rivers\"
   cat notes.md | talkiectl generate \"Summarise in one sentence\"
+  talkiectl generate \"Name a river as JSON\" --json-schema river.json
   talkiectl generate -m org/name --temperature 0 --seed 1 - < prompt.txt")]
     Generate(Box<Generate>),
     /// List the models on disk
@@ -132,9 +133,31 @@ pub struct Generate {
     /// Print times and token counts on standard error afterwards
     #[arg(long)]
     pub stats: bool,
+    /// What the answer must match.
+    #[command(flatten)]
+    pub format: Format,
     /// How to draw the tokens.
     #[command(flatten)]
     pub sampling: Sampling,
+}
+
+/// What the answer must match: one of these at most, and no `--stop`, which would cut it.
+#[derive(Debug, Args)]
+#[group(multiple = false, conflicts_with = "stop")]
+#[command(next_help_heading = "Format")]
+pub struct Format {
+    /// Answer with JSON that the JSON schema in this file allows
+    #[arg(long, value_name = "FILE")]
+    pub json_schema: Option<PathBuf>,
+    /// Answer with a JSON object
+    #[arg(long)]
+    pub json_object: bool,
+    /// Answer with a text that this regular expression matches as a whole
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub regex: Option<String>,
+    /// Answer with a text that the Lark grammar in this file derives
+    #[arg(long, value_name = "FILE")]
+    pub lark: Option<PathBuf>,
 }
 
 /// How to draw the tokens.

@@ -3,6 +3,7 @@
 //! Called by `main`.
 
 mod daemon;
+mod format;
 mod generate;
 mod models;
 mod prompt;

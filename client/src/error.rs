@@ -131,6 +131,7 @@ fn hint_of_kind(kind: Kind, data: Option<&ErrorData>) -> String {
         Kind::ContextOverflow => return overflow(data),
         Kind::ImportFailed => "check that the file is a whole GGUF file",
         Kind::ModelInUse => "`talkiectl ps` lists the requests that use it; wait, or end them with `talkiectl cancel`",
+        Kind::Cancelled => "send it again if it is still wanted",
         Kind::ModelExists => "give it another name with --model",
         Kind::ConfigurationError => "put the configuration right, then `talkiectl stop` and run it again",
         Kind::GenerationFailed | Kind::Internal => "the log of talkied says more",
@@ -198,6 +199,7 @@ impl Exit {
     pub const fn of_kind(kind: Kind) -> Self {
         match (kind, kind.fault()) {
             (Kind::ModelNotFound, _) => Self::NotFound,
+            (Kind::Cancelled, _) => Self::Interrupted,
             (_, Fault::Caller) => Self::Usage,
             (_, Fault::Ours) => Self::Failed,
             (_, Fault::TryLater) => Self::TryLater,

@@ -1,12 +1,17 @@
 //! One request from its parameters to its stream: which model, which tokens, then the scheduler.
 
+mod embedding;
+mod format;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use engine::{Sampling, SequenceId, Submission, Work};
-use protocol::{ErrorData, GenerateRequest, GenerationOptions, Kind, Message, ModelId, RequestId, Role};
+use protocol::{
+    Capability, ErrorData, GenerateRequest, GenerationOptions, KeepAlive, Kind, Message, ModelId, RequestId, Role,
+};
 
 use crate::error::{internal, invalid};
 use crate::library::Library;
@@ -61,8 +66,9 @@ impl Generation {
         if let Some(problem) = request.options.problem() {
             return Err(invalid(problem));
         }
-        let model = self.model(request.model.as_ref()).await?;
-        let text = self.text(&model, &request).await?;
+        let grammar = format::grammar(&request).await?;
+        let model = self.able(request.model.as_ref(), Capability::Generate).await?;
+        let text = self.text(&model, request.keep_alive).await?;
         let options = request.options;
         let prompt = encode(Arc::clone(&text), messages, options.system_prompt.clone()).await?;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
@@ -74,6 +80,7 @@ impl Generation {
             max_tokens: options.max_tokens,
             stop_tokens: text.stop_tokens().to_vec(),
             sampling: sampling(&options, seed),
+            grammar,
         };
         let head = Head {
             sequence,
@@ -105,11 +112,11 @@ impl Generation {
         RequestId(format!("req_{:06x}_{}", self.boot, sequence.0))
     }
 
-    /// The model of that id, or the obvious one.
-    pub async fn model(&self, id: Option<&ModelId>) -> Result<Arc<LocalModel>, ErrorData> {
+    /// The model of that id, or the obvious one for what it is `needed` for.
+    pub async fn model(&self, id: Option<&ModelId>, needed: Capability) -> Result<Arc<LocalModel>, ErrorData> {
         let id = match id {
             Some(id) => id.clone(),
-            None => self.obvious().await?,
+            None => self.obvious(needed).await?,
         };
         if let Some(model) = self.models.in_use(&id) {
             return Ok(model);
@@ -118,36 +125,49 @@ impl Generation {
         let wanted = id.clone();
         let found = tokio::task::spawn_blocking(move || library.find(&wanted)).await;
         let found = found.map_err(|_| internal(format!("looking for {id} panicked")))??;
-        Ok(self.models.share(&id, found.ready()?.to_path_buf()))
+        let path = found.ready()?.to_path_buf();
+        Ok(self.models.share(&id, path, found.model.capabilities))
     }
 
-    /// The one resident model, else the one installed.
-    async fn obvious(&self) -> Result<ModelId, ErrorData> {
-        let residents = self.scheduler.snapshot().await?.residents;
-        if let [(id, _)] = residents.as_slice() {
-            return Ok(id.clone());
+    /// The same, if it can do it.
+    async fn able(&self, id: Option<&ModelId>, needed: Capability) -> Result<Arc<LocalModel>, ErrorData> {
+        let model = self.model(id, needed).await?;
+        if model.capabilities.contains(&needed) {
+            return Ok(model);
         }
+        let words = format!("{} makes vectors of texts, and no text; choose a model with `generate`", model.id);
+        Err(ErrorData::new(Kind::NotSupported, words))
+    }
+
+    /// The one resident model that can do it, else the one installed.
+    async fn obvious(&self, needed: Capability) -> Result<ModelId, ErrorData> {
         let library = Arc::clone(&self.library);
         let installed = tokio::task::spawn_blocking(move || library.scan()).await;
         let installed = installed.map_err(|_| internal("looking at the library panicked"))?;
-        let mut whole: Vec<ModelId> =
-            installed.into_iter().filter(|model| model.is_installed).map(|model| model.id).collect();
-        match whole.len() {
-            1 => Ok(whole.remove(0)),
-            0 => Err(ErrorData::new(Kind::ModelNotFound, "no model is installed; import one with models.import")),
+        let able = installed.into_iter().filter(|model| model.is_installed && model.capabilities.contains(&needed));
+        let mut able: Vec<ModelId> = able.map(|model| model.id).collect();
+        let residents = self.scheduler.snapshot().await?.residents;
+        let is_able = |id: &ModelId| able.iter().any(|model| model.folder() == id.folder());
+        let mut resident = residents.into_iter().map(|(id, _)| id).filter(is_able);
+        if let (Some(only), None) = (resident.next(), resident.next()) {
+            return Ok(only);
+        }
+        match able.len() {
+            1 => Ok(able.remove(0)),
+            0 => Err(none_installed(needed)),
             _ => {
-                let names: Vec<&str> = whole.iter().take(8).map(|id| id.0.as_str()).collect();
+                let names: Vec<&str> = able.iter().take(8).map(|id| id.0.as_str()).collect();
                 Err(invalid(format!("several models are installed; name one of them in `model`: {}", names.join(", "))))
             }
         }
     }
 
     /// The text side of a model. While it is read for the first time, the engine loads the weights.
-    async fn text(&self, model: &Arc<LocalModel>, request: &GenerateRequest) -> Result<Arc<TextModel>, ErrorData> {
+    async fn text(&self, model: &Arc<LocalModel>, keep_alive: Option<KeepAlive>) -> Result<Arc<TextModel>, ErrorData> {
         if model.has_text() {
             return model.text().await;
         }
-        self.scheduler.warm(Arc::clone(model), request.keep_alive).await?;
+        self.scheduler.warm(Arc::clone(model), keep_alive).await?;
         let text = model.text().await;
         if text.is_err() {
             // Without its text side the model is of no use; it may be in use by nobody, or be gone already.
@@ -157,11 +177,17 @@ impl Generation {
     }
 }
 
+fn none_installed(needed: Capability) -> ErrorData {
+    let what = match needed {
+        Capability::Generate => "no model that makes text",
+        Capability::Embed => "no model",
+    };
+    ErrorData::new(Kind::ModelNotFound, format!("{what} is installed; import one with models.import"))
+}
+
 /// The conversation of a request, checked.
 fn conversation(request: &GenerateRequest) -> Result<Vec<Message>, ErrorData> {
-    if request.trace_id.as_ref().is_some_and(|id| id.len() > LONGEST_TRACE_ID) {
-        return Err(invalid(format!("trace_id is longer than {LONGEST_TRACE_ID} bytes")));
-    }
+    check_trace_id(request.trace_id.as_deref())?;
     let messages = match (&request.prompt, &request.messages) {
         (Some(prompt), None) => vec![Message { role: Role::User, content: prompt.clone() }],
         (None, Some(messages)) => messages.clone(),
@@ -183,6 +209,15 @@ fn conversation(request: &GenerateRequest) -> Result<Vec<Message>, ErrorData> {
         return Err(invalid("a message of role `system` can only be the first of `messages`"));
     }
     Ok(messages)
+}
+
+fn check_trace_id(trace_id: Option<&str>) -> Result<(), ErrorData> {
+    match trace_id {
+        Some(id) if id.len() > LONGEST_TRACE_ID => {
+            Err(invalid(format!("trace_id is longer than {LONGEST_TRACE_ID} bytes")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Renders and encodes off the event loop: a long conversation takes milliseconds.

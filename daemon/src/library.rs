@@ -18,7 +18,7 @@ mod inspect;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protocol::{Model, ModelId, ModelState, ModelType};
+use protocol::{Capability, Model, ModelId, ModelState, ModelType};
 
 pub use import::{ImportError, Progress, import};
 use inspect::{Condition, Inspection};
@@ -164,7 +164,9 @@ fn model(id: ModelId, path: PathBuf, found: Inspection) -> Model {
         Condition::Partial(problem) => (ModelState::Partial, Some(problem)),
         Condition::Broken(problem) | Condition::NotSupported(problem) => (ModelState::Broken, Some(problem)),
     };
+    let capabilities = found.architecture.as_deref().map_or_else(Vec::new, capabilities);
     Model {
+        capabilities,
         display_name: name.replace(['-', '_'], " "),
         name,
         id,
@@ -180,6 +182,17 @@ fn model(id: ModelId, path: PathBuf, found: Inspection) -> Model {
         context_length: found.context_length,
         quantization: found.quantization,
         residency: None,
+    }
+}
+
+/// What models of this `model_type` can be asked for.
+fn capabilities(architecture: &str) -> Vec<Capability> {
+    if engine::ARCHITECTURES.contains(&architecture) {
+        vec![Capability::Generate, Capability::Embed]
+    } else if engine::ENCODERS.contains(&architecture) {
+        vec![Capability::Embed]
+    } else {
+        Vec::new()
     }
 }
 

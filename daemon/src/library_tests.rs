@@ -54,6 +54,7 @@ fn models_are_listed_by_id_with_what_is_known_of_them() {
         state: ModelState::Complete,
         problem: None,
         architecture: Some("mistral".into()),
+        capabilities: vec![Capability::Generate, Capability::Embed],
         context_length: None,
         quantization: None,
         residency: None,

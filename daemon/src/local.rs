@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use protocol::{ErrorData, ModelId};
+use protocol::{Capability, ErrorData, ModelId};
 use tokio::sync::OnceCell;
 
 use crate::error::internal;
@@ -20,13 +20,15 @@ pub struct LocalModel {
     pub id: ModelId,
     /// Its folder.
     pub path: PathBuf,
+    /// What it can be asked for.
+    pub capabilities: Vec<Capability>,
     text: OnceCell<Arc<TextModel>>,
 }
 
 impl LocalModel {
     /// A model whose text side is not read yet.
-    pub fn new(id: ModelId, path: PathBuf) -> Self {
-        Self { id, path, text: OnceCell::new() }
+    pub fn new(id: ModelId, path: PathBuf, capabilities: Vec<Capability>) -> Self {
+        Self { id, path, capabilities, text: OnceCell::new() }
     }
 
     /// Whether the text side is read already.
@@ -57,14 +59,14 @@ impl LocalModels {
     }
 
     /// The model in use of that id, or a new one at `path`.
-    pub fn share(&self, id: &ModelId, path: PathBuf) -> Arc<LocalModel> {
+    pub fn share(&self, id: &ModelId, path: PathBuf, capabilities: Vec<Capability>) -> Arc<LocalModel> {
         // Held for this lookup alone; a panic elsewhere cannot leave the map half changed.
         let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = models.get(id).and_then(Weak::upgrade).filter(|model| model.path == path) {
             return model;
         }
         models.retain(|_, model| model.strong_count() > 0);
-        let model = Arc::new(LocalModel::new(id.clone(), path));
+        let model = Arc::new(LocalModel::new(id.clone(), path, capabilities));
         models.insert(id.clone(), Arc::downgrade(&model));
         model
     }

@@ -3,6 +3,7 @@
 //! [`error`] is the only place where an error becomes a JSON-RPC error object.
 
 mod daemon;
+mod embeddings;
 mod generate;
 mod models;
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use jsonrpsee::RpcModule;
 use jsonrpsee::types::ErrorObjectOwned;
 use protocol::ErrorData;
-use protocol::rpc::{DaemonServer, DiscoverServer, GenerateServer, ModelsServer};
+use protocol::rpc::{DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer};
 use tokio_util::sync::CancellationToken;
 
 use crate::generation::Generation;
@@ -57,6 +58,7 @@ impl Rpc {
         let mut module = RpcModule::new(());
         let parts = [
             GenerateServer::into_rpc(self.clone()).remove_context(),
+            EmbeddingsServer::into_rpc(self.clone()).remove_context(),
             ModelsServer::into_rpc(self.clone()).remove_context(),
             DaemonServer::into_rpc(self.clone()).remove_context(),
             DiscoverServer::into_rpc(self).remove_context(),

@@ -73,6 +73,18 @@ struct Text {
     tokens: u32,
 }
 
+impl Counters {
+    /// Counts an answer.
+    pub fn finish(&self) {
+        self.finished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an error.
+    pub fn fail(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Answer {
     /// An answer whose updates come through `updates`.
     pub fn new(
@@ -199,7 +211,7 @@ impl Answer {
             total_ms = timings.total_ms, "finished"
         );
         self.end(GenerateEvent::Finished { finish_reason, usage, timings });
-        self.counters.finished.fetch_add(1, Ordering::Relaxed);
+        self.counters.finish();
     }
 
     fn fail(&mut self, error: ErrorData) {
@@ -208,7 +220,7 @@ impl Answer {
             "failed: {}", error.message
         );
         self.end(GenerateEvent::Failed { error });
-        self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        self.counters.fail();
     }
 
     fn end(&mut self, last: GenerateEvent) {
@@ -232,10 +244,11 @@ impl Answer {
 }
 
 /// Milliseconds to three places: microseconds are what the clocks here can tell.
-fn ms(time: Duration) -> f64 {
+pub fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn rate(tokens: u32, time: Duration) -> f64 {
+/// Tokens per second to two places; 0 where no time was taken.
+pub fn rate(tokens: u32, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { (f64::from(tokens) / time.as_secs_f64() * 100.0).round() / 100.0 }
 }

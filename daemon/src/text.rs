@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Zoned;
+use protocol::Pooling;
 use protocol::generate::{Message, Role};
 
 pub use self::detokenizer::Detokenizer;
@@ -47,6 +48,7 @@ pub struct TextModel {
     stop_tokens: Vec<u32>,
     vocab_size: Option<u32>,
     context_length: Option<u32>,
+    pooling: Option<Pooling>,
 }
 
 impl TextModel {
@@ -74,6 +76,7 @@ impl TextModel {
             stop_tokens,
             vocab_size: files.vocab_size,
             context_length: files.context_length,
+            pooling: files.pooling,
         })
     }
 
@@ -99,6 +102,20 @@ impl TextModel {
             return Err(TextError::Chat("the prompt has no tokens".into()));
         }
         Ok(prompt)
+    }
+
+    /// The tokens of a text by itself, at least one, with those that the tokenizer puts around a text.
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        if text.len() > MAX_PROMPT_BYTES {
+            return Err(TextError::TooLong { limit: MAX_PROMPT_BYTES });
+        }
+        let tokens = self.tokenizer.encode(text, SpecialTokens::Add)?;
+        if tokens.is_empty() { Err(TextError::Chat("the text has no tokens".into())) } else { Ok(tokens) }
+    }
+
+    /// How the model's files say that vectors of a text's tokens become one; `None` where they do not.
+    pub fn pooling(&self) -> Option<Pooling> {
+        self.pooling
     }
 
     /// The whole text of these tokens, special ones skipped.

@@ -47,4 +47,6 @@ pub enum Step {
     },
     /// The next token, stop tokens included.
     Token(TokenId),
+    /// The next token, after which the sequence's grammar allows none.
+    Last(TokenId),
 }

@@ -5,17 +5,20 @@
 //! other. Only ids, token numbers, limits and errors cross. When the daemon dies, the socket closes and the
 //! engine exits.
 //!
-//! In reading order: [`message`] says what crosses, [`frame`] how it is written, [`backend`] what an engine must
-//! be able to do, [`serve`] the loop that every engine process runs around its backend.
+//! In reading order: [`message`] says what crosses, [`grammar`] what an answer may be held to, [`frame`] how it is
+//! written, [`backend`] what an engine must be able to do, [`serve`] the loop that every engine process runs around its
+//! backend.
 //!
 //! This crate knows neither MLX nor tokio: the daemon and every engine depend on it, it depends on neither.
 
 pub mod backend;
 pub mod frame;
+pub mod grammar;
 pub mod message;
 pub mod serve;
 
 pub use backend::{Backend, Step};
+pub use grammar::Grammar;
 pub use message::{
     Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, Load, Loaded, Memory, Pooling, Sampling,
     SequenceId, Submission, TokenId, VERSION, Work,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grammar::Grammar;
+
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
 pub const VERSION: u32 = 2;
 
@@ -108,13 +110,15 @@ pub struct Submission {
     pub stop_tokens: Vec<TokenId>,
     /// How the next token is chosen.
     pub sampling: Sampling,
+    /// What the text of the tokens must match; `None` leaves it free.
+    pub grammar: Option<Grammar>,
 }
 
 impl Submission {
     /// The likeliest `max_tokens` tokens after `prompt`, ended by none.
     pub fn greedy(sequence: SequenceId, prompt: &[TokenId], max_tokens: u32) -> Self {
         let (stop_tokens, sampling) = (Vec::new(), Sampling::greedy());
-        Self { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling }
+        Self { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling, grammar: None }
     }
 }
 
@@ -250,7 +254,7 @@ pub struct Finished {
 /// Why a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FinishReason {
-    /// The model produced a stop token.
+    /// The model produced a stop token, or a text that its grammar allows nothing after.
     Stop,
     /// `max_tokens` were produced.
     Length,
@@ -293,6 +297,8 @@ pub enum FailureKind {
     ModelBroken,
     /// The model is sound, but this engine cannot run it.
     NotSupported,
+    /// The grammar of a submission is faulty, matches nothing, or is more than the engine can follow.
+    InvalidGrammar,
     /// The backend failed: a fault of ours or of the device.
     Internal,
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::backend::Step;
+use crate::grammar::Grammar;
 use crate::message::{Embedding, Failure, FailureKind, Load, Loaded, Memory, Pooling, Submission, TokenId};
 
 struct Counting;
 
 impl Backend for Counting {
-    type Sequence = (u32, TokenId);
+    type Sequence = (u32, TokenId, bool);
     type Text = Vec<TokenId>;
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
@@ -22,16 +23,21 @@ impl Backend for Counting {
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure> {
-        Ok((submission.prompt.len() as u32, submission.prompt[0]))
+        Ok((submission.prompt.len() as u32, submission.prompt[0], submission.grammar.is_some()))
     }
 
-    fn step(&mut self, (prompt, next): &mut Self::Sequence) -> Result<Step, Failure> {
+    /// Grammars end with a token that three divides.
+    fn step(&mut self, (prompt, next, grammar): &mut Self::Sequence) -> Result<Step, Failure> {
         if *prompt > 0 {
             let done = std::mem::take(prompt);
             return Ok(Step::Prefill { done });
         }
         *next += 1;
-        if *next == 66 { Err(Failure::new(FailureKind::Internal, "sixty-six")) } else { Ok(Step::Token(*next)) }
+        match *next {
+            66 => Err(Failure::new(FailureKind::Internal, "sixty-six")),
+            token if *grammar && token.is_multiple_of(3) => Ok(Step::Last(token)),
+            token => Ok(Step::Token(token)),
+        }
     }
 
     fn begin_text(&mut self, tokens: &[TokenId], _: Pooling) -> Result<Vec<TokenId>, Failure> {
@@ -128,6 +134,16 @@ fn a_sequence_ends_at_its_limit_or_before_its_stop_token() {
     let commands =
         [Command::Submit(Work::Generate(submission(1, 10, 3))), Command::Submit(Work::Generate(submission(2, 45, 9)))];
     assert_eq!(ends(&commands, 2), [(1, Ok(FinishReason::Length), 3), (2, Ok(FinishReason::Stop), 4)]);
+}
+
+#[test]
+fn a_whole_text_ends_a_sequence_even_with_its_last_token() {
+    let obeying = |sequence, max_tokens| {
+        let grammar = Some(Grammar::Regex("any".into()));
+        Command::Submit(Work::Generate(Submission { grammar, ..submission(sequence, 9, max_tokens) }))
+    };
+    let expected = [(1, Ok(FinishReason::Stop), 3), (2, Ok(FinishReason::Stop), 3), (3, Ok(FinishReason::Length), 2)];
+    assert_eq!(ends(&[obeying(1, 9), obeying(2, 3), obeying(3, 2)], 3), expected);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::device::{self, Device};
 use crate::embedding::Text;
 use crate::error::{Error, Result};
+use crate::grammar::Vocabulary;
 use crate::network::Network;
 use crate::sequence::Sequence;
 use crate::weights::Weights;
@@ -29,6 +30,7 @@ pub struct Mlx {
 /// A loaded model. The model goes before the stream that its arrays belong to.
 struct Resident {
     network: Network,
+    vocabulary: Vocabulary,
     device: Device,
 }
 
@@ -40,7 +42,7 @@ impl Mlx {
 
     /// The logits after `prompt`, one for each token of the vocabulary. For comparing a model with its reference.
     pub fn logits(&self, prompt: &[TokenId]) -> std::result::Result<Vec<f32>, Failure> {
-        let Resident { network, device } = self.resident()?;
+        let Resident { network, device, .. } = self.resident()?;
         let model = network.decoder()?;
         device.scope(|| Sequence::new(&greedy(prompt, 1), model)?.logits(model, device)).map_err(Failure::from)
     }
@@ -58,9 +60,12 @@ impl Mlx {
     }
 
     fn resident(&self) -> std::result::Result<&Resident, Failure> {
-        let missing = || Failure::new(FailureKind::Internal, "no model is loaded");
         self.resident.as_ref().ok_or_else(missing)
     }
+}
+
+fn missing() -> Failure {
+    Failure::new(FailureKind::Internal, "no model is loaded")
 }
 
 impl Backend for Mlx {
@@ -72,27 +77,30 @@ impl Backend for Mlx {
         self.resident = None;
         let device = Device::open()?;
         let (network, loaded) = device.scope(|| load_on(&device, &load.path, progress))?;
-        self.resident = Some(Resident { network, device });
+        let vocabulary = Vocabulary::new(load.path.clone(), loaded.vocab_size);
+        self.resident = Some(Resident { network, vocabulary, device });
         Ok(loaded)
     }
 
     fn begin(&mut self, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { network, device } = self.resident()?;
-        device.scope(|| Sequence::new(submission, network.decoder()?)).map_err(Failure::from)
+        let Resident { network, vocabulary, device } = self.resident.as_mut().ok_or_else(missing)?;
+        let sequence = device.scope(|| Sequence::new(submission, network.decoder()?))?;
+        let Some(grammar) = &submission.grammar else { return Ok(sequence) };
+        Ok(sequence.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
 
     fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
-        let Resident { network, device } = self.resident()?;
+        let Resident { network, device, .. } = self.resident()?;
         device.scope(|| sequence.step(network.decoder()?, device)).map_err(Failure::from)
     }
 
     fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> std::result::Result<Text, Failure> {
-        let Resident { network, device } = self.resident()?;
+        let Resident { network, device, .. } = self.resident()?;
         device.scope(|| Text::new(tokens, pooling, network)).map_err(Failure::from)
     }
 
     fn embed(&mut self, text: &mut Text) -> std::result::Result<Option<Vec<f32>>, Failure> {
-        let Resident { network, device } = self.resident()?;
+        let Resident { network, device, .. } = self.resident()?;
         device.scope(|| text.step(network, device)).map_err(Failure::from)
     }
 

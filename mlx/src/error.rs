@@ -12,6 +12,9 @@ pub enum Error {
     /// The model is sound, but not for this engine.
     #[error("{0}")]
     NotSupported(String),
+    /// The grammar that a sequence is to obey is faulty or too much.
+    #[error("{0}")]
+    Grammar(String),
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),
@@ -28,6 +31,7 @@ impl From<Error> for Failure {
         let kind = match error {
             Error::Broken(_) => FailureKind::ModelBroken,
             Error::NotSupported(_) => FailureKind::NotSupported,
+            Error::Grammar(_) => FailureKind::InvalidGrammar,
             Error::Internal(_) | Error::Mlx(_) => FailureKind::Internal,
         };
         Self::new(kind, error.to_string())

@@ -2,7 +2,7 @@
 //!
 //! [`Mlx`] stands behind the boundary of the `engine` crate; the program `talkied-mlx` serves it to the daemon. Only
 //! token numbers and errors leave this crate: no MLX type is public, and neither text nor templates are known here.
-//! In reading order: the backend, the sequence it steps, the models and their layers, what they are loaded from.
+//! In reading order: the backend, the sequence it steps, the grammar it may obey, the models and their layers, what they are loaded from.
 
 mod array;
 mod backend;
@@ -15,6 +15,7 @@ mod device;
 mod embedding;
 mod encoders;
 mod error;
+mod grammar;
 mod layers;
 mod models;
 mod network;

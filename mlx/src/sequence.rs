@@ -2,6 +2,9 @@
 //!
 //! The prompt is computed in chunks but for its last token, which is the input of the first step, so that the head is
 //! computed for one row. Then each step gives one token.
+//!
+//! Where a grammar is obeyed, a token cannot be chosen before the one before it is read; its logits can be computed all
+//! the same, and the tokens that may come are found while they are.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use crate::cache::Cache;
 use crate::device::{Device, OneThread};
 use crate::embedding::check;
 use crate::error::{Error, Result};
+use crate::grammar::Constraint;
 use crate::models::Model;
 use crate::sampler::Sampler;
 
@@ -28,9 +32,10 @@ pub struct Sequence {
     /// One for each layer.
     caches: Vec<Cache>,
     sampler: Sampler,
+    constraint: Option<Constraint>,
     /// The token that the next step follows, of shape `[1]`: the last of the prompt, or the last that was given.
     input: Array,
-    /// The token after `input`, already being computed.
+    /// What [`Self::start`] gave for the token after `input`, already being computed.
     ahead: Option<Array>,
     /// Tokens given so far, and wanted at most.
     given: u32,
@@ -51,6 +56,7 @@ impl Sequence {
             done: 0,
             caches: model.caches(),
             sampler: Sampler::new(&submission.sampling, prompt, facts.vocab_size)?,
+            constraint: None,
             input: tokens(&prompt[prompt.len() - 1..]),
             ahead: None,
             given: 0,
@@ -63,6 +69,11 @@ impl Sequence {
     /// Time spent on building the graphs of tokens so far.
     pub(crate) fn built(&self) -> Duration {
         self.built
+    }
+
+    /// Has the text obey a grammar, before its first token.
+    pub(crate) fn obeying(self, constraint: Constraint) -> Self {
+        Self { constraint: Some(constraint), ..self }
     }
 
     /// Computes a chunk of the prompt, or the next token.
@@ -93,11 +104,14 @@ impl Sequence {
     }
 
     fn token(&mut self, model: &dyn Model, device: &Device) -> Result<Step> {
-        let token = match self.ahead.take() {
-            Some(token) => token,
+        let started = match self.ahead.take() {
+            Some(started) => started,
             None => self.start(model)?,
         };
-        self.input = token;
+        self.input = match &mut self.constraint {
+            Some(constraint) => self.sampler.next(&constraint.mask(&started)?)?,
+            None => started,
+        };
         self.given += 1;
         if device.pipelines && self.given < self.wanted && self.room(model) {
             self.ahead = Some(self.start(model)?);
@@ -106,21 +120,26 @@ impl Sequence {
             memory::clear_cache()?;
         }
         let id = self.input.try_item_exact().map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Step::Token(id))
+        let is_whole = match &mut self.constraint {
+            Some(constraint) => constraint.accept(id)?,
+            None => false,
+        };
+        Ok(if is_whole { Step::Last(id) } else { Step::Token(id) })
     }
 
-    /// Builds the step after `input` and has it computed, without waiting.
+    /// Builds the step after `input` and has it computed, without waiting: the next token, or where a grammar has a say
+    /// in that, its logits of shape `[1, vocabulary]`.
     fn start(&mut self, model: &dyn Model) -> Result<Array> {
         if !self.room(model) {
             return Err(Error::NotSupported(format!("the context of {} tokens is full", model.facts().context)));
         }
         let begun = Instant::now();
         let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
-        let logits = model.logits(&hidden)?;
-        let token = self.sampler.next(&logits.reshape(&[1, -1])?)?;
+        let logits = model.logits(&hidden)?.reshape(&[1, -1])?;
+        let started = if self.constraint.is_some() { logits } else { self.sampler.next(&logits)? };
         self.built += begun.elapsed();
-        transforms::async_eval([&token])?;
-        Ok(token)
+        transforms::async_eval([&started])?;
+        Ok(started)
     }
 
     fn room(&self, model: &dyn Model) -> bool {

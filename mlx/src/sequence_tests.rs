@@ -35,7 +35,15 @@ fn prompt(len: u32) -> Vec<TokenId> {
 }
 
 fn tokens_of(submission: &Submission, model: &dyn Model, device: &Device) -> Vec<TokenId> {
-    let mut sequence = Sequence::new(submission, model).unwrap();
+    tokens_until_the_end(Sequence::new(submission, model).unwrap(), submission, model, device)
+}
+
+fn tokens_until_the_end(
+    mut sequence: Sequence,
+    submission: &Submission,
+    model: &dyn Model,
+    device: &Device,
+) -> Vec<TokenId> {
     let mut tokens = Vec::new();
     while tokens.len() < submission.max_tokens as usize {
         if let Step::Token(token) = sequence.step(model, device).unwrap() {
@@ -132,6 +140,30 @@ fn steps_ahead_give_the_same_tokens() {
 }
 
 #[test]
+fn steps_ahead_obey_a_grammar_with_the_same_tokens() {
+    let (model, mut device) = load(&Checkpoint::llama());
+    // Every token is the byte of its number.
+    let bytes: Vec<Vec<u8>> = (0..96).map(|byte| vec![byte]).collect();
+    let factory = engine::grammar::factory(&bytes, &[]).unwrap();
+    let grammar = engine::Grammar::Regex("([0-9]{3}[;<])*".into());
+    for temperature in [0.0, 1.0] {
+        let sampling = Sampling { temperature, presence_penalty: 1.0, seed: 5, ..Sampling::greedy() };
+        let submission = Submission { sampling, ..submission(&prompt(5), 300) };
+        let [one_by_one, ahead] = [false, true].map(|pipelines| {
+            device.pipelines = pipelines;
+            let constraint = Constraint::new(grammar.compile(&factory).unwrap());
+            let sequence = Sequence::new(&submission, model.as_ref()).unwrap().obeying(constraint);
+            let text = tokens_until_the_end(sequence, &submission, model.as_ref(), &device);
+            String::from_utf8(text.into_iter().map(|token| token as u8).collect()).unwrap()
+        });
+        assert_eq!(ahead, one_by_one);
+        let blocks: Vec<&str> = ahead.split_inclusive([';', '<']).collect();
+        assert_eq!(blocks.len(), 75);
+        assert!(blocks.iter().all(|block| block.len() == 4 && block[..3].parse::<u32>().is_ok()), "{ahead}");
+    }
+}
+
+#[test]
 fn nothing_is_started_after_the_last_token() {
     let (model, mut device) = load(&Checkpoint::llama());
     device.pipelines = true;
@@ -151,7 +183,7 @@ fn a_full_context_is_an_error_and_not_a_larger_cache() {
         let mut given = 0;
         let error = loop {
             match sequence.step(model.as_ref(), &device) {
-                Ok(Step::Token(_)) => given += 1,
+                Ok(Step::Token(_) | Step::Last(_)) => given += 1,
                 Ok(Step::Prefill { .. }) => {}
                 Err(error) => break error,
             }

@@ -1,4 +1,4 @@
-//! The program as the daemon runs it: its standard input is one end of a pair of sockets.
+//! The program's part of the conversation with the daemon: a load, sequences, a cancel, the end.
 
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -6,73 +6,22 @@
 #[expect(dead_code, reason = "each program of tests needs a part of it")]
 mod checkpoint;
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command as Program, Stdio};
+#[path = "support/engine.rs"]
+mod program;
 
-use engine::frame;
 use engine::message::{
-    Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId, VERSION, Work,
+    Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId, Work,
 };
 
 use crate::checkpoint::Checkpoint;
+use crate::program::Engine;
 // For the symbol that mlx-rs needs to be linked.
 use talkied_mlx as _;
-
-struct Engine {
-    socket: UnixStream,
-    child: Child,
-}
-
-impl Engine {
-    fn start() -> Self {
-        let (socket, other) = UnixStream::pair().unwrap();
-        let program = env!("CARGO_BIN_EXE_talkied-mlx");
-        let child = Program::new(program).stdin(Stdio::from(OwnedFd::from(other))).spawn().unwrap();
-        let mut engine = Self { socket, child };
-        assert_eq!(engine.next(), Event::Hello { version: VERSION });
-        engine
-    }
-
-    fn send(&mut self, command: &Command) {
-        frame::write(&mut self.socket, command).unwrap();
-    }
-
-    fn next(&mut self) -> Event {
-        frame::read(&mut self.socket).unwrap().expect("the engine still speaks")
-    }
-
-    /// Skips what tells of progress.
-    fn result(&mut self) -> Event {
-        loop {
-            match self.next() {
-                Event::Loading { .. } | Event::Prefill { .. } | Event::Memory(_) => {}
-                event => return event,
-            }
-        }
-    }
-
-    fn end(mut self) {
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}");
-    }
-}
 
 fn submission(sequence: u64, prompt: &[TokenId], max_tokens: u32) -> Command {
     let sampling = Sampling { temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1, seed: 11, ..Sampling::greedy() };
     let submission = Submission { sampling, ..Submission::greedy(SequenceId(sequence), prompt, max_tokens) };
     Command::Submit(Work::Generate(submission))
-}
-
-fn tokens(engine: &mut Engine) -> (Vec<TokenId>, FinishReason) {
-    let mut tokens = Vec::new();
-    loop {
-        match engine.result() {
-            Event::Token { id, .. } => tokens.push(id),
-            Event::Finished(finished) => return (tokens, finished.reason),
-            event => panic!("{event:?}"),
-        }
-    }
 }
 
 #[test]
@@ -85,14 +34,14 @@ fn a_model_is_loaded_run_cancelled_and_unloaded() {
 
     engine.send(&submission(1, &[1, 2, 3], 12));
     engine.send(&submission(2, &[1, 2, 3], 12));
-    let first = tokens(&mut engine);
+    let first = engine.tokens();
     assert_eq!((first.0.len(), first.1), (12, FinishReason::Length));
-    assert_eq!(tokens(&mut engine), first, "the same seed");
+    assert_eq!(engine.tokens(), first, "the same seed");
 
     engine.send(&submission(3, &[1], 900));
     assert!(matches!(engine.result(), Event::Token { .. }));
     engine.send(&Command::Cancel(SequenceId(3)));
-    assert_eq!(tokens(&mut engine).1, FinishReason::Cancelled);
+    assert_eq!(engine.tokens().1, FinishReason::Cancelled);
 
     engine.send(&submission(4, &[1, 96], 1));
     assert!(matches!(engine.result(), Event::Failed { sequence: SequenceId(4), .. }));

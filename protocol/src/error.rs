@@ -27,6 +27,8 @@ pub enum Kind {
     ModelInUse,
     /// A model of that id is installed already.
     ModelExists,
+    /// The request was cancelled, by this or another client, before it had a result.
+    Cancelled,
     /// The configuration of the daemon is wrong.
     ConfigurationError,
     /// The engine reported a failure of its own.
@@ -56,7 +58,7 @@ pub enum Fault {
 
 impl Kind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidParams,
         Self::ModelNotFound,
         Self::ModelBroken,
@@ -65,6 +67,7 @@ impl Kind {
         Self::ImportFailed,
         Self::ModelInUse,
         Self::ModelExists,
+        Self::Cancelled,
         Self::ConfigurationError,
         Self::GenerationFailed,
         Self::Internal,
@@ -85,6 +88,7 @@ impl Kind {
             Self::ImportFailed => 1005,
             Self::ModelInUse => 1006,
             Self::ModelExists => 1007,
+            Self::Cancelled => 1008,
             Self::ConfigurationError => 2001,
             Self::GenerationFailed => 2002,
             Self::Internal => -32603,
@@ -110,7 +114,8 @@ impl Kind {
             | Self::ContextOverflow
             | Self::ImportFailed
             | Self::ModelInUse
-            | Self::ModelExists => Fault::Caller,
+            | Self::ModelExists
+            | Self::Cancelled => Fault::Caller,
             Self::ConfigurationError | Self::GenerationFailed | Self::Internal => Fault::Ours,
             Self::Busy | Self::EngineLost | Self::ShuttingDown | Self::SlowConsumer => Fault::TryLater,
         }

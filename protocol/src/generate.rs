@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorData;
+use crate::format::ResponseFormat;
 use crate::models::ModelId;
 use crate::options::{GenerationOptions, KeepAlive};
 
@@ -34,6 +35,9 @@ pub struct GenerateRequest {
     /// How to generate.
     #[serde(default)]
     pub options: GenerationOptions,
+    /// What the answer must match; anything when absent. Not together with `stop_sequences`, unless it is `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_format: Option<ResponseFormat>,
     /// How long the model stays warm afterwards; the daemon's own setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<KeepAlive>,
@@ -141,7 +145,7 @@ pub enum GenerateEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model was done, or a stop sequence was found.
+    /// The model was done, a stop sequence was found, or nothing may follow what `response_format` asks for.
     Stop,
     /// `max_tokens` were generated.
     Length,

@@ -1,12 +1,15 @@
 //! The contract of talkied: methods, types and errors of its JSON-RPC 2.0 interface over one Unix socket.
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
-//! methods, [`generate`], [`options`], [`models`] and [`status`] their parameters and results, [`error`] the codes,
+//! methods, [`generate`], [`options`], [`mod@format`], [`embeddings`], [`models`] and [`status`] their parameters and results,
+//! [`error`] the codes,
 //! [`openrpc`] describes all of it to programs, [`paths`] says where the socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
 
+pub mod embeddings;
 pub mod error;
+pub mod format;
 pub mod generate;
 pub mod models;
 pub mod openrpc;
@@ -16,14 +19,16 @@ pub mod paths;
 pub mod rpc;
 pub mod status;
 
+pub use embeddings::{EmbeddingsRequest, EmbeddingsResult, Pooling};
 pub use error::{ErrorData, Kind};
+pub use format::ResponseFormat;
 pub use generate::{
     CancelRequest, Cancelled, FinishReason, GenerateEvent, GenerateRequest, GenerateResult, Message, RequestId, Role,
     Timings, Usage,
 };
 pub use models::{
-    ImportModel, LoadModel, Model, ModelId, ModelList, ModelRef, ModelState, ModelType, Quantization, Residency,
-    ResidencyState, Unloaded,
+    Capability, ImportModel, LoadModel, Model, ModelId, ModelList, ModelRef, ModelState, ModelType, Quantization,
+    Residency, ResidencyState, Unloaded,
 };
 pub use options::{GenerationOptions, KeepAlive};
 pub use status::{Pong, RequestState, RequestStatus, Status};

@@ -66,6 +66,9 @@ pub struct Model {
     /// `model_type` of its configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
+    /// What it can be asked for; empty where its configuration does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<Capability>,
     /// Tokens it can hold, prompt and answer together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u64>,
@@ -85,6 +88,16 @@ pub enum ModelType {
     Local,
     /// On somebody's server.
     Cloud,
+}
+
+/// What a model can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// `generate.*`
+    Generate,
+    /// `embeddings.create`
+    Embed,
 }
 
 /// Condition of a model's files.

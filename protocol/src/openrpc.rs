@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::error::Kind;
-use crate::{generate, models, status};
+use crate::{embeddings, generate, models, status};
 
 /// One method as the wire sees it.
 #[derive(Debug)]
@@ -66,6 +66,12 @@ pub const METHODS: &[Method] = &[
         "Ends a request of any connection.",
         schema::<generate::CancelRequest>,
         schema::<generate::Cancelled>,
+    ),
+    call_with(
+        "embeddings.create",
+        "Makes a vector of each text; closing the connection cancels it.",
+        schema::<embeddings::EmbeddingsRequest>,
+        schema::<embeddings::EmbeddingsResult>,
     ),
     call("models.list", "All models on disk, broken ones with their problem.", schema::<models::ModelList>),
     call_with("models.get", "One model.", schema::<models::ModelRef>, schema::<models::Model>),

@@ -8,6 +8,7 @@
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
+use crate::embeddings::{EmbeddingsRequest, EmbeddingsResult};
 #[cfg(feature = "client")]
 use crate::generate::GenerateEvent;
 use crate::generate::{CancelRequest, Cancelled, GenerateRequest, GenerateResult};
@@ -39,6 +40,25 @@ pub trait Generate {
     /// Ends a request of any connection.
     #[method(name = "cancel")]
     async fn cancel(&self, request: CancelRequest) -> RpcResult<Cancelled>;
+}
+
+/// Vectors of texts.
+#[cfg_attr(
+    all(feature = "server", feature = "client"),
+    rpc(server, client, namespace = "embeddings", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "server", not(feature = "client")),
+    rpc(server, namespace = "embeddings", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "client", not(feature = "server")),
+    rpc(client, namespace = "embeddings", namespace_separator = ".")
+)]
+pub trait Embeddings {
+    /// Makes a vector of each text. Closing the connection cancels it.
+    #[method(name = "create")]
+    async fn create(&self, request: EmbeddingsRequest) -> RpcResult<EmbeddingsResult>;
 }
 
 /// Models on disk and in memory.

@@ -1,4 +1,5 @@
-//! An engine for tests, and for nothing else: it knows no model and answers every prompt with the prompt itself.
+//! An engine for tests, and for nothing else: it knows no model and answers every prompt with the prompt itself, as far
+//! as a grammar lets it.
 //!
 //! It stands behind the same boundary as a real one, so that everything left of it is tested without MLX. How it
 //! behaves is said in the model's `config.json`, under `fake`.
@@ -7,7 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engine::{Backend, Failure, FailureKind, Load, Loaded, Memory, Step, Submission, TokenId};
+use engine::grammar::{self, Compiled, Grammar};
+use engine::{Backend, Failure, FailureKind, Load, Loaded, Memory, Pooling, Step, Submission, TokenId};
 use serde::Deserialize;
 
 fn main() -> ExitCode {
@@ -52,15 +54,22 @@ struct Config {
 }
 
 struct Sequence {
-    answer: Vec<TokenId>,
+    answer: Answer,
     prompt: u32,
     stop: TokenId,
     prefilled: bool,
     next: usize,
 }
 
+struct Answer {
+    tokens: Vec<TokenId>,
+    /// Whether its grammar allows nothing after it.
+    is_whole: bool,
+}
+
 impl Backend for Fake {
     type Sequence = Sequence;
+    type Text = (Vec<TokenId>, Pooling);
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
         let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
@@ -81,8 +90,14 @@ impl Backend for Fake {
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Sequence, Failure> {
+        let answer = match &submission.grammar {
+            None => Answer { tokens: submission.prompt.repeat(self.behaviour.repeat.max(1)), is_whole: false },
+            Some(grammar) => {
+                obeying(grammar, submission).map_err(|words| Failure::new(FailureKind::InvalidGrammar, words))?
+            }
+        };
         Ok(Sequence {
-            answer: submission.prompt.repeat(self.behaviour.repeat.max(1)),
+            answer,
             prompt: submission.prompt.len() as u32,
             stop: submission.stop_tokens.first().copied().unwrap_or_default(),
             prefilled: false,
@@ -102,14 +117,61 @@ impl Backend for Fake {
         if self.behaviour.abort_after == Some(sequence.next) {
             std::process::abort();
         }
-        let token = sequence.answer.get(sequence.next).copied().unwrap_or(sequence.stop);
+        let Answer { tokens, is_whole } = &sequence.answer;
+        let token = tokens.get(sequence.next).copied().unwrap_or(sequence.stop);
         sequence.next += 1;
-        Ok(Step::Token(token))
+        Ok(if *is_whole && sequence.next == tokens.len() { Step::Last(token) } else { Step::Token(token) })
+    }
+
+    fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> Result<Self::Text, Failure> {
+        Ok((tokens.to_vec(), pooling))
+    }
+
+    /// The first token, the last, how many there are, and which pooling was asked for.
+    fn embed(&mut self, (tokens, pooling): &mut Self::Text) -> Result<Option<Vec<f32>>, Failure> {
+        std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
+        if self.behaviour.fail_after == Some(0) {
+            return Err(Failure::new(FailureKind::Internal, "this fake engine was told to fail"));
+        }
+        let pooling = match pooling {
+            Pooling::Mean => 0.0,
+            Pooling::First => 1.0,
+            Pooling::Last => 2.0,
+        };
+        let end = |token: Option<&TokenId>| token.map_or(0.0, |token| *token as f32);
+        Ok(Some(vec![end(tokens.first()), end(tokens.last()), tokens.len() as f32, pooling]))
     }
 
     fn memory(&self) -> Memory {
         Memory { active_bytes: 100, cache_bytes: 0, peak_bytes: 100 }
     }
+}
+
+/// The prompt where the grammar lets it come, and around it what ends the text soonest.
+fn obeying(grammar: &Grammar, submission: &Submission) -> Result<Answer, String> {
+    // Its models have one token for each byte, and one more.
+    const END: TokenId = 256;
+    let end = b"\xff<end>".to_vec();
+    let bytes: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).chain([end]).collect();
+    let factory = grammar::factory(&bytes, &submission.stop_tokens).map_err(|error| error.to_string())?;
+    let Compiled { mut matcher, first: mut allowed } = grammar.compile(&factory).map_err(|error| error.to_string())?;
+    let mut prompt = submission.prompt.iter().copied().peekable();
+    let enders = submission.stop_tokens.iter().copied().chain(b"\"}]".map(TokenId::from));
+    let mut tokens = Vec::new();
+    while tokens.len() < submission.max_tokens as usize {
+        let ender = || enders.clone().chain(0x21..END).chain(0..=END).find(|token| allowed.is_allowed(*token));
+        let token = prompt.next_if(|token| allowed.is_allowed(*token)).or_else(ender).unwrap_or_default();
+        if submission.stop_tokens.contains(&token) {
+            break;
+        }
+        tokens.push(token);
+        matcher.consume_token(token).map_err(|error| error.to_string())?;
+        if matcher.is_stopped() {
+            return Ok(Answer { tokens, is_whole: true });
+        }
+        allowed = matcher.compute_mask().map_err(|error| error.to_string())?;
+    }
+    Ok(Answer { tokens, is_whole: false })
 }
 
 fn config(folder: &Path) -> Result<Config, String> {

@@ -9,6 +9,7 @@ mod support;
 
 mod cli;
 mod daemon;
+mod embeddings;
 mod generate;
 mod loss;
 mod models;

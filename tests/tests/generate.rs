@@ -111,7 +111,7 @@ fn bad_requests_are_refused_by_name_and_load_nothing() {
         (json!({ "prompt": "a", "options": { "stop_sequences": [""] } }), "empty entry"),
         (json!({ "prompt": "a", "options": { "stop_sequences": many } }), "17 entries"),
         (json!({ "prompt": "a", "options": { "tempreature": 1 } }), "unknown field `tempreature`"),
-        (json!({ "prompt": "a", "response_format": { "type": "json_object" } }), "unknown field `response_format`"),
+        (json!({ "prompt": "a", "response_format": { "type": "yaml" } }), "unknown variant `yaml`"),
         (json!({ "prompt": "a", "keep_alive": "5 days" }), "keep_alive"),
         (json!({ "prompt": "a", "trace_id": "x".repeat(129) }), "trace_id is longer"),
     ];
@@ -258,4 +258,69 @@ fn a_long_load_that_nobody_reads_about_loses_no_token() {
     deaf.line().unwrap();
     deaf.event();
     assert_eq!(text(&deaf.events_until("finished")), "ab");
+}
+
+fn river() -> Value {
+    let schema = json!({ "type": "object", "properties": { "river": { "type": "string" } }, "required": ["river"],
+        "additionalProperties": false });
+    json!({ "type": "json_schema", "schema": schema })
+}
+
+#[test]
+fn an_answer_is_held_to_its_format_and_ends_when_it_is_whole() {
+    let daemon = echo();
+    let answer = |format: Value, max_tokens: u32| {
+        let options = json!({ "max_tokens": max_tokens });
+        let request = json!({ "prompt": "Po", "response_format": format, "options": options });
+        let result = daemon.call("generate.text", request).unwrap();
+        (result["text"].as_str().unwrap().to_owned(), result["finish_reason"].as_str().unwrap().to_owned())
+    };
+    let whole = |text: &str| (text.to_owned(), "stop".to_owned());
+    assert_eq!(answer(river(), 100), whole(r#"{"river":"Po"}"#));
+    assert_eq!(answer(river(), 14), whole(r#"{"river":"Po"}"#));
+    assert_eq!(answer(river(), 13), (r#"{"river":"Po""#.into(), "length".into()));
+    assert_eq!(answer(json!({ "type": "text" }), 100), whole("Po"));
+    assert_eq!(answer(json!({ "type": "json_object" }), 100), whole(r#"{"Po":""}"#));
+    assert_eq!(answer(json!({ "type": "regex", "pattern": "(Rhine|Po)!?" }), 100), whole("Po"));
+    assert_eq!(answer(json!({ "type": "lark", "grammar": "start: \"to \" \"P\" \"o\"" }), 100), whole("to Po"));
+}
+
+#[test]
+fn formats_that_cannot_be_used_are_refused_by_name_and_load_nothing() {
+    let daemon = echo();
+    let properties = |part: Value| json!({ "type": "json_schema", "schema": { "properties": { "a": part } } });
+    let cases = [
+        (properties(json!({ "type": "strin" })), "response_format cannot be used: /properties/a: Invalid type: strin"),
+        (properties(json!({ "not": {} })), "/properties/a: Unimplemented keys"),
+        (json!({ "type": "json_schema", "schema": { "enum": [] } }), "nsatisfiable"),
+        (json!({ "type": "json_schema", "schema": [] }), "expected a map"),
+        (json!({ "type": "json_schema", "schema": {}, "strict": true }), "unknown field `strict`"),
+        (json!({ "type": "regex", "pattern": "a(" }), "unclosed group"),
+        (json!({ "type": "regex", "pattern": "[a&&b]" }), "it matches nothing"),
+        (json!({ "type": "regex", "pattern": "a".repeat(65537) }), "response_format.pattern has 65537 bytes"),
+        (json!({ "type": "lark", "grammar": "start: \"a\" b" }), "line 1, column 8: unknown name"),
+    ];
+    for (format, words) in cases {
+        let error = daemon.call("generate.text", json!({ "prompt": "a", "response_format": format })).unwrap_err();
+        assert_eq!(error["code"], -32602, "{error}");
+        assert!(error["data"]["message"].as_str().unwrap().contains(words), "{error}");
+    }
+    let stopped = json!({ "prompt": "a", "response_format": river(), "options": { "stop_sequences": ["x"] } });
+    let error = daemon.call("generate.text", stopped).unwrap_err();
+    assert!(error["message"].as_str().unwrap().contains("leave one of them out"), "{error}");
+    assert_eq!(daemon.call("daemon.status", json!({})).unwrap()["residents"], json!([]));
+}
+
+#[test]
+fn what_only_the_engine_can_find_in_a_format_is_the_callers_fault_too() {
+    let daemon = echo();
+    let format = json!({ "type": "lark", "grammar": "start: <|nowhere|>" });
+    let request = json!({ "prompt": "a", "response_format": format });
+    let error = daemon.call("generate.text", request.clone()).unwrap_err();
+    assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32602), &json!("invalid_params")));
+    assert!(error["message"].as_str().unwrap().contains("unknown special token"), "{error}");
+    let mut connection = daemon.connect();
+    connection.stream(request);
+    let failed = connection.events_until("failed").pop().unwrap();
+    assert_eq!(failed["error"]["kind"], "invalid_params");
 }

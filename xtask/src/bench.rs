@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 use crate::daemon::{self, Daemon};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::model::Model;
+use crate::reference;
 use crate::setup::{self, Setup};
 use crate::workspace::Workspace;
-use crate::{model, reference};
 
 use alone::Alone;
 use connection::Connection;
@@ -65,7 +66,7 @@ pub fn run(extent: Extent) -> Result<()> {
         programs: daemon::build(&workspace)?,
         python: reference::python(&cache)?,
         script: workspace.root.join("xtask/src/bench/candidate.py"),
-        gguf: model::smollm2(&cache)?,
+        gguf: Model::Smollm2.get(&cache)?,
         report: Report::new(Machine::look(&workspace.root)?),
     };
     let measured = bench.measure();

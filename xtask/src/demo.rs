@@ -11,7 +11,7 @@ use crate::command;
 use crate::daemon::{self, Daemon};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::model;
+use crate::model::Model;
 use crate::setup::{self, Setup};
 
 use answer::Answer;
@@ -23,7 +23,7 @@ pub fn run() -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let Setup { workspace, cache } = setup::run(None)?;
     let programs = daemon::build(&workspace)?;
-    let model = model::smollm2(&cache)?;
+    let model = Model::Smollm2.get(&cache)?;
     interrupt.check()?;
     let mut daemon = Daemon::start(&programs)?;
     let result = talk(&mut daemon, &model, &interrupt);

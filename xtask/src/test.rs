@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use crate::command;
 use crate::error::Result;
+use crate::model::Model;
+use crate::reference;
 use crate::setup::{self, Setup};
 use crate::workspace::cargo;
-use crate::{model, reference};
 
 /// Runs all stages, and stops at the first that fails.
 pub fn run() -> Result<()> {
@@ -27,12 +28,18 @@ pub fn run() -> Result<()> {
         eprintln!("[deny] left out: cargo-deny is not installed (cargo install cargo-deny)");
     }
     stage("programs", || command::visible(in_root(root).args(["build", "--workspace", "--bins"])))?;
-    let model = stage("model", || model::smollm2(&cache))?;
+    let model = stage("model", || Model::Smollm2.get(&cache))?;
+    let sentences = stage("sentence model", || Model::Minilm.get(&cache))?;
     let python = stage("reference", || reference::python(&cache))?;
     eprintln!("[tests]");
     let mut tests = in_root(root);
     tests.args(["test", "--workspace"]);
-    command::visible(tests.env("TALKIE_TEST_MODEL_GGUF", model).env("TALKIE_TEST_REFERENCE_PYTHON", python))
+    command::visible(
+        tests
+            .env("TALKIE_TEST_MODEL_GGUF", model)
+            .env("TALKIE_TEST_SENTENCE_MODEL", sentences)
+            .env("TALKIE_TEST_REFERENCE_PYTHON", python),
+    )
 }
 
 fn in_root(root: &Path) -> Command {

@@ -8,7 +8,7 @@ use protocol::{CancelRequest, FinishReason, GenerateEvent, GenerateRequest, Mode
 use talkiectl::{Answer, Error};
 use tokio::io::{AsyncWriteExt, Stdout};
 
-use super::{Session, prompt};
+use super::{Session, format, prompt};
 use crate::cli::{Form, Generate};
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -30,6 +30,7 @@ pub async fn generate(session: &Session, generate: Generate) -> Result<(), Failu
         options: generate.options(),
         prompt: Some(prompt::read(generate.prompt, &mut screen.progress).await?),
         model: generate.model.map(ModelId),
+        response_format: format::read(generate.format)?,
         keep_alive: generate.keep_alive,
         trace_id: generate.trace_id,
         ..GenerateRequest::default()

@@ -141,6 +141,55 @@ fn every_option_is_on_the_wire() {
     insta::assert_json_snapshot!(fake.sees_call().1);
 }
 
+/// A fake with files for formats in its home.
+fn with_files(fake: Fake) -> Fake {
+    let schema = "{ \"type\": \"object\",\n  \"properties\": { \"b\": {}, \"a\": {} } }\n";
+    for (name, text) in [("schema", schema), ("list", "[]"), ("lark", "start: \"a\"\n")] {
+        std::fs::write(fake.home.path().join(name), text).expect("a file");
+    }
+    std::fs::write(fake.home.path().join("latin1"), b"\xe4").expect("a file");
+    fake
+}
+
+#[test]
+fn a_format_is_on_the_wire() {
+    let schema = json!({"type": "object", "properties": {"b": {}, "a": {}}});
+    for (arguments, format) in [
+        (&["--json-schema", "schema"][..], json!({"type": "json_schema", "schema": schema})),
+        (&["--lark", "lark"], json!({"type": "lark", "grammar": "start: \"a\"\n"})),
+        (&["--regex", "-?a+"], json!({"type": "regex", "pattern": "-?a+"})),
+        (&["--json-object"], json!({"type": "json_object"})),
+    ] {
+        let fake = with_files(Fake::new(|call| answer(call, &["a"], "stop")));
+        let mut command = fake.talkiectl(&[&["generate", "hi"], arguments].concat());
+        command.current_dir(fake.home.path());
+        let ended = run(command);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(fake.sees_call().1[0]["response_format"].to_string(), format.to_string());
+    }
+}
+
+#[test]
+fn a_bad_format_never_reaches_the_daemon() {
+    let fake = with_files(Fake::new(|_| panic!("nothing may be sent")));
+    let long = "a".repeat(65537);
+    for (arguments, message) in [
+        (&["--json-schema", "absent"][..], "failed to read absent: "),
+        (&["--json-schema", "lark"], "lark is no JSON schema: "),
+        (&["--json-schema", "list"], "list is no JSON schema: "),
+        (&["--lark", "latin1"], "failed to read latin1: "),
+        (&["--regex", &long], "response_format.pattern has 65537 bytes"),
+        (&["--json-object", "--regex", "a"], "the argument '--json-object' cannot be used with '--regex <PATTERN>'"),
+        (&["--json-object", "--stop", "a"], "cannot be used with"),
+    ] {
+        let mut command = fake.talkiectl(&[&["generate", "hi"], arguments].concat());
+        command.current_dir(fake.home.path());
+        let ended = run(command);
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
+        assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains(message), "{}", ended.stderr);
+    }
+}
+
 /// The prompt that reaches the daemon.
 fn prompt_of(arguments: &[&str], input: &[u8]) -> Value {
     let fake = Fake::new(|call| answer(call, &["a"], "stop"));

@@ -136,7 +136,7 @@ fn configuration(folder: &Path, files: &Files, found: &mut Inspection) -> Result
     let Some(architecture) = &found.architecture else {
         return Err(broken("has no model_type, which says what the weights mean".into()));
     };
-    if !engine::ARCHITECTURES.contains(&architecture.as_str()) {
+    if !engine::ARCHITECTURES.contains(&architecture.as_str()) && !engine::ENCODERS.contains(&architecture.as_str()) {
         return Err(Condition::NotSupported(format!(
             "config.json says model_type {architecture:?}, which no engine here runs: choose a model of {}",
             engine::ARCHITECTURES.join(", ")

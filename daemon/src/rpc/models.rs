@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jsonrpsee::core::{RpcResult, async_trait};
 use protocol::rpc::ModelsServer;
-use protocol::{ErrorData, ImportModel, Kind, LoadModel, Model, ModelId, ModelList, ModelRef, Unloaded};
+use protocol::{Capability, ErrorData, ImportModel, Kind, LoadModel, Model, ModelId, ModelList, ModelRef, Unloaded};
 
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +62,7 @@ impl Rpc {
     }
 
     async fn load_model(&self, request: LoadModel) -> Result<Model, ErrorData> {
-        let model = self.0.generation.model(Some(&request.model)).await?;
+        let model = self.0.generation.model(Some(&request.model), Capability::Generate).await?;
         self.0.scheduler.load(Arc::clone(&model), request.keep_alive).await?;
         // The first request would wait for the tokenizer too: warm means both.
         model.text().await?;

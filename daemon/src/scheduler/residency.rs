@@ -382,6 +382,7 @@ fn failure_kind(kind: FailureKind) -> Kind {
     match kind {
         FailureKind::ModelBroken => Kind::ModelBroken,
         FailureKind::NotSupported => Kind::NotSupported,
+        FailureKind::InvalidGrammar => Kind::InvalidParams,
         FailureKind::Internal => Kind::GenerationFailed,
     }
 }

@@ -85,7 +85,7 @@ impl Script {
 }
 
 fn local(id: &str) -> Arc<LocalModel> {
-    Arc::new(LocalModel::new(ModelId(id.into()), format!("/models/{id}").into()))
+    Arc::new(LocalModel::new(ModelId(id.into()), format!("/models/{id}").into(), Vec::new()))
 }
 
 impl PartialEq for LocalModel {

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use protocol::Pooling;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -27,6 +28,29 @@ pub(super) struct Folder {
     /// Name (`bos_token`) and text (`<s>`), as templates know them.
     pub(super) special_tokens: Vec<(String, String)>,
     pub(super) template: Option<String>,
+    /// Of sentence models.
+    pub(super) pooling: Option<Pooling>,
+}
+
+/// `1_Pooling/config.json`, where sentence models say how vectors become one.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PoolingConfig {
+    pooling_mode_cls_token: bool,
+    pooling_mode_mean_tokens: bool,
+    pooling_mode_lasttoken: bool,
+}
+
+impl PoolingConfig {
+    /// The one that is chosen; several together, or others, are not known.
+    fn chosen(&self) -> Option<Pooling> {
+        match (self.pooling_mode_mean_tokens, self.pooling_mode_cls_token, self.pooling_mode_lasttoken) {
+            (true, false, false) => Some(Pooling::Mean),
+            (false, true, false) => Some(Pooling::First),
+            (false, false, true) => Some(Pooling::Last),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -105,7 +129,9 @@ impl Folder {
             Some(template) => Some(template),
             None => written.map(|template| named(template, &path)).transpose()?.flatten(),
         };
+        let pooling: Option<PoolingConfig> = json(&folder.join("1_Pooling").join("config.json"))?;
         Ok(Self {
+            pooling: pooling.and_then(|pooling| pooling.chosen()),
             vocab_size: config.vocab_size.or(inner.vocab_size),
             context_length: config.max_position_embeddings.or(inner.max_position_embeddings),
             eos_token_ids: eos_token_ids.map(Numbers::tokens).unwrap_or_default(),

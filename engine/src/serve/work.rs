@@ -60,13 +60,16 @@ impl<B: Backend, W: Write> Engine<B, W> {
                     let total = submission.prompt.len() as u32;
                     self.send(&Event::Prefill { sequence: id, done, total })?;
                 }
-                Ok(Step::Token(token)) => {
+                Ok(step @ (Step::Token(token) | Step::Last(token))) => {
                     clock.tick();
                     if submission.stop_tokens.contains(&token) {
                         break FinishReason::Stop;
                     }
                     count += 1;
                     self.send(&Event::Token { sequence: id, id: token })?;
+                    if matches!(step, Step::Last(_)) {
+                        break FinishReason::Stop;
+                    }
                     if count == submission.max_tokens {
                         break FinishReason::Length;
                     }

@@ -9,17 +9,17 @@ use serde_json::Value;
 
 /// Python with mlx-lm.
 pub fn python() -> PathBuf {
-    given_or_made("TALKIE_TEST_REFERENCE_PYTHON", "reference")
+    given_or_made("TALKIE_TEST_REFERENCE_PYTHON", &["reference"])
 }
 
 /// What `cargo xtask test` found, else what the xtask prints now: a missing thing fails a test, it skips none.
-pub fn given_or_made(variable: &str, task: &str) -> PathBuf {
+pub fn given_or_made(variable: &str, task: &[&str]) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
-    let output = Command::new(env!("CARGO")).args(["xtask", task]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let output = Command::new(env!("CARGO")).arg("xtask").args(task).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let output = output.expect("cargo runs");
-    assert!(output.status.success(), "cargo xtask {task}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "cargo xtask {task:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().into()
 }
 

@@ -7,8 +7,10 @@
 #[path = "../../../tests/tests/support.rs"]
 mod support;
 
+mod formats;
 mod given;
 mod model;
 mod parity;
 mod reference;
 mod requests;
+mod sentences;

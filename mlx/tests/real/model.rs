@@ -16,7 +16,7 @@ pub const ID: &str = "test/smollm2";
 
 /// The file that it is imported from.
 pub fn gguf() -> PathBuf {
-    given_or_made("TALKIE_TEST_MODEL_GGUF", "model")
+    given_or_made("TALKIE_TEST_MODEL_GGUF", &["model"])
 }
 
 /// The imported model's folder, made once for this run.

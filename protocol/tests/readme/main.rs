@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use examples::{blocks, filled, fits};
 use protocol::error::Fault;
+use protocol::format::MAX_FORMAT_BYTES;
 use protocol::openrpc::{METHODS, document, method};
 use protocol::{
-    CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, ImportModel, Kind, LoadModel,
-    MAX_MESSAGE_BYTES, Model, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Status, Unloaded,
+    CancelRequest, Cancelled, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest,
+    GenerateResult, ImportModel, Kind, LoadModel, MAX_MESSAGE_BYTES, Model, ModelList, ModelRef, PROTOCOL_VERSION,
+    Pong, Status, Unloaded,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,6 +50,7 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("generate.stream", (Some(check::<GenerateRequest>), check::<u64>)),
         ("generate.unsubscribe", (Some(subscription), check::<bool>)),
         ("generate.cancel", (Some(check::<CancelRequest>), check::<Cancelled>)),
+        ("embeddings.create", (Some(check::<EmbeddingsRequest>), check::<EmbeddingsResult>)),
         ("models.list", (None, check::<ModelList>)),
         ("models.get", (Some(check::<ModelRef>), check::<Model>)),
         ("models.load", (Some(check::<LoadModel>), check::<Model>)),
@@ -175,6 +178,7 @@ fn every_field_and_value_of_the_schemas_is_described() {
 #[test]
 fn limits_and_version_are_the_code_s() {
     assert!(README.contains(&format!("{} MiB ({MAX_MESSAGE_BYTES} bytes)", MAX_MESSAGE_BYTES >> 20)));
+    assert!(README.contains(&format!("{} KiB ({MAX_FORMAT_BYTES} bytes)", MAX_FORMAT_BYTES >> 10)));
     assert!(README.contains(&format!("`protocol`, now {PROTOCOL_VERSION}.")));
 }
 

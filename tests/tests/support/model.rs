@@ -10,6 +10,8 @@ pub struct Files {
     pub config: Value,
     pub tokenizer: Value,
     pub weights: Vec<u8>,
+    /// `1_Pooling/config.json`, where there is one.
+    pub pooling: Option<Value>,
     /// Names that are not written.
     pub without: Vec<&'static str>,
 }
@@ -19,7 +21,8 @@ const END: u32 = 256;
 
 /// Writes a model into the library of `home`.
 pub fn install(home: &Path, id: &str, change: impl FnOnce(&mut Files)) -> PathBuf {
-    let mut files = Files { config: config(), tokenizer: tokenizer(), weights: weights(), without: Vec::new() };
+    let mut files =
+        Files { config: config(), tokenizer: tokenizer(), weights: weights(), pooling: None, without: Vec::new() };
     change(&mut files);
     let folder = home.join("Models").join("MLX").join(id.replace('/', "_"));
     fs::create_dir_all(&folder).expect("the folder can be made");
@@ -33,6 +36,10 @@ pub fn install(home: &Path, id: &str, change: impl FnOnce(&mut Files)) -> PathBu
     ];
     for (name, bytes) in all.into_iter().filter(|(name, _)| !files.without.contains(name)) {
         fs::write(folder.join(name), bytes).expect("the file can be written");
+    }
+    if let Some(pooling) = files.pooling {
+        fs::create_dir_all(folder.join("1_Pooling")).expect("the folder can be made");
+        fs::write(folder.join("1_Pooling/config.json"), pooling.to_string()).expect("the file can be written");
     }
     folder
 }

@@ -1,0 +1,43 @@
+//! What an answer must match: files and options become the wire's `response_format`.
+//!
+//! Called by [`super::generate`], before anything is sent.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use protocol::{MAX_MESSAGE_BYTES, ResponseFormat};
+
+use crate::cli::Format;
+use crate::failure::Failure;
+
+/// The format that was asked for, if any. Reads its file.
+pub fn read(format: Format) -> Result<Option<ResponseFormat>, Failure> {
+    let read = match format {
+        Format { json_schema: Some(file), .. } => {
+            let schema = serde_json::from_str(&text(&file)?).map_err(|error| {
+                usage(format!("{} is no JSON schema: {error}", file.display()), "a schema is one JSON object")
+            })?;
+            ResponseFormat::JsonSchema { schema }
+        }
+        Format { lark: Some(file), .. } => ResponseFormat::Lark { grammar: text(&file)? },
+        Format { regex: Some(pattern), .. } => ResponseFormat::Regex { pattern },
+        Format { json_object: true, .. } => ResponseFormat::JsonObject {},
+        Format { json_object: false, .. } => return Ok(None),
+    };
+    match read.problem() {
+        Some(problem) => Err(usage(problem, "leave out what the answer does not need")),
+        None => Ok(Some(read)),
+    }
+}
+
+fn text(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_MESSAGE_BYTES as u64).read_to_string(&mut text));
+    read.map_err(|error| usage(format!("failed to read {}: {error}", file.display()), "it must be a file of text"))?;
+    Ok(text)
+}
+
+fn usage(message: String, hint: &'static str) -> Failure {
+    Failure::Usage { message, hint }
+}

@@ -1,0 +1,140 @@
+//! One request for vectors, from its texts to its result: the same walk as an answer's, without a stream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{Embedding, FinishReason, Finished, SequenceId, Work};
+use protocol::embeddings::MOST_INPUTS;
+use protocol::{Capability, EmbeddingsRequest, EmbeddingsResult, ErrorData, Kind, ModelId, Pooling, Timings};
+use tokio::sync::mpsc;
+
+use super::{Generation, check_trace_id};
+use crate::error::{internal, invalid};
+use crate::scheduler::{Job, Update};
+use crate::stream::{ms, rate};
+use crate::text::TextModel;
+
+/// What the updates of such a request add up to.
+#[derive(Default)]
+struct Collected {
+    vectors: Vec<Vec<f32>>,
+    load: Duration,
+    queue: Duration,
+}
+
+impl Generation {
+    /// Makes a vector of each text. Dropping the future cancels it.
+    pub async fn embed(&self, request: EmbeddingsRequest) -> Result<EmbeddingsResult, ErrorData> {
+        let arrived = Instant::now();
+        check(&request)?;
+        let model = self.model(request.model.as_ref(), Capability::Embed).await?;
+        let text = self.text(&model, request.keep_alive).await?;
+        let pooling = request.pooling.or(text.pooling()).unwrap_or(Pooling::Mean);
+        let inputs = encode(&model.id, Arc::clone(&text), request.input).await?;
+        let sequence = self.next_sequence();
+        let (id, trace_id) = (model.id.clone(), request.trace_id.clone());
+        let work = Work::Embed(Embedding { sequence, inputs, pooling: pooling_of(pooling) });
+        let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
+        let updates = self.scheduler.submit(job).await?;
+        let (mut collected, finished) = collect(updates).await.inspect_err(|_| self.counters.fail())?;
+        self.counters.finish();
+        if request.normalize {
+            collected.vectors.iter_mut().for_each(|vector| normalize(vector));
+        }
+        Ok(EmbeddingsResult {
+            request_id: self.request_id(sequence),
+            trace_id,
+            model: id,
+            timings: timings(&collected, &finished, arrived),
+            prompt_tokens: finished.prompt_tokens,
+            embeddings: collected.vectors,
+        })
+    }
+
+    fn next_sequence(&self) -> SequenceId {
+        SequenceId(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+fn check(request: &EmbeddingsRequest) -> Result<(), ErrorData> {
+    check_trace_id(request.trace_id.as_deref())?;
+    let count = request.input.len();
+    if !(1..=MOST_INPUTS).contains(&count) {
+        return Err(invalid(format!("`input` has {count} texts, but 1 to {MOST_INPUTS} are possible")));
+    }
+    match request.input.iter().position(|text| text.trim().is_empty()) {
+        Some(place) => Err(invalid(format!("`input[{place}]` is empty"))),
+        None => Ok(()),
+    }
+}
+
+/// Encodes off the event loop: many texts take milliseconds.
+async fn encode(id: &ModelId, text: Arc<TextModel>, inputs: Vec<String>) -> Result<Vec<Vec<u32>>, ErrorData> {
+    let context = text.context_length();
+    let encoded = tokio::task::spawn_blocking(move || {
+        inputs.iter().map(|input| text.encode_text(input)).collect::<Result<Vec<_>, _>>()
+    });
+    let encoded = encoded.await.map_err(|_| internal("encoding the texts panicked"))??;
+    for (place, tokens) in encoded.iter().enumerate() {
+        let needed = tokens.len();
+        if let Some(context) = context.filter(|context| needed > *context as usize) {
+            let words = format!("`input[{place}]` has {needed} tokens, but {id} holds {context}; split the text");
+            let mut error = ErrorData::new(Kind::ContextOverflow, words);
+            (error.needed_tokens, error.context_length) = (Some(needed as u64), Some(u64::from(context)));
+            return Err(error);
+        }
+    }
+    Ok(encoded)
+}
+
+async fn collect(mut updates: mpsc::Receiver<Update>) -> Result<(Collected, Finished), ErrorData> {
+    let mut collected = Collected::default();
+    while let Some(update) = updates.recv().await {
+        match update {
+            Update::Queued(_) | Update::Loading { .. } => {}
+            Update::Started { load, queue } => (collected.load, collected.queue) = (load, queue),
+            Update::Vector(vector) => collected.vectors.push(vector),
+            Update::Finished(finished) if finished.reason == FinishReason::Cancelled => {
+                return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before all vectors were made"));
+            }
+            Update::Finished(finished) => return Ok((collected, finished)),
+            Update::Failed(error) => return Err(error),
+            Update::Token(_) => return Err(internal("an engine gave text where vectors were asked for")),
+        }
+    }
+    Err(internal("the scheduler ended"))
+}
+
+fn pooling_of(pooling: Pooling) -> engine::Pooling {
+    match pooling {
+        Pooling::Mean => engine::Pooling::Mean,
+        Pooling::First => engine::Pooling::First,
+        Pooling::Last => engine::Pooling::Last,
+    }
+}
+
+/// To length 1; the vector of nothing but zeros stays.
+fn normalize(vector: &mut [f32]) {
+    let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
+    if length > 0.0 {
+        for number in vector {
+            *number /= length;
+        }
+    }
+}
+
+fn timings(collected: &Collected, finished: &Finished, arrived: Instant) -> Timings {
+    let prefill = Duration::from_micros(finished.prefill_us);
+    Timings {
+        queue_ms: ms(collected.queue),
+        load_ms: ms(collected.load),
+        prefill_ms: ms(prefill),
+        total_ms: ms(arrived.elapsed()),
+        prefill_tokens_per_s: rate(finished.prompt_tokens, prefill),
+        ..Timings::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "embedding_tests.rs"]
+mod tests;

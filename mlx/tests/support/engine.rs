@@ -1,0 +1,59 @@
+//! The program as the daemon runs it: its standard input is one end of a pair of sockets.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command as Program, Stdio};
+
+use engine::frame;
+use engine::message::{Command, Event, FinishReason, TokenId, VERSION};
+
+pub struct Engine {
+    pub socket: UnixStream,
+    child: Child,
+}
+
+impl Engine {
+    pub fn start() -> Self {
+        let (socket, other) = UnixStream::pair().unwrap();
+        let program = env!("CARGO_BIN_EXE_talkied-mlx");
+        let child = Program::new(program).stdin(Stdio::from(OwnedFd::from(other))).spawn().unwrap();
+        let mut engine = Self { socket, child };
+        assert_eq!(engine.next(), Event::Hello { version: VERSION });
+        engine
+    }
+
+    pub fn send(&mut self, command: &Command) {
+        frame::write(&mut self.socket, command).unwrap();
+    }
+
+    fn next(&mut self) -> Event {
+        frame::read(&mut self.socket).unwrap().expect("the engine still speaks")
+    }
+
+    /// Skips what tells of progress.
+    pub fn result(&mut self) -> Event {
+        loop {
+            match self.next() {
+                Event::Loading { .. } | Event::Prefill { .. } | Event::Memory(_) => {}
+                event => return event,
+            }
+        }
+    }
+
+    /// All tokens of the sequence that runs.
+    pub fn tokens(&mut self) -> (Vec<TokenId>, FinishReason) {
+        let mut tokens = Vec::new();
+        loop {
+            match self.result() {
+                Event::Token { id, .. } => tokens.push(id),
+                Event::Finished(finished) => return (tokens, finished.reason),
+                event => panic!("{event:?}"),
+            }
+        }
+    }
+
+    pub fn end(mut self) {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}

@@ -1,0 +1,68 @@
+//! `embeddings.create`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::generate::{RequestId, Timings};
+use crate::models::ModelId;
+use crate::options::KeepAlive;
+
+/// Most texts of one request.
+pub const MOST_INPUTS: usize = 2048;
+
+/// Texts of which vectors are wanted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingsRequest {
+    /// Which model; when absent, the one resident model, else the one installed model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
+    /// The texts, 1 to 2048, none empty; each must fit the model's context.
+    pub input: Vec<String>,
+    /// How the vectors of a text's tokens become one; as the model's files say when absent, else their mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
+    /// Whether vectors get the length 1, so that their dot product is the cosine of their angle.
+    #[serde(default = "yes")]
+    pub normalize: bool,
+    /// How long the model stays warm afterwards; the daemon's own setting when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<KeepAlive>,
+    /// The caller's own name for this request, at most 128 bytes; echoed in the result, in status and logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How the vectors of a text's tokens become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// That of the first token: what `[CLS]` stands for in BERT.
+    First,
+    /// That of the last token.
+    Last,
+}
+
+/// A vector for each text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EmbeddingsResult {
+    /// Which request.
+    pub request_id: RequestId,
+    /// Echo of the caller's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The model that made them.
+    pub model: ModelId,
+    /// In the order of the texts; all of one length.
+    pub embeddings: Vec<Vec<f32>>,
+    /// Tokens of all texts together.
+    pub prompt_tokens: u32,
+    /// Times measured; what belongs to answers is 0.
+    pub timings: Timings,
+}
