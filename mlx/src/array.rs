@@ -30,6 +30,14 @@ pub fn columns(array: &Array, start: i32, count: i32) -> Result<Array> {
     slice(array, [0, 0, start], [batch, tokens, start + count])
 }
 
+/// The entries from `start` to before `end` of the middle axis of an array with three axes; a view.
+pub fn tokens_of(array: &Array, start: i32, end: i32) -> Result<Array> {
+    let &[batch, _, dims] = array.shape() else {
+        return Err(Exception::custom(format!("no tokens in the shape {:?}", array.shape())));
+    };
+    slice(array, [0, start, 0], [batch, end, dims])
+}
+
 /// What lies from `start` to before `stop` of an array with as many axes; a view. `mlx-rs`'s own indexing takes five
 /// operations and as many allocations for it, which a step of many layers feels.
 fn slice<const AXES: usize>(array: &Array, start: [i32; AXES], stop: [i32; AXES]) -> Result<Array> {

@@ -115,7 +115,7 @@ impl Backend for Mlx {
 
 fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(Network, Loaded)> {
     let config = Config::read(folder)?;
-    let mut weights = Weights::open(folder, device, progress)?;
+    let mut weights = Weights::open(folder, config.quantization(), device, progress)?;
     let network = Network::load(&config, &mut weights)?;
     let weight_bytes = weights.finish()?;
     warm_up(&network, device)?;

@@ -32,6 +32,20 @@ fn nothing_runs_before_a_load_or_after_one_that_failed() {
 }
 
 #[test]
+fn a_model_that_computes_nan_is_not_loaded_and_the_next_is() {
+    let mut checkpoint = Checkpoint::llama();
+    let head = &checkpoint.tensors["lm_head.weight"];
+    let head = mlx_rs::ops::multiply(head, mlx_rs::Array::from_f32(f32::NAN)).unwrap();
+    checkpoint.tensors.insert("lm_head.weight".into(), head);
+    let mut mlx = Mlx::new();
+    let mut load = |folder: &Path| mlx.load(&Load { path: folder.to_owned() }, &mut |_, _| {}).map(|_| ());
+    let failure = load(checkpoint.write().path()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ModelBroken);
+    assert!(failure.message.starts_with("the model computed NaN"), "{failure}");
+    load(Checkpoint::llama().write().path()).unwrap();
+}
+
+#[test]
 fn temperature_zero_takes_the_token_of_the_greatest_logit() {
     let folder = Checkpoint::llama().write();
     let mut mlx = Mlx::new();

@@ -3,6 +3,7 @@
 //! Written in place, which MLX does only while nothing else holds the buffer: no clone of a handle may be kept, and no
 //! view beyond the step that asked for it.
 
+mod conv;
 mod full;
 mod window;
 
@@ -12,6 +13,7 @@ use mlx_rs::ops;
 
 use crate::array::write;
 
+pub use self::conv::ConvCache;
 pub use self::full::FullCache;
 pub use self::window::WindowCache;
 
@@ -24,6 +26,8 @@ pub enum Cache {
     Full(FullCache),
     /// Those of the last tokens.
     Window(WindowCache),
+    /// What a short convolution sees of the last tokens.
+    Conv(ConvCache),
 }
 
 impl Cache {
@@ -37,11 +41,17 @@ impl Cache {
         Self::Window(WindowCache::new(tokens))
     }
 
+    /// One for a convolution that sees `tokens`, its own included.
+    pub fn conv(tokens: i32) -> Self {
+        Self::Conv(ConvCache::new(tokens))
+    }
+
     /// Tokens that it has seen: the position of the next.
     pub fn len(&self) -> i32 {
         match self {
             Self::Full(cache) => cache.len(),
             Self::Window(cache) => cache.len(),
+            Self::Conv(cache) => cache.len(),
         }
     }
 
@@ -50,6 +60,7 @@ impl Cache {
         let buffers = match self {
             Self::Full(cache) => cache.buffers(),
             Self::Window(cache) => cache.buffers(),
+            Self::Conv(cache) => cache.buffers(),
         };
         buffers.into_iter().flatten()
     }

@@ -43,3 +43,22 @@ fn a_wrong_shape_is_an_error() {
     let flat = Array::from_slice(&[1.0_f32], &[1, 1]);
     assert!(FullCache::default().update(&flat, &flat).is_err());
 }
+
+#[test]
+fn a_convolution_sees_zeros_and_then_the_last_tokens() {
+    for chunks in [[1, 1, 1, 1, 1, 1], [6, 0, 0, 0, 0, 0], [2, 1, 3, 0, 0, 0], [1, 4, 1, 0, 0, 0]] {
+        let mut cache = ConvCache::new(4);
+        let mut start = 0;
+        for count in chunks.into_iter().filter(|count| *count > 0) {
+            let new = positions(start, count).reshape(&[1, count, 1]).unwrap();
+            let seen = cache.update(&new).unwrap().to_vec_exact::<f32>().unwrap();
+            let expected: Vec<f32> = (start - 3..start + count).map(|position| position.max(0) as f32).collect();
+            assert_eq!(seen, expected, "{chunks:?} from {start}");
+            start += count;
+            assert_eq!(cache.len(), start);
+            // No chunk is held whole.
+            assert!(cache.buffers().into_iter().flatten().all(|buffer| buffer.shape() == [1, 3, 1]));
+        }
+    }
+    assert!(ConvCache::new(4).update(&positions(0, 1)).is_err());
+}

@@ -9,8 +9,9 @@ pub mod sizes;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use self::quantization::Layers;
 use crate::error::{Error, Result};
 
 /// Largest file that is read: per-layer quantization of a large model takes a few hundred kilobytes.
@@ -20,6 +21,7 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Config {
     path: PathBuf,
     json: Value,
+    quantization: Layers,
 }
 
 impl Config {
@@ -33,14 +35,19 @@ impl Config {
         }
         let text = std::fs::read(&path).map_err(|error| broken(error.to_string()))?;
         let json = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-        let config = Self { path, json };
-        quantization::check(&config)?;
+        let mut config = Self { path, json, quantization: Layers::new() };
+        config.quantization = quantization::read(&config)?;
         Ok(config)
     }
 
     /// The name of the architecture.
     pub fn model_type(&self) -> Result<&str> {
         self.json["model_type"].as_str().ok_or_else(|| self.broken("no text under `model_type`"))
+    }
+
+    /// What it says of the quantization of single layers.
+    pub fn quantization(&self) -> &Layers {
+        &self.quantization
     }
 
     /// The fields that an architecture knows; others are ignored.
@@ -54,15 +61,28 @@ impl Config {
         for (key, value) in self.json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
             json[key] = value.clone();
         }
-        Self { path: self.path.clone(), json }
+        self.with(json)
+    }
+
+    /// The config with `values` for their keys, whatever it says of them.
+    pub fn and(&self, values: Map<String, Value>) -> Self {
+        let mut json = self.json.clone();
+        for (key, value) in values {
+            json[key] = value;
+        }
+        self.with(json)
     }
 
     /// The config of a part, which stands as an object under `key`.
     pub fn part(&self, key: &str) -> Result<Self> {
         match self.json.get(key) {
-            Some(part) if part.is_object() => Ok(Self { path: self.path.clone(), json: part.clone() }),
+            Some(part) if part.is_object() => Ok(self.with(part.clone())),
             _ => Err(self.broken(&format!("no object under `{key}`"))),
         }
+    }
+
+    fn with(&self, json: Value) -> Self {
+        Self { path: self.path.clone(), json, quantization: self.quantization.clone() }
     }
 
     /// The value under `key`, unless it is absent or null.

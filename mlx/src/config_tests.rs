@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::quantization::{Layer, Mode};
 use super::rope::{Rope, Scaling, THETA};
 use super::*;
 
@@ -57,7 +58,7 @@ fn an_unknown_architecture_is_answered_with_the_known_ones() {
     let config = config(r#"{"model_type": "gpt5"}"#).unwrap();
     check_not_supported(
         crate::models::find(&config),
-        "\"gpt5\" is not known; known are gemma2, gemma3, gemma3_text, llama",
+        "\"gpt5\" is not known; known are gemma2, gemma3, gemma3_text, gpt_oss, lfm2, llama",
     );
 }
 
@@ -66,10 +67,32 @@ fn foreign_quantizations_are_refused_by_name() {
     let keys = |keys: Value| config(&json!({ "quantization_config": keys }).to_string());
     assert!(keys(json!({"group_size": 64, "bits": 4})).is_ok());
     assert!(keys(json!({"group_size": 64, "bits": 4, "mode": "affine", "model.norm": false})).is_ok());
+    assert!(keys(json!({"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]})).is_ok());
     check_not_supported(keys(json!({"quant_method": "gptq"})), "gptq");
-    check_not_supported(keys(json!({"group_size": 32, "mode": "mxfp4"})), "mxfp4");
-    check_not_supported(keys(json!({"group_size": 64, "model.layers.1": {"mode": "nvfp4"}})), "model.layers.1");
+    check_not_supported(
+        keys(json!({"group_size": 32, "mode": "mxfp6"})),
+        "\"mxfp6\" is not known, only MLX's affine, mxfp4",
+    );
+    check_not_supported(keys(json!({"group_size": 64, "model.layers.1": {"mode": "fp4"}})), "model.layers.1");
+    check_broken(keys(json!({"group_size": 64, "lm_head": {"bits": 4.5}})), "bits of lm_head is 4.5");
     check_broken(keys(json!(4)), "quantization");
+}
+
+#[test]
+fn layers_may_be_packed_in_ways_of_their_own() {
+    let said = json!({
+        "group_size": 64, "bits": 4, "mode": "mxfp4", "a.router": {"group_size": 64, "bits": 8}, "b": false, "c": true,
+        "d": {"mode": "nvfp4"}
+    });
+    let config = config(&json!({ "quantization": said }).to_string()).unwrap();
+    let named = |mode, group_size, bits| Layer::Packed { mode, group_size, bits };
+    let expected = [
+        ("a.router", named(None, Some(64), Some(8))),
+        ("b", Layer::Plain),
+        ("c", named(None, None, None)),
+        ("d", named(Some(Mode::Nvfp4), None, None)),
+    ];
+    assert_eq!(config.quantization(), &expected.map(|(path, layer)| (path.to_owned(), layer)).into());
 }
 
 #[test]

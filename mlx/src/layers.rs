@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod embedding;
+pub mod experts;
 pub mod head;
 pub mod linear;
 pub mod matrix;

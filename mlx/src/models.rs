@@ -6,12 +6,16 @@ mod decoder;
 mod gemma2;
 mod gemma3;
 mod gemma3_text;
+mod gpt_oss;
+mod lfm2;
 mod llama;
 mod ministral3;
 mod mistral3;
+mod mixtral;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 mod smollm3;
 
 use mlx_rs::error::Result as MlxResult;
@@ -51,17 +55,21 @@ pub struct Facts {
 
 type Constructor = fn(&Config, &mut Weights) -> Result<Box<dyn Model>>;
 
-const MODELS: [(&str, Constructor); 11] = [
+const MODELS: [(&str, Constructor); 15] = [
     ("gemma2", gemma2::load),
     ("gemma3", gemma3::load),
     ("gemma3_text", gemma3_text::load),
+    ("gpt_oss", gpt_oss::load),
+    ("lfm2", lfm2::load),
     ("llama", llama::load),
     ("ministral3", ministral3::load),
     ("mistral", llama::load),
     ("mistral3", mistral3::load),
+    ("mixtral", mixtral::load),
     ("phi3", phi3::load),
     ("qwen2", qwen2::load),
     ("qwen3", qwen3::load),
+    ("qwen3_moe", qwen3_moe::load),
     ("smollm3", smollm3::load),
 ];
 

@@ -24,6 +24,9 @@ use crate::sampler::Sampler;
 /// Tokens after which MLX's spare buffers are given back: the caches' growth leaves ever larger ones behind.
 const CLEAR_EVERY: u32 = 256;
 
+/// Why a sequence ends whose next token means nothing.
+const NAN: &str = "the model computed NaN: its weights are damaged, or too large for their type; download it again";
+
 /// A sequence that runs. Stays on the thread of its backend.
 pub struct Sequence {
     prompt: Vec<TokenId>,
@@ -35,14 +38,22 @@ pub struct Sequence {
     constraint: Option<Constraint>,
     /// The token that the next step follows, of shape `[1]`: the last of the prompt, or the last that was given.
     input: Array,
-    /// What [`Self::start`] gave for the token after `input`, already being computed.
-    ahead: Option<Array>,
+    /// The step after `input`, already being computed.
+    ahead: Option<Started>,
     /// Tokens given so far, and wanted at most.
     given: u32,
     wanted: u32,
     /// Spent on building graphs, which the device then computes.
     built: Duration,
     _thread: OneThread,
+}
+
+/// A step that the device computes.
+struct Started {
+    /// The next token, or where a grammar has a say in that, its logits of shape `[1, vocabulary]`.
+    next: Array,
+    /// Whether a logit is NaN. Read with the token, and so a matter of microseconds.
+    nan: Array,
 }
 
 impl Sequence {
@@ -104,13 +115,13 @@ impl Sequence {
     }
 
     fn token(&mut self, model: &dyn Model, device: &Device) -> Result<Step> {
-        let started = match self.ahead.take() {
+        let Started { next, nan } = match self.ahead.take() {
             Some(started) => started,
             None => self.start(model)?,
         };
         self.input = match &mut self.constraint {
-            Some(constraint) => self.sampler.next(&constraint.mask(&started)?)?,
-            None => started,
+            Some(constraint) => self.sampler.next(&constraint.mask(&next)?)?,
+            None => next,
         };
         self.given += 1;
         if device.pipelines && self.given < self.wanted && self.room(model) {
@@ -120,6 +131,9 @@ impl Sequence {
             memory::clear_cache()?;
         }
         let id = self.input.try_item_exact().map_err(|error| Error::Internal(error.to_string()))?;
+        if nan.try_item_exact().map_err(|error| Error::Internal(error.to_string()))? {
+            return Err(Error::Broken(NAN.into()));
+        }
         let is_whole = match &mut self.constraint {
             Some(constraint) => constraint.accept(id)?,
             None => false,
@@ -127,19 +141,19 @@ impl Sequence {
         Ok(if is_whole { Step::Last(id) } else { Step::Token(id) })
     }
 
-    /// Builds the step after `input` and has it computed, without waiting: the next token, or where a grammar has a say
-    /// in that, its logits of shape `[1, vocabulary]`.
-    fn start(&mut self, model: &dyn Model) -> Result<Array> {
+    /// Builds the step after `input` and has it computed, without waiting.
+    fn start(&mut self, model: &dyn Model) -> Result<Started> {
         if !self.room(model) {
             return Err(Error::NotSupported(format!("the context of {} tokens is full", model.facts().context)));
         }
         let begun = Instant::now();
         let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
         let logits = model.logits(&hidden)?.reshape(&[1, -1])?;
-        let started = if self.constraint.is_some() { logits } else { self.sampler.next(&logits)? };
+        let nan = logits.is_nan()?.any(false)?;
+        let next = if self.constraint.is_some() { logits } else { self.sampler.next(&logits)? };
         self.built += begun.elapsed();
-        transforms::async_eval([&started])?;
-        Ok(started)
+        transforms::async_eval([&next, &nan])?;
+        Ok(Started { next, nan })
     }
 
     fn room(&self, model: &dyn Model) -> bool {

@@ -1,6 +1,7 @@
 //! Chunks, steps ahead, and ends of a sequence, on a tiny checkpoint.
 
 use engine::message::{Sampling, SequenceId};
+use mlx_rs::ops;
 use serde_json::json;
 
 use super::*;
@@ -19,7 +20,7 @@ fn load_on(device: &Device, checkpoint: &Checkpoint) -> Box<dyn Model> {
     let folder = checkpoint.write();
     let config = Config::read(folder.path()).unwrap();
     let mut progress = |_, _| {};
-    let mut weights = Weights::open(folder.path(), device, &mut progress).unwrap();
+    let mut weights = Weights::open(folder.path(), config.quantization(), device, &mut progress).unwrap();
     let model = models::find(&config).unwrap()(&config, &mut weights).unwrap();
     weights.finish().unwrap();
     model
@@ -200,4 +201,52 @@ fn tokens_outside_the_vocabulary_are_refused() {
     assert!(Sequence::new(&submission(&[95], 1), model.as_ref()).is_ok());
     assert!(Sequence::new(&submission(&[96], 1), model.as_ref()).is_err());
     assert!(Sequence::new(&submission(&[], 1), model.as_ref()).is_err());
+}
+
+/// With NaN where `numbers` of the tensor's rows lie.
+fn with_nan(name: &str, rows: std::ops::Range<i32>) -> Checkpoint {
+    let mut checkpoint = Checkpoint::llama();
+    let sound = &checkpoint.tensors[name];
+    let row = Array::from_iter(0..sound.shape()[0], &[sound.shape()[0], 1]);
+    let damaged = row.ge(Array::from_int(rows.start)).unwrap().logical_and(row.lt(Array::from_int(rows.end)).unwrap());
+    let damaged = ops::select(damaged.unwrap(), Array::from_f32(f32::NAN), sound).unwrap();
+    checkpoint.tensors.insert(name.into(), damaged);
+    checkpoint
+}
+
+#[test]
+fn a_sequence_ends_when_the_model_computes_nan_and_its_neighbours_do_not() {
+    // Only this token's vector is damaged.
+    let (model, mut device) = load(&with_nan("model.embed_tokens.weight", 7..8));
+    for (temperature, pipelines) in [(0.0, false), (0.0, true), (1.0, false), (1.0, true)] {
+        device.pipelines = pipelines;
+        let sampling = Sampling { temperature, logit_bias: vec![(7, -100.0)], ..Sampling::greedy() };
+        let sound = Submission { sampling: sampling.clone(), ..submission(&[1, 2, 3], 12) };
+        let alone = tokens_of(&sound, model.as_ref(), &device);
+        let mut neighbour = Sequence::new(&sound, model.as_ref()).unwrap();
+        let damaged = Submission { sampling, ..submission(&[1, 7, 3], 12) };
+        let mut sequence = Sequence::new(&damaged, model.as_ref()).unwrap();
+        let mut given = Vec::new();
+        let mut failed = None;
+        while given.len() < 12 {
+            if let Step::Token(token) = neighbour.step(model.as_ref(), &device).unwrap() {
+                given.push(token);
+            }
+            if failed.is_none() {
+                failed = sequence.step(model.as_ref(), &device).err().map(|error| error.to_string());
+            }
+        }
+        assert!(failed.is_some_and(|words| words.starts_with("the model computed NaN")));
+        assert_eq!(given, alone);
+    }
+}
+
+#[test]
+fn one_nan_among_the_logits_is_enough() {
+    for row in [0, 1, 50, 94, 95] {
+        let (model, device) = load(&with_nan("lm_head.weight", row..row + 1));
+        let mut sequence = Sequence::new(&submission(&[1], 2), model.as_ref()).unwrap();
+        let error = sequence.step(model.as_ref(), &device).unwrap_err();
+        assert!(error.to_string().contains("NaN"), "{row}: {error}");
+    }
 }

@@ -5,8 +5,9 @@
 
 mod files;
 mod header;
+mod packing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use mlx_rs::error::IoError;
@@ -14,6 +15,7 @@ use mlx_rs::{Array, Dtype, Stream, with_stream};
 
 use self::files::File;
 use crate::array::is_float;
+use crate::config::quantization::Layers;
 use crate::device::{Device, WeightPolicy};
 use crate::error::{Error, Result};
 
@@ -23,6 +25,10 @@ const NAMED: usize = 5;
 /// The tensors not yet taken.
 pub struct Weights<'a> {
     arrays: HashMap<String, Array>,
+    /// What the config says of the quantization of single layers.
+    quantization: Layers,
+    /// Those of them that no tensor and no layer has been found of yet.
+    unknown: BTreeSet<String>,
     policy: WeightPolicy,
     folder: &'a Path,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -34,7 +40,12 @@ pub struct Weights<'a> {
 
 impl<'a> Weights<'a> {
     /// Finds the weight files of `folder` and checks them. Reads no tensor yet.
-    pub fn open(folder: &'a Path, device: &Device, progress: &'a mut dyn FnMut(u64, u64)) -> Result<Self> {
+    pub fn open(
+        folder: &'a Path,
+        quantization: &Layers,
+        device: &Device,
+        progress: &'a mut dyn FnMut(u64, u64),
+    ) -> Result<Self> {
         let files = files::find(folder)?;
         let total = files.iter().map(|file| file.bytes).sum();
         let mut arrays = HashMap::new();
@@ -46,7 +57,9 @@ impl<'a> Weights<'a> {
             }
         }
         progress(0, total);
-        Ok(Self { arrays, policy: device.weights, folder, progress, done: 0, total, held: 0 })
+        let (policy, quantization) = (device.weights, quantization.clone());
+        let unknown = packing::without_tensors(&quantization, &arrays);
+        Ok(Self { arrays, quantization, unknown, policy, folder, progress, done: 0, total, held: 0 })
     }
 
     /// Whether there is a tensor `path.part`.
@@ -54,23 +67,31 @@ impl<'a> Weights<'a> {
         self.arrays.contains_key(&format!("{path}.{part}"))
     }
 
-    /// The shape of the tensor `path.part`.
-    pub fn shape(&self, path: &str, part: &str) -> Result<&[i32]> {
-        let name = format!("{path}.{part}");
-        self.arrays.get(&name).map(Array::shape).ok_or_else(|| self.missing(&name))
-    }
-
     /// The floating-point tensor `path.part`, in memory and in the device's type. Its shape must be `shape`.
     pub fn take(&mut self, path: &str, part: &str, shape: &[i32]) -> Result<Array> {
         self.take_if(path, part, shape, is_float)
     }
 
-    /// The packed bits `path.part`, in memory.
-    pub fn take_packed(&mut self, path: &str, part: &str, shape: &[i32]) -> Result<Array> {
-        self.take_if(path, part, shape, |dtype| dtype == Dtype::Uint32)
+    /// The packed bits `path.part`, or their scales where those are bytes, in memory.
+    pub fn take_packed(&mut self, path: &str, part: &str, shape: &[i32], dtype: Dtype) -> Result<Array> {
+        self.take_if(path, part, shape, |found| found == dtype)
     }
 
-    fn take_if(&mut self, path: &str, part: &str, shape: &[i32], fits: fn(Dtype) -> bool) -> Result<Array> {
+    /// The tensor of this name as it is in its file, to be put back in another form; `None` if there is none.
+    pub fn remove(&mut self, name: &str) -> Option<Array> {
+        self.arrays.remove(name)
+    }
+
+    /// Puts a tensor among those to be taken.
+    pub fn insert(&mut self, name: String, array: Array) -> Result<()> {
+        if self.arrays.contains_key(&name) {
+            return Err(self.broken(&format!("{name} is there in two forms")));
+        }
+        self.arrays.insert(name, array);
+        Ok(())
+    }
+
+    fn take_if(&mut self, path: &str, part: &str, shape: &[i32], fits: impl Fn(Dtype) -> bool) -> Result<Array> {
         let name = format!("{path}.{part}");
         let array = self.arrays.remove(&name).ok_or_else(|| self.missing(&name))?;
         if !fits(array.dtype()) {
@@ -101,6 +122,11 @@ impl<'a> Weights<'a> {
         self.policy.unpack_rows
     }
 
+    /// The type that floating-point tensors are held in, if it is one for all.
+    pub fn cast(&self) -> Option<Dtype> {
+        self.policy.cast
+    }
+
     /// Counts `new` bytes held instead of `old`.
     pub fn replace(&mut self, old: usize, new: usize) {
         self.held = self.held - old as u64 + new as u64;
@@ -121,10 +147,16 @@ impl<'a> Weights<'a> {
             }
         }
         self.count(bytes);
+        let layers = std::mem::take(&mut self.quantization).into_iter();
+        self.quantization = layers.filter_map(|(path, said)| Some((new_name(&path)?, said))).collect();
+        self.unknown = std::mem::take(&mut self.unknown).iter().filter_map(|path| new_name(path)).collect();
     }
 
-    /// Ends the load: bytes held in memory, or an error when tensors are left over.
+    /// Ends the load: bytes held in memory, or an error when tensors are left over or the config names other layers.
     pub fn finish(self) -> Result<u64> {
+        if let Some(path) = self.unknown.first() {
+            return Err(self.broken(&format!("config.json says how {path} is quantized, but there is no such layer")));
+        }
         if !self.arrays.is_empty() {
             let mut names: Vec<_> = self.arrays.keys().map(String::as_str).collect();
             names.sort_unstable();
@@ -140,7 +172,12 @@ impl<'a> Weights<'a> {
         Error::Broken(format!("{}: {why}", self.folder.display()))
     }
 
-    fn missing(&self, name: &str) -> Error {
+    fn find(&self, name: &str) -> Result<&Array> {
+        self.arrays.get(name).ok_or_else(|| self.missing(name))
+    }
+
+    /// That no file has this tensor.
+    pub fn missing(&self, name: &str) -> Error {
         self.broken(&format!("no weight file has the tensor {name}"))
     }
 

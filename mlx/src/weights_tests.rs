@@ -118,6 +118,37 @@ fn quantized_tensors_that_do_not_fit_each_other_are_refused() {
 }
 
 #[test]
+fn what_the_config_says_of_a_layer_must_be_so() {
+    let cases = [
+        ("lm_head", json!({"bits": 8}), &["lm_head is 8 bits", "affine with 4 bits in groups of 32"][..]),
+        ("lm_head", json!({"bits": 4, "group_size": 64}), &["lm_head is 4 bits, groups of 64", "in groups of 32"]),
+        ("lm_head", json!({"mode": "mxfp4"}), &["lm_head is mxfp4", "affine with 4 bits"]),
+        ("lm_head", json!(false), &["lm_head is plain", "affine with 4 bits"]),
+        ("model.norm.weight", json!({"bits": 4}), &["says how model.norm.weight is quantized", "no such layer"]),
+        ("model.layers.2.mlp.up_proj", json!({"bits": 4}), &["model.layers.2.mlp.up_proj", "no such layer"]),
+        ("model.layers.2.mlp.up_proj", json!(false), &["model.layers.2.mlp.up_proj", "no such layer"]),
+    ];
+    for (path, said, words) in cases {
+        let mut checkpoint = Checkpoint::llama().quantized(4);
+        checkpoint.config["quantization"][path] = said;
+        check_broken(&checkpoint.write(), words);
+    }
+    let plain = Checkpoint::llama().with("quantization", json!({"lm_head": {"bits": 4, "group_size": 32}}));
+    check_broken(&plain.write(), &["lm_head is 4 bits, groups of 32", "no file has lm_head.scales"]);
+}
+
+#[test]
+fn what_the_config_says_of_a_layer_may_be_so() {
+    let mut checkpoint = Checkpoint::llama().quantized(4);
+    // The general numbers are not looked at: exports have been wrong there.
+    checkpoint.config["quantization"] = json!({
+        "bits": 8, "group_size": 64, "lm_head": {"bits": 4, "group_size": 32, "mode": "affine"}, "model.norm": false,
+        "model.embed_tokens": true
+    });
+    load(&checkpoint.write()).unwrap();
+}
+
+#[test]
 fn numbers_of_the_wrong_kind_are_refused_by_name() {
     let cases =
         [("model.norm.weight", Dtype::Int32), ("lm_head.weight", Dtype::Uint16), ("lm_head.scales", Dtype::Uint8)];

@@ -151,11 +151,17 @@ fn quantization(config: &Config) -> Result<Option<Quantization>, Condition> {
     let Some(value) = own.or(config.foreign_quantization.as_ref()).filter(|value| !value.is_null()) else {
         return Ok(None);
     };
-    if let Some(method) = value.get("quant_method").and_then(Value::as_str).filter(|_| own.is_none()) {
-        return Err(Condition::NotSupported(format!(
-            "config.json says that the weights are packed by {method:?}, which no engine here reads: choose an MLX \
-             version of the model"
-        )));
+    match value.get("quant_method").and_then(Value::as_str).filter(|_| own.is_none()) {
+        // What gpt-oss is published in: MLX's own ways, in groups of one size.
+        Some("mxfp4") => return Ok(Some(Quantization { bits: 4, group_size: 32 })),
+        Some("mxfp8") => return Ok(Some(Quantization { bits: 8, group_size: 32 })),
+        Some(method) => {
+            return Err(Condition::NotSupported(format!(
+                "config.json says that the weights are packed by {method:?}, which no engine here reads: choose an \
+                 MLX version of the model"
+            )));
+        }
+        None => {}
     }
     let number = |key| value.get(key).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
     match (number("bits"), number("group_size")) {

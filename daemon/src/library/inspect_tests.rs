@@ -108,6 +108,7 @@ fn quantization_that_nothing_reads_is_told() {
     );
     assert_eq!(after(config(r#""quantization": null"#)), Condition::Complete);
     assert_eq!(after(config(r#""quantization_config": {"bits": 8, "group_size": 32}"#)), Condition::Complete);
+    assert_eq!(after(config(r#""quantization_config": {"quant_method": "mxfp4"}"#)), Condition::Complete);
 }
 
 #[test]

@@ -69,12 +69,13 @@ impl Scores<'_> {
 pub fn attend(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, scores: Scores<'_>) -> Result<Array> {
     let tokens = queries.shape()[2];
     let window = match cache {
-        Cache::Full(_) => None,
         Cache::Window(cache) => window_mask(cache, tokens)?,
+        _ => None,
     };
     let (keys, values) = match cache {
         Cache::Full(cache) => cache.update(keys, values)?,
         Cache::Window(cache) => cache.update(keys, values)?,
+        Cache::Conv(_) => return Err(Exception::custom("a convolution's cache holds no keys")),
     };
     if let Some(cap) = scores.cap {
         return capped(queries, &keys, &values, scores.scale, cap);

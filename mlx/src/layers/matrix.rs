@@ -32,10 +32,11 @@ pub enum Matrix {
 impl Matrix {
     /// Takes the tensors of `path`. It is quantized if there are scales.
     pub fn load(weights: &mut Weights, path: &str, size: Size) -> Result<Self> {
-        if !weights.has(path, "scales") {
-            return Self::dense(weights.take(path, "weight", &[size.rows, size.columns])?);
-        }
-        let quantized = Quantized::load(weights, path, size)?;
+        let shape = [size.rows, size.columns];
+        let Some(packing) = weights.packing(path, size.columns)? else {
+            return Self::dense(weights.take(path, "weight", &shape)?);
+        };
+        let quantized = Quantized::load(weights, path, packing, &shape)?;
         if !weights.unpacks() {
             return Ok(Self::Quantized(quantized));
         }

@@ -1,71 +1,92 @@
-//! A matrix of packed bits with a scale and a bias for each group of a row: MLX's affine quantization.
+//! Matrices of packed bits with a scale, and in the affine mode a bias, for each group of a row.
+
+mod call;
 
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, ops};
+use mlx_rs::{Array, Dtype, ops};
 
-use super::matrix::Size;
+use self::call::Packed;
+use crate::config::quantization::{Mode, Packing};
 use crate::error::Result;
 use crate::weights::Weights;
 
-const GROUP_SIZES: [i32; 3] = [32, 64, 128];
-const BITS: [i32; 6] = [2, 3, 4, 5, 6, 8];
+pub use self::call::Order;
 
-/// `rows × columns` numbers, each `scale · bits + bias` of its group.
+/// The type of unpacked floats where nothing asks for another: MLX's own, which holds all of them exactly.
+const UNPACKED: Dtype = Dtype::Bfloat16;
+
+/// One matrix, or several of one size.
 pub struct Quantized {
-    /// `[rows, columns · bits / 32]` of 32 bits.
-    weight: Array,
-    /// `[rows, columns / group_size]`
-    scales: Array,
-    /// As `scales`.
-    biases: Array,
-    group_size: i32,
-    bits: i32,
+    packed: Packed,
+    /// Of unpacked numbers.
+    dtype: Dtype,
     /// Size of `x` from which on all numbers are unpacked for one product; `None` for never.
     unpack_from: Option<usize>,
 }
 
 impl Quantized {
-    /// Takes `path.weight`, `path.scales` and `path.biases`. Their shapes say how many bits and how large a group.
-    pub fn load(weights: &mut Weights, path: &str, size: Size) -> Result<Self> {
-        let Size { rows, columns } = size;
-        let groups = weights.shape(path, "scales")?.last().copied().unwrap_or(0);
-        let words = weights.shape(path, "weight")?.last().copied().unwrap_or(0);
-        let group_size = GROUP_SIZES.into_iter().find(|size| groups.checked_mul(*size) == Some(columns));
-        let bits = BITS.into_iter().find(|bits| i64::from(columns) * i64::from(*bits) == i64::from(words) * 32);
-        let (Some(group_size), Some(bits)) = (group_size, bits) else {
-            let why =
-                format!("{path} has {words} words and {groups} scales in a row, which do not fit {columns} numbers");
-            return Err(weights.broken(&why));
+    /// Takes `path.weight`, `path.scales` and, in the affine mode, `path.biases`, for numbers of this shape: rows and
+    /// columns, or a count before them.
+    pub fn load(weights: &mut Weights, path: &str, packing: Packing, shape: &[i32]) -> Result<Self> {
+        let columns = shape.last().copied().unwrap_or(0);
+        let words = (i64::from(columns) * i64::from(packing.bits) / 32) as i32;
+        let (words, groups) = (ending(shape, words), ending(shape, columns / packing.group_size));
+        let weight = weights.take_packed(path, "weight", &words, Dtype::Uint32)?;
+        let (scales, biases, dtype) = if packing.mode == Mode::Affine {
+            let scales = weights.take(path, "scales", &groups)?;
+            let (biases, dtype) = (weights.take(path, "biases", &groups)?, scales.dtype());
+            (scales, Some(biases), dtype)
+        } else {
+            // Bytes that are floats: a cast would make other numbers of them.
+            let scales = weights.take_packed(path, "scales", &groups, Dtype::Uint8)?;
+            (scales, None, weights.cast().unwrap_or(UNPACKED))
         };
-        let weight = weights.take_packed(path, "weight", &[rows, words])?;
-        let scales = weights.take(path, "scales", &[rows, groups])?;
-        let biases = weights.take(path, "biases", &[rows, groups])?;
         let unpack_from = weights.unpack_rows().map(|rows| rows * columns as usize);
-        Ok(Self { weight, scales, biases, group_size, bits, unpack_from })
+        Ok(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from })
     }
 
-    /// Bytes of the three arrays.
+    /// Bytes of all arrays.
     pub fn bytes(&self) -> usize {
-        self.weight.nbytes() + self.scales.nbytes() + self.biases.nbytes()
+        let Packed { weight, scales, biases, .. } = &self.packed;
+        weight.nbytes() + scales.nbytes() + biases.as_ref().map_or(0, Array::nbytes)
     }
 
-    /// All numbers, `[rows, columns]`.
+    /// All numbers, with the axes of the matrices.
     pub fn unpacked(&self) -> MlxResult<Array> {
-        ops::dequantize(&self.weight, &self.scales, &self.biases, self.group_size, self.bits)
+        self.packed.unpack(self.dtype)
     }
 
-    /// `x · wᵀ`: the last axis of `x` goes from `columns` to `rows`.
+    /// `x · wᵀ` with one matrix: the last axis of `x` goes from `columns` to `rows`.
     pub fn matmul(&self, x: &Array) -> MlxResult<Array> {
         if self.unpack_from.is_some_and(|least| x.size() >= least) {
             return x.matmul(self.unpacked()?.transpose()?);
         }
-        ops::quantized_matmul(x, &self.weight, &self.scales, &self.biases, true, self.group_size, self.bits)
+        self.packed.matmul(x)
     }
 
-    /// Only these rows, as plain numbers: `ids` of any shape gets an axis of `columns`.
+    /// `x · wᵀ` with that of several matrices which each of `ids` names; see [`Packed::gather`].
+    pub fn gather(&self, x: &Array, ids: &Array, order: Order) -> MlxResult<Array> {
+        self.packed.gather(x, ids, order)
+    }
+
+    /// Only these rows of one matrix, as plain numbers: `ids` of any shape gets an axis of `columns`.
     pub fn rows(&self, ids: &Array) -> MlxResult<Array> {
         let rows = |array: &Array| ops::indexing::take_axis(array, ids, 0);
-        let (weight, scales, biases) = (rows(&self.weight)?, rows(&self.scales)?, rows(&self.biases)?);
-        ops::dequantize(&weight, &scales, &biases, self.group_size, self.bits)
+        let Packed { weight, scales, biases, packing } = &self.packed;
+        let biases = biases.as_ref().map(rows).transpose()?;
+        Packed { weight: rows(weight)?, scales: rows(scales)?, biases, packing: *packing }.unpack(self.dtype)
     }
 }
+
+/// `shape` with another last axis.
+fn ending(shape: &[i32], last: i32) -> Vec<i32> {
+    let mut shape = shape.to_vec();
+    if let Some(end) = shape.last_mut() {
+        *end = last;
+    }
+    shape
+}
+
+#[cfg(test)]
+#[path = "quantized_tests.rs"]
+mod tests;

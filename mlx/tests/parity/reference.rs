@@ -19,11 +19,17 @@ const LENGTHS: [usize; 8] = [1, 2, 64, 66, 97, 255, 256, 257];
 /// Tokens after each prompt: the longest answers cross an edge themselves.
 const TOKENS: usize = 6;
 
-/// The key of a row for how it is quantized; everything else in a row belongs into the config.
+/// The key of a row for how it is quantized; what has no such key belongs into the config.
 const QUANTIZE: &str = "+quantize";
 
 /// The key of a row for other prompts than [`LENGTHS`].
 const OTHER_LENGTHS: &str = "+lengths";
+
+/// The key of a row for factors of the weights whose names contain a word.
+const STRETCH: &str = "+stretch";
+
+/// The key of a row for a checkpoint as the model's makers publish it, where mlx-lm's own has another layout.
+const PUBLISHED: &str = "+published";
 
 /// A configuration of an architecture.
 #[derive(Debug, Serialize)]
@@ -35,6 +41,8 @@ pub struct Row {
     config: Map<String, Value>,
     quantize: Option<Value>,
     lengths: Option<Value>,
+    stretch: Option<Value>,
+    published: Option<Value>,
 }
 
 /// What mlx-lm computed.
@@ -65,8 +73,10 @@ pub fn rows() -> Vec<Row> {
         for (name, changes) in own {
             let mut config = base.clone();
             merge(&mut config, changes.as_object().expect("a row is an object"));
-            let (quantize, lengths) = (config.remove(QUANTIZE), config.remove(OTHER_LENGTHS));
-            rows.push(Row { architecture: architecture.clone(), name, config, quantize, lengths });
+            let [quantize, lengths, stretch, published] =
+                [QUANTIZE, OTHER_LENGTHS, STRETCH, PUBLISHED].map(|key| config.remove(key));
+            let architecture = architecture.clone();
+            rows.push(Row { architecture, name, config, quantize, lengths, stretch, published });
         }
     }
     rows

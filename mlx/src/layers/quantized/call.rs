@@ -1,0 +1,103 @@
+//! MLX's operations on packed numbers, which `mlx-rs` has for the affine mode only.
+
+use mlx_rs::error::{Exception, Result};
+use mlx_rs::{Array, Dtype, Stream};
+use mlx_sys::{mlx_array, mlx_optional_dtype, mlx_optional_int};
+
+use crate::config::quantization::Packing;
+
+/// Packed numbers as MLX takes them.
+pub struct Packed {
+    /// `[…, rows, columns · bits / 32]` of 32 bits.
+    pub weight: Array,
+    /// `[…, rows, columns / group_size]`
+    pub scales: Array,
+    /// As `scales`, in the affine mode.
+    pub biases: Option<Array>,
+    /// What they mean.
+    pub packing: Packing,
+}
+
+/// In which order the matrices of a gathered product are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As it comes.
+    Any,
+    /// By their number, which spares a GPU loads.
+    Sorted,
+}
+
+impl Packed {
+    /// All numbers in a floating-point type, `[…, rows, columns]`.
+    pub fn unpack(&self, dtype: Dtype) -> Result<Array> {
+        let Self { weight, scales, packing, .. } = self;
+        let dtype = mlx_optional_dtype { value: dtype as mlx_sys::mlx_dtype, has_value: true };
+        self.called("unpack", |result, stream| {
+            // SAFETY: all handles outlive the call; MLX takes the absent ones as none.
+            unsafe {
+                let none = mlx_sys::mlx_array_new();
+                let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
+                let (weight, scales) = (weight.as_ptr(), scales.as_ptr());
+                mlx_sys::mlx_dequantize(result, weight, scales, biases, group_size, bits, mode, none, dtype, stream)
+            }
+        })
+    }
+
+    /// `x · wᵀ`: the last axis of `x` goes from `columns` to `rows`.
+    pub fn matmul(&self, x: &Array) -> Result<Array> {
+        let Self { weight, scales, packing, .. } = self;
+        self.called("multiply with", |result, stream| {
+            // SAFETY: all handles outlive the call; MLX takes an absent one as none.
+            unsafe {
+                let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
+                let (x, weight, scales) = (x.as_ptr(), weight.as_ptr(), scales.as_ptr());
+                mlx_sys::mlx_quantized_matmul(result, x, weight, scales, biases, true, group_size, bits, mode, stream)
+            }
+        })
+    }
+
+    /// `x · wᵀ` with the matrix that each of `ids` names: the leading axes of `x` and those of `ids` become one shape.
+    pub fn gather(&self, x: &Array, ids: &Array, order: Order) -> Result<Array> {
+        let Self { weight, scales, packing, .. } = self;
+        let sorted = order == Order::Sorted;
+        self.called("multiply with some of", |result, stream| {
+            // SAFETY: all handles outlive the call; MLX takes the absent ones as none.
+            unsafe {
+                let none = mlx_sys::mlx_array_new();
+                let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
+                let (x, weight, scales, ids) = (x.as_ptr(), weight.as_ptr(), scales.as_ptr(), ids.as_ptr());
+                mlx_sys::mlx_gather_qmm(
+                    result, x, weight, scales, biases, none, ids, true, group_size, bits, mode, sorted, stream,
+                )
+            }
+        })
+    }
+
+    /// A null handle where there are none.
+    fn biases(&self) -> mlx_array {
+        // SAFETY: makes a null handle, which owns nothing.
+        self.biases.as_ref().map_or_else(|| unsafe { mlx_sys::mlx_array_new() }, Array::as_ptr)
+    }
+
+    /// What `call` leaves in the result.
+    fn called(&self, what: &str, call: impl FnOnce(*mut mlx_array, mlx_sys::mlx_stream) -> i32) -> Result<Array> {
+        let stream = Stream::thread_local_or_default();
+        // SAFETY: the result is owned below whatever the call answers.
+        let (status, result) = unsafe {
+            let mut result = mlx_sys::mlx_array_new();
+            let status = call(&raw mut result, stream.as_ptr());
+            (status, Array::from_ptr(result))
+        };
+        if status == 0 {
+            return Ok(result);
+        }
+        Err(Exception::custom(format!("cannot {what} {:?}, packed as {}", self.weight.shape(), self.packing)))
+    }
+}
+
+impl Packing {
+    fn sizes(self) -> (mlx_optional_int, mlx_optional_int) {
+        let some = |value| mlx_optional_int { value, has_value: true };
+        (some(self.group_size), some(self.bits))
+    }
+}
