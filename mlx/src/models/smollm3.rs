@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
@@ -31,31 +31,41 @@ struct Args {
     #[serde(default = "yes")]
     tie_word_embeddings: bool,
     #[serde(default = "four")]
-    no_rope_layer_interval: usize,
+    no_rope_layer_interval: i32,
     /// 1 for the layers with a rope, 0 for those without.
     no_rope_layers: Option<Vec<u8>>,
+    layer_types: Option<Vec<String>>,
 }
 
 fn yes() -> bool {
     true
 }
 
-fn four() -> usize {
+fn four() -> i32 {
     4
 }
 
 impl Args {
     /// Which layers have a rope.
     fn ropes(&self, config: &Config, layers: i32) -> Result<Vec<bool>> {
-        let layers = layers as usize;
+        config.check("no_rope_layer_interval", self.no_rope_layer_interval, 1000)?;
         match &self.no_rope_layers {
-            Some(ropes) if ropes.len() == layers => Ok(ropes.iter().map(|rope| *rope != 0).collect()),
+            Some(ropes) if ropes.len() == layers as usize => Ok(ropes.iter().map(|rope| *rope != 0).collect()),
             Some(ropes) => {
                 let named = ropes.len();
                 Err(config.broken(&format!("no_rope_layers names {named} layers, but num_hidden_layers is {layers}")))
             }
-            None if self.no_rope_layer_interval == 0 => Err(config.broken("no_rope_layer_interval is 0")),
-            None => Ok((1..=layers).map(|layer| !layer.is_multiple_of(self.no_rope_layer_interval)).collect()),
+            None => Ok((1..=layers).map(|layer| layer % self.no_rope_layer_interval != 0).collect()),
+        }
+    }
+
+    /// That every layer sees everything: windows are not known here, and no published model has one.
+    fn check_types(&self) -> Result<()> {
+        match self.layer_types.iter().flatten().find(|kind| *kind != "full_attention") {
+            Some(kind) => {
+                Err(Error::NotSupported(format!("layer_types of smollm3 names {kind:?}; known is full_attention")))
+            }
+            None => Ok(()),
         }
     }
 }
@@ -124,6 +134,7 @@ impl Layer for Block {
 pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let sizes = Sizes::read(config, ABSENT)?;
     let args: Args = config.args()?;
+    args.check_types()?;
     let rope = RopeSettings::read(config, rope::THETA)?;
     let ropes = args.ropes(config, sizes.num_hidden_layers)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
