@@ -31,9 +31,9 @@ const THETA: f32 = 1e6;
 struct Args {
     query_pre_attn_scalar: f32,
     sliding_window: i32,
-    sliding_window_pattern: Option<usize>,
+    sliding_window_pattern: Option<i32>,
     #[serde(rename = "_sliding_window_pattern")]
-    hidden_pattern: Option<usize>,
+    hidden_pattern: Option<i32>,
     rope_local_base_freq: f32,
     layer_types: Option<Vec<LayerType>>,
 }
@@ -46,21 +46,30 @@ enum LayerType {
 }
 
 impl Args {
-    fn check(&self, config: &Config) -> Result<()> {
+    fn check(&self, config: &Config, layers: i32) -> Result<()> {
         config.check("sliding_window", self.sliding_window, 1 << 24)?;
-        config.check("sliding_window_pattern", self.pattern() as i32, 1000)?;
-        config.check_positive("query_pre_attn_scalar", self.query_pre_attn_scalar)
+        config.check("sliding_window_pattern", self.pattern(), 1000)?;
+        config.check_positive("query_pre_attn_scalar", self.query_pre_attn_scalar)?;
+        config.check_positive("rope_local_base_freq", self.rope_local_base_freq)?;
+        match &self.layer_types {
+            Some(types) if types.len() != layers as usize => {
+                let named = types.len();
+                let why = format!("layer_types names {named} layers, but num_hidden_layers is {layers}");
+                Err(config.broken(&why))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn pattern(&self) -> usize {
+    fn pattern(&self) -> i32 {
         self.sliding_window_pattern.or(self.hidden_pattern).unwrap_or(6)
     }
 
     /// The window of a layer: every sixth sees everything, unless the config says which.
     fn window(&self, layer: usize) -> Option<i32> {
         let sliding = match &self.layer_types {
-            Some(types) => types.get(layer) == Some(&LayerType::SlidingAttention),
-            None => !(layer + 1).is_multiple_of(self.pattern()),
+            Some(types) => types[layer] == LayerType::SlidingAttention,
+            None => !(layer + 1).is_multiple_of(self.pattern() as usize),
         };
         sliding.then_some(self.sliding_window)
     }
@@ -148,7 +157,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let config = &config.or(defaults());
     let sizes = Sizes::read(config, ABSENT)?;
     let args: Args = config.args()?;
-    args.check(config)?;
+    args.check(config, sizes.num_hidden_layers)?;
     let rope = RopeSettings::read(config, THETA)?;
     let sliding_rope = RopeSettings::read_sliding(config, args.rope_local_base_freq)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);

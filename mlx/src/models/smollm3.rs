@@ -31,32 +31,56 @@ struct Args {
     #[serde(default = "yes")]
     tie_word_embeddings: bool,
     #[serde(default = "four")]
-    no_rope_layer_interval: usize,
+    no_rope_layer_interval: i32,
     /// 1 for the layers with a rope, 0 for those without.
     no_rope_layers: Option<Vec<u8>>,
+    layer_types: Option<Vec<LayerType>>,
+    sliding_window: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum LayerType {
+    FullAttention,
+    SlidingAttention,
 }
 
 fn yes() -> bool {
     true
 }
 
-fn four() -> usize {
+fn four() -> i32 {
     4
 }
 
 impl Args {
     /// Which layers have a rope.
     fn ropes(&self, config: &Config, layers: i32) -> Result<Vec<bool>> {
-        let layers = layers as usize;
+        config.check("no_rope_layer_interval", self.no_rope_layer_interval, 1000)?;
         match &self.no_rope_layers {
-            Some(ropes) if ropes.len() == layers => Ok(ropes.iter().map(|rope| *rope != 0).collect()),
+            Some(ropes) if ropes.len() == layers as usize => Ok(ropes.iter().map(|rope| *rope != 0).collect()),
             Some(ropes) => {
                 let named = ropes.len();
                 Err(config.broken(&format!("no_rope_layers names {named} layers, but num_hidden_layers is {layers}")))
             }
-            None if self.no_rope_layer_interval == 0 => Err(config.broken("no_rope_layer_interval is 0")),
-            None => Ok((1..=layers).map(|layer| !layer.is_multiple_of(self.no_rope_layer_interval)).collect()),
+            None => Ok((1..=layers).map(|layer| layer % self.no_rope_layer_interval != 0).collect()),
         }
+    }
+
+    /// The window of each layer; `None` for layers that see everything.
+    fn windows(&self, config: &Config, layers: i32) -> Result<Vec<Option<i32>>> {
+        let Some(types) = &self.layer_types else { return Ok(vec![None; layers as usize]) };
+        if types.len() != layers as usize {
+            let named = types.len();
+            return Err(config.broken(&format!("layer_types names {named} layers, but num_hidden_layers is {layers}")));
+        }
+        if types.iter().all(|kind| *kind == LayerType::FullAttention) {
+            return Ok(vec![None; types.len()]);
+        }
+        let missing = || config.broken("sliding_window is missing, but layer_types names layers with one");
+        let window = self.sliding_window.ok_or_else(missing)?;
+        config.check("sliding_window", window, 1 << 24)?;
+        Ok(types.iter().map(|kind| (*kind == LayerType::SlidingAttention).then_some(window)).collect())
     }
 }
 
@@ -107,6 +131,7 @@ struct Block {
     mlp: GatedMlp,
     input_layernorm: RmsNorm,
     post_attention_layernorm: RmsNorm,
+    window: Option<i32>,
 }
 
 impl Layer for Block {
@@ -116,7 +141,7 @@ impl Layer for Block {
     }
 
     fn cache(&self) -> Cache {
-        Cache::full()
+        self.window.map_or_else(Cache::full, Cache::window)
     }
 }
 
@@ -126,6 +151,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let args: Args = config.args()?;
     let rope = RopeSettings::read(config, rope::THETA)?;
     let ropes = args.ropes(config, sizes.num_hidden_layers)?;
+    let windows = args.windows(config, sizes.num_hidden_layers)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
     let block = |weights: &mut Weights, path: &str, layer: usize| {
         let rope = ropes[layer].then_some(&rope);
@@ -141,6 +167,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
                 rope,
             )?,
             mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, args.mlp_bias.into(), Gate::Silu)?,
+            window: windows[layer],
         })
     };
     let around = Around::plain(args.tie_word_embeddings);

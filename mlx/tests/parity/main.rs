@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may end in a panic, and shows its figures")]
 
+mod contradictions;
 #[path = "../real/given.rs"]
 mod given;
 mod reference;
@@ -24,7 +25,7 @@ const TOLERANCE: f32 = 2e-3;
 fn every_row_is_what_mlx_lm_computes() {
     let rows = reference::rows();
     let folder = reference::made(&rows);
-    let answers = reference::answers(&folder);
+    let answers = reference::answers(folder);
     assert_eq!(rows.len(), answers.len());
     let mut table = String::new();
     let mut wrong = Vec::new();

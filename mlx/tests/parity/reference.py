@@ -5,6 +5,7 @@ Reads {"folder": path, "lengths": [...], "tokens": n, "rows": [{"name", "config"
 likeliest tokens after them, and the logits before the first and after the last of those.
 """
 
+import copy
 import json
 import os
 import sys
@@ -33,8 +34,22 @@ def drawn(name, array):
     return noise * array.shape[-1] ** -0.5 * 1.5
 
 
+def seen(weights, prefix):
+    """The weights beside those of a model's eyes, which nobody asks for."""
+    eyes = ["vision_tower.layers.0.q_proj.weight", "vision_tower.norm.weight", "multi_modal_projector.linear.weight"]
+    return weights | {prefix + name: mx.ones((8, 8)) for name in eyes}
+
+
 def published(architecture, weights):
     """The weights under the names and in the layout of the checkpoints that the models' makers publish."""
+    if architecture.startswith("gemma3"):
+        # The head is the embedding, of which there is one copy.
+        weights = {name: array for name, array in weights.items() if "lm_head" not in name}
+        return seen(weights, "") if architecture == "gemma3" else weights
+    if architecture == "mistral3":
+        inner = {name.removeprefix("language_model."): array for name, array in weights.items()}
+        outer = {name.replace("model.", "model.language_model.", 1): array for name, array in inner.items()}
+        return seen(outer, "model.")
     made = {}
     for name, array in weights.items():
         path, _, part = name.rpartition(".")
@@ -66,7 +81,8 @@ def make(row, folder, seed):
     mx.random.seed(seed)
     config = dict(row["config"])
     architecture, arguments = _get_classes(config)
-    model = architecture(arguments.from_dict(config))
+    # Of a copy: some arguments write their defaults into what they are made from.
+    model = architecture(arguments.from_dict(copy.deepcopy(config)))
     weights = [(name, drawn(name, array)) for name, array in tree_flatten(model.parameters())]
     for part, factor in (row.get("stretch") or {}).items():
         weights = [(name, array * factor if part in name else array) for name, array in weights]

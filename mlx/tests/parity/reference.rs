@@ -3,6 +3,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -94,8 +95,13 @@ fn merge(config: &mut Map<String, Value>, changes: &Map<String, Value>) {
     }
 }
 
-/// The folder with the checkpoints and `answers.json`, made where it is missing.
-pub fn made(rows: &[Row]) -> PathBuf {
+/// The folder with the checkpoints, each under the place of its row, and `answers.json`; made once where it is missing.
+pub fn made(rows: &[Row]) -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| make(rows))
+}
+
+fn make(rows: &[Row]) -> PathBuf {
     let python = given::python();
     let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity");
     let mut hasher = DefaultHasher::new();
