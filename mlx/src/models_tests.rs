@@ -137,6 +137,7 @@ fn layers_of_smollm_3_that_cannot_be_are_refused_by_name() {
     check_refused("smollm3", &json!({"no_rope_layers": [1]}), "no_rope_layers names 1 layers");
     check_refused("smollm3", &json!({"no_rope_layer_interval": 0}), "no_rope_layer_interval is 0");
     check_refused("smollm3", &json!({"no_rope_layer_interval": -4}), "no_rope_layer_interval is -4");
+    check_refused("smollm3", &json!({"layer_types": ["full_attention"]}), "layer_types names 1 layers");
     let sliding = json!({"layer_types": ["full_attention", "sliding_attention"]});
-    check_not_supported("smollm3", &sliding, "\"sliding_attention\"; known is full_attention");
+    check_refused("smollm3", &sliding, "sliding_window is missing");
 }

@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
@@ -34,7 +34,15 @@ struct Args {
     no_rope_layer_interval: i32,
     /// 1 for the layers with a rope, 0 for those without.
     no_rope_layers: Option<Vec<u8>>,
-    layer_types: Option<Vec<String>>,
+    layer_types: Option<Vec<LayerType>>,
+    sliding_window: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum LayerType {
+    FullAttention,
+    SlidingAttention,
 }
 
 fn yes() -> bool {
@@ -59,14 +67,20 @@ impl Args {
         }
     }
 
-    /// That every layer sees everything: windows are not known here, and no published model has one.
-    fn check_types(&self) -> Result<()> {
-        match self.layer_types.iter().flatten().find(|kind| *kind != "full_attention") {
-            Some(kind) => {
-                Err(Error::NotSupported(format!("layer_types of smollm3 names {kind:?}; known is full_attention")))
-            }
-            None => Ok(()),
+    /// The window of each layer; `None` for layers that see everything.
+    fn windows(&self, config: &Config, layers: i32) -> Result<Vec<Option<i32>>> {
+        let Some(types) = &self.layer_types else { return Ok(vec![None; layers as usize]) };
+        if types.len() != layers as usize {
+            let named = types.len();
+            return Err(config.broken(&format!("layer_types names {named} layers, but num_hidden_layers is {layers}")));
         }
+        if types.iter().all(|kind| *kind == LayerType::FullAttention) {
+            return Ok(vec![None; types.len()]);
+        }
+        let missing = || config.broken("sliding_window is missing, but layer_types names layers with one");
+        let window = self.sliding_window.ok_or_else(missing)?;
+        config.check("sliding_window", window, 1 << 24)?;
+        Ok(types.iter().map(|kind| (*kind == LayerType::SlidingAttention).then_some(window)).collect())
     }
 }
 
@@ -117,6 +131,7 @@ struct Block {
     mlp: GatedMlp,
     input_layernorm: RmsNorm,
     post_attention_layernorm: RmsNorm,
+    window: Option<i32>,
 }
 
 impl Layer for Block {
@@ -126,7 +141,7 @@ impl Layer for Block {
     }
 
     fn cache(&self) -> Cache {
-        Cache::full()
+        self.window.map_or_else(Cache::full, Cache::window)
     }
 }
 
@@ -134,9 +149,9 @@ impl Layer for Block {
 pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let sizes = Sizes::read(config, ABSENT)?;
     let args: Args = config.args()?;
-    args.check_types()?;
     let rope = RopeSettings::read(config, rope::THETA)?;
     let ropes = args.ropes(config, sizes.num_hidden_layers)?;
+    let windows = args.windows(config, sizes.num_hidden_layers)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
     let block = |weights: &mut Weights, path: &str, layer: usize| {
         let rope = ropes[layer].then_some(&rope);
@@ -152,6 +167,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
                 rope,
             )?,
             mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, args.mlp_bias.into(), Gate::Silu)?,
+            window: windows[layer],
         })
     };
     let around = Around::plain(args.tie_word_embeddings);
