@@ -79,7 +79,7 @@ impl Answer<'_> {
 }
 
 /// Types of events this version knows.
-const KNOWN: [&str; 6] = ["queued", "loading", "started", "text", "finished", "failed"];
+const KNOWN: [&str; 7] = ["queued", "loading", "started", "text", "logprobs", "finished", "failed"];
 
 fn decode(json: &RawValue) -> Result<Option<GenerateEvent>, Error> {
     #[derive(Deserialize)]

@@ -194,6 +194,15 @@ pub struct Sampling {
     /// Subtract this from recent tokens for each time they came
     #[arg(long, value_name = "X", default_value_t = defaults().frequency_penalty, allow_negative_numbers = true)]
     frequency_penalty: f32,
+    /// Leave the likeliest tokens out of this share of the draws (XTC)
+    #[arg(long, value_name = "P", default_value_t = defaults().xtc_probability, allow_negative_numbers = true)]
+    xtc_probability: f32,
+    /// Let XTC leave only the least likely token above this probability
+    #[arg(long, value_name = "P", default_value_t = defaults().xtc_threshold, allow_negative_numbers = true)]
+    xtc_threshold: f32,
+    /// Tell the log-probability of each token and of the N likeliest
+    #[arg(long, value_name = "N", requires = "json")]
+    logprobs: Option<u32>,
 }
 
 fn defaults() -> GenerationOptions {
@@ -215,7 +224,10 @@ impl Generate {
             repetition_penalty: sampling.repetition_penalty,
             presence_penalty: sampling.presence_penalty,
             frequency_penalty: sampling.frequency_penalty,
+            xtc_probability: sampling.xtc_probability,
+            xtc_threshold: sampling.xtc_threshold,
             logit_bias: defaults().logit_bias,
+            logprobs: sampling.logprobs,
             seed: sampling.seed,
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use engine::{Sampling, SequenceId, Submission, Work};
+use engine::{Sampling, SequenceId, Submission, Work, Xtc};
 use protocol::{
     Capability, ErrorData, GenerateRequest, GenerationOptions, KeepAlive, Kind, Message, ModelId, RequestId, Role,
+    TokenCount,
 };
 
 use crate::error::{internal, invalid};
@@ -79,7 +80,8 @@ impl Generation {
             prompt,
             max_tokens: options.max_tokens,
             stop_tokens: text.stop_tokens().to_vec(),
-            sampling: sampling(&options, seed),
+            logprobs: options.logprobs,
+            sampling: sampling(&options, seed, &text)?,
             grammar,
         };
         let head = Head {
@@ -89,6 +91,7 @@ impl Generation {
             model: model.id.clone(),
             prompt_tokens: submission.prompt.len() as u32,
             seed,
+            logprobs: options.logprobs.is_some(),
             arrived,
         };
         let work = Work::Generate(submission);
@@ -96,6 +99,16 @@ impl Generation {
         let updates = self.scheduler.submit(job).await?;
         let (scheduler, counters) = (self.scheduler.clone(), Arc::clone(&self.counters));
         Ok(Answer::new(head, text, options.stop_sequences, updates, scheduler, counters))
+    }
+
+    /// Counts the tokens of a request's prompt, with the chat template, without loading the model's weights.
+    pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
+        let messages = conversation(&request)?;
+        let model = self.able(request.model.as_ref(), Capability::Generate).await?;
+        let text = model.text().await?;
+        let prompt = encode(Arc::clone(&text), messages, request.options.system_prompt).await?;
+        let context_length = text.context_length().map(u64::from);
+        Ok(TokenCount { model: model.id.clone(), prompt_tokens: prompt.len() as u32, context_length })
     }
 
     /// Ends a request; false when it had ended or never was.
@@ -252,8 +265,8 @@ fn check_context(id: &ModelId, text: &TextModel, prompt: usize, max_tokens: u32)
     Err(error)
 }
 
-fn sampling(options: &GenerationOptions, seed: u64) -> Sampling {
-    Sampling {
+fn sampling(options: &GenerationOptions, seed: u64, text: &TextModel) -> Result<Sampling, ErrorData> {
+    Ok(Sampling {
         temperature: options.temperature,
         top_p: options.top_p,
         min_p: options.min_p,
@@ -261,9 +274,20 @@ fn sampling(options: &GenerationOptions, seed: u64) -> Sampling {
         repetition_penalty: options.repetition_penalty,
         presence_penalty: options.presence_penalty,
         frequency_penalty: options.frequency_penalty,
+        xtc: xtc(options, text)?,
         logit_bias: options.logit_bias.iter().map(|(token, bias)| (*token, *bias)).collect(),
         seed,
+    })
+}
+
+/// Spares what ends a line and what ends the answer, as mlx-lm does: neither is a choice of words.
+fn xtc(options: &GenerationOptions, text: &TextModel) -> Result<Option<Xtc>, ErrorData> {
+    if options.xtc_probability <= 0.0 {
+        return Ok(None);
     }
+    let mut spared = text.encode_part("\n")?;
+    spared.extend(text.stop_tokens());
+    Ok(Some(Xtc { probability: options.xtc_probability, threshold: options.xtc_threshold, spared }))
 }
 
 /// A number that nobody can foresee from outside; good enough for seeds and names, not for secrets.

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Finished, SequenceId, TokenId};
-use protocol::{ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Timings, Usage};
+use engine::{Finished, Logprobs, SequenceId, TokenId};
+use protocol::{
+    ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Timings, TokenLogprob, TokenLogprobs,
+    Usage,
+};
 use tokio::sync::mpsc;
 
 use crate::error::internal;
@@ -41,6 +44,8 @@ pub struct Head {
     pub prompt_tokens: u32,
     /// Of its draws.
     pub seed: u64,
+    /// Whether log-probabilities are wanted.
+    pub logprobs: bool,
     /// When it came.
     pub arrived: Instant,
 }
@@ -49,6 +54,7 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Answer {
     head: Head,
+    model: Arc<TextModel>,
     updates: mpsc::Receiver<Update>,
     scheduler: Scheduler,
     counters: Arc<Counters>,
@@ -95,9 +101,10 @@ impl Answer {
         scheduler: Scheduler,
         counters: Arc<Counters>,
     ) -> Self {
-        let (detokenizer, stop) = (Some(Detokenizer::new(model)), Some(StopMatcher::new(stop_sequences)));
+        let (detokenizer, stop) = (Some(Detokenizer::new(Arc::clone(&model))), Some(StopMatcher::new(stop_sequences)));
         Self {
             head,
+            model,
             updates,
             scheduler,
             counters,
@@ -131,12 +138,23 @@ impl Answer {
     /// All of it at once.
     pub async fn whole(mut self) -> Result<GenerateResult, ErrorData> {
         let mut text = String::new();
+        let mut logprobs = self.head.logprobs.then(Vec::new);
         while let Some(event) = self.next().await {
             match event {
                 GenerateEvent::Text { text: piece } => text.push_str(&piece),
+                GenerateEvent::Logprobs(of_token) => logprobs.get_or_insert_default().push(of_token),
                 GenerateEvent::Finished { finish_reason, usage, timings } => {
                     let Head { request_id, trace_id, model, .. } = self.head.clone();
-                    return Ok(GenerateResult { request_id, trace_id, model, text, finish_reason, usage, timings });
+                    return Ok(GenerateResult {
+                        request_id,
+                        trace_id,
+                        model,
+                        text,
+                        logprobs,
+                        finish_reason,
+                        usage,
+                        timings,
+                    });
                 }
                 GenerateEvent::Failed { error } => return Err(error),
                 GenerateEvent::Queued { .. } | GenerateEvent::Loading { .. } | GenerateEvent::Started { .. } => {}
@@ -160,7 +178,7 @@ impl Answer {
                 let Head { prompt_tokens, seed, .. } = self.head;
                 self.due.push_back(GenerateEvent::Started { prompt_tokens, seed });
             }
-            Some(Update::Token(id)) => return self.token(id),
+            Some(Update::Token(id, logprobs)) => return self.token(id, logprobs),
             Some(Update::Vector(_)) => self.fail(internal("an engine gave a vector where text was asked for")),
             Some(Update::Finished(finished)) => self.finish(&finished),
             Some(Update::Failed(error)) => self.fail(error),
@@ -169,14 +187,25 @@ impl Answer {
         false
     }
 
-    fn token(&mut self, id: TokenId) -> bool {
+    fn token(&mut self, id: TokenId, logprobs: Option<Logprobs>) -> bool {
         self.first_token.get_or_insert_with(|| self.head.arrived.elapsed());
         if self.text.stopped {
             return false;
         }
         self.text.tokens += 1;
+        if let Some(logprobs) = logprobs {
+            let logprobs = self.named(id, &logprobs);
+            self.due.push_back(GenerateEvent::Logprobs(logprobs));
+        }
         let piece = self.text.detokenizer.as_mut().map(|detokenizer| detokenizer.push(id));
         piece.is_some_and(|piece| self.show(&piece))
+    }
+
+    /// The same with the texts of the tokens.
+    fn named(&self, id: TokenId, logprobs: &Logprobs) -> TokenLogprobs {
+        let named = |token: TokenId, logprob: f32| TokenLogprob { token, text: self.model.decode(&[token]), logprob };
+        let top = logprobs.top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
+        TokenLogprobs { chosen: named(id, logprobs.chosen), top }
     }
 
     /// Makes what is safe to show of new text due; true when it held a stop sequence.

@@ -113,6 +113,11 @@ impl TextModel {
         if tokens.is_empty() { Err(TextError::Chat("the text has no tokens".into())) } else { Ok(tokens) }
     }
 
+    /// The tokens of a text in the middle of another; none for no text.
+    pub fn encode_part(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.tokenizer.encode(text, SpecialTokens::AsWritten)
+    }
+
     /// How the model's files say that vectors of a text's tokens become one; `None` where they do not.
     pub fn pooling(&self) -> Option<Pooling> {
         self.pooling

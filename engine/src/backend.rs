@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::{Failure, Load, Loaded, Memory, Pooling, Submission, TokenId};
+use crate::message::{Failure, Load, Loaded, Logprobs, Memory, Pooling, Submission, TokenId};
 
 /// A model on a device. Used by one thread from its making to its end, and so need not be `Send`.
 pub trait Backend {
@@ -21,6 +21,11 @@ pub trait Backend {
 
     /// Computes the next piece: a chunk of the prompt, or one token. Short, since a cancel waits for it.
     fn step(&mut self, sequence: &mut Self::Sequence) -> Result<Step, Failure>;
+
+    /// Log-probabilities at the token that the last step gave, where the submission asks for them.
+    fn logprobs(&mut self, _: &mut Self::Sequence) -> Result<Option<Logprobs>, Failure> {
+        Ok(None)
+    }
 
     /// Prepares a text of at least one token without computing anything.
     fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> Result<Self::Text, Failure>;

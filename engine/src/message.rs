@@ -108,6 +108,8 @@ pub struct Submission {
     pub max_tokens: u32,
     /// Tokens that end the sequence; they are not reported.
     pub stop_tokens: Vec<TokenId>,
+    /// Log-probabilities are reported with each token, and those of so many likeliest ones.
+    pub logprobs: Option<u32>,
     /// How the next token is chosen.
     pub sampling: Sampling,
     /// What the text of the tokens must match; `None` leaves it free.
@@ -118,7 +120,7 @@ impl Submission {
     /// The likeliest `max_tokens` tokens after `prompt`, ended by none.
     pub fn greedy(sequence: SequenceId, prompt: &[TokenId], max_tokens: u32) -> Self {
         let (stop_tokens, sampling) = (Vec::new(), Sampling::greedy());
-        Self { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, sampling, grammar: None }
+        Self { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, logprobs: None, sampling, grammar: None }
     }
 }
 
@@ -140,6 +142,8 @@ pub struct Sampling {
     pub presence_penalty: f32,
     /// Subtracted from a logit for each time its token stands among the last 20; 0 changes nothing.
     pub frequency_penalty: f32,
+    /// Drops the likeliest tokens now and then.
+    pub xtc: Option<Xtc>,
     /// Added to the logits of single tokens.
     pub logit_bias: Vec<(TokenId, f32)>,
     /// Makes the draws reproducible.
@@ -157,10 +161,31 @@ impl Sampling {
             repetition_penalty: 1.0,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
+            xtc: None,
             logit_bias: Vec::new(),
             seed: 0,
         }
     }
+}
+
+/// Exclusion of the top choices, between `min_p` and `top_k`: mlx-lm's `sample_utils.apply_xtc`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Xtc {
+    /// How often it happens to a draw.
+    pub probability: f32,
+    /// Of the tokens above this probability, only the least likely stays.
+    pub threshold: f32,
+    /// Tokens that always stay.
+    pub spared: Vec<TokenId>,
+}
+
+/// Log-probabilities at one token, as the model computed them: before biases, penalties, grammars and filters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Logprobs {
+    /// Of the token that was chosen.
+    pub chosen: f32,
+    /// The likeliest tokens and theirs, the likeliest first.
+    pub top: Vec<(TokenId, f32)>,
 }
 
 /// What an engine reports.
@@ -197,6 +222,8 @@ pub enum Event {
         sequence: SequenceId,
         /// The token; never a stop token.
         id: TokenId,
+        /// Where the submission asks for them.
+        logprobs: Option<Logprobs>,
     },
     /// The vector of the next text of an [`Embedding`].
     Vector {

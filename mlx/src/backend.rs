@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::backend::{Backend, Step};
-use engine::message::{Failure, FailureKind, Load, Loaded, Memory, Pooling, Sampling, SequenceId, Submission, TokenId};
+use engine::message::{
+    Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Sampling, SequenceId, Submission, TokenId,
+};
 use mlx_rs::Dtype;
 
 use crate::config::Config;
@@ -92,6 +94,11 @@ impl Backend for Mlx {
     fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
         let Resident { network, device, .. } = self.resident()?;
         device.scope(|| sequence.step(network.decoder()?, device)).map_err(Failure::from)
+    }
+
+    fn logprobs(&mut self, sequence: &mut Sequence) -> std::result::Result<Option<Logprobs>, Failure> {
+        let Resident { device, .. } = self.resident()?;
+        device.scope(|| sequence.logprobs()).map_err(Failure::from)
     }
 
     fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> std::result::Result<Text, Failure> {

@@ -17,6 +17,7 @@ mod encoders;
 mod error;
 mod grammar;
 mod layers;
+mod logprobs;
 mod models;
 mod network;
 mod sampler;

@@ -7,7 +7,7 @@
 mod filters;
 mod penalties;
 
-use engine::message::{Sampling, TokenId};
+use engine::message::{Sampling, TokenId, Xtc};
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::ops::indexing::argmax_axis;
 use mlx_rs::{Array, Dtype, ops, random};
@@ -40,6 +40,7 @@ impl Sampler {
         let penalties = Penalties::of(sampling);
         let penalized = penalties.map(|penalties| (penalties, History::of(prompt)));
         let bias = bias(&sampling.logit_bias, vocab_size)?;
+        check_spared(sampling, vocab_size)?;
         Ok(Self { sampling: sampling.clone(), bias, penalized, key: random::key(sampling.seed)? })
     }
 
@@ -81,6 +82,11 @@ impl Sampler {
         }
         if min_p > 0.0 {
             logits = filters::min_p(&logits, min_p)?;
+        }
+        if let Some(xtc) = &self.sampling.xtc {
+            let (key, draw) = random::split(&self.key, 2)?;
+            self.key = key;
+            logits = filters::xtc(&logits, xtc, &draw)?;
         }
         if (1..logits.shape()[1] as u32).contains(&top_k) {
             logits = filters::top_k(&logits, top_k as i32)?;
@@ -125,6 +131,7 @@ fn check(sampling: &Sampling) -> Result<()> {
         ("temperature", sampling.temperature.is_finite() && sampling.temperature >= 0.0),
         ("top_p", sampling.top_p > 0.0 && sampling.top_p <= 1.0),
         ("min_p", (0.0..=1.0).contains(&sampling.min_p)),
+        ("xtc", sampling.xtc.as_ref().is_none_or(is_sound)),
         ("repetition_penalty", sampling.repetition_penalty.is_finite() && sampling.repetition_penalty > 0.0),
         ("presence_penalty", sampling.presence_penalty.is_finite()),
         ("frequency_penalty", sampling.frequency_penalty.is_finite()),
@@ -134,6 +141,19 @@ fn check(sampling: &Sampling) -> Result<()> {
         Some((name, _)) => Err(Error::Internal(format!("{name} of {sampling:?} is out of its range"))),
         None => Ok(()),
     }
+}
+
+/// MLX writes past the end of a row otherwise.
+fn check_spared(sampling: &Sampling, vocab_size: u32) -> Result<()> {
+    let mut spared = sampling.xtc.iter().flat_map(|xtc| &xtc.spared);
+    match spared.find(|token| **token >= vocab_size) {
+        Some(token) => Err(Error::Internal(format!("xtc spares token {token} of {vocab_size}"))),
+        None => Ok(()),
+    }
+}
+
+fn is_sound(xtc: &Xtc) -> bool {
+    (0.0..=1.0).contains(&xtc.probability) && (0.0..=0.5).contains(&xtc.threshold)
 }
 
 #[cfg(test)]

@@ -154,3 +154,35 @@ fn options_out_of_range_are_refused() {
         assert!(Sampler::new(&sampling, &[0], 3).is_err(), "{sampling:?}");
     }
 }
+
+fn xtc(probability: f32, threshold: f32, spared: &[u32]) -> Xtc {
+    Xtc { probability, threshold, spared: spared.to_vec() }
+}
+
+#[test]
+fn xtc_leaves_the_least_likely_of_those_above_the_threshold() {
+    let logits = log_row(&[0.4, 0.3, 0.2, 0.1]);
+    let left = |xtc: &Xtc| kept(&filters::xtc(&logits, xtc, &random::key(1).unwrap()).unwrap());
+    assert_eq!(left(&xtc(1.0, 0.15, &[])), [2, 3]);
+    assert_eq!(left(&xtc(1.0, 0.15, &[0])), [0, 2, 3]);
+    // One alone above the threshold stays, and so does everything when none is.
+    assert_eq!(left(&xtc(1.0, 0.35, &[])), [0, 1, 2, 3]);
+    assert_eq!(left(&xtc(1.0, 0.5, &[])), [0, 1, 2, 3]);
+}
+
+#[test]
+fn xtc_happens_as_often_as_it_should() {
+    let logits = log_row(&[0.6, 0.3, 0.1]);
+    let sampling = Sampling { temperature: 0.01, xtc: Some(xtc(0.5, 0.2, &[])), ..sampling() };
+    // So cold that the likeliest of those left is always drawn.
+    let drawn = draws(&sampling, &logits, &[0], 400);
+    let happened = drawn.iter().filter(|token| **token == 1).count();
+    assert!(drawn.iter().all(|token| *token < 2));
+    assert!((140..=260).contains(&happened), "{happened} of 400");
+}
+
+#[test]
+fn xtc_that_spares_what_is_no_token_is_refused() {
+    let sampling = Sampling { xtc: Some(xtc(0.5, 0.2, &[3])), ..sampling() };
+    assert!(Sampler::new(&sampling, &[0], 3).is_err());
+}

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use engine::backend::Step;
-use engine::message::{Submission, TokenId};
+use engine::message::{Logprobs, Submission, TokenId};
 use mlx_rs::{Array, Dtype, memory, transforms};
 
 use crate::array::tokens;
@@ -18,6 +18,7 @@ use crate::device::{Device, OneThread};
 use crate::embedding::check;
 use crate::error::{Error, Result};
 use crate::grammar::Constraint;
+use crate::logprobs;
 use crate::models::Model;
 use crate::sampler::Sampler;
 
@@ -43,6 +44,10 @@ pub struct Sequence {
     /// Tokens given so far, and wanted at most.
     given: u32,
     wanted: u32,
+    /// How many likeliest tokens' log-probabilities go with each token, where they are wanted.
+    logprobs: Option<u32>,
+    /// The token that was given last, and the logits that it was chosen from; kept only where they are asked for.
+    chosen: Option<(TokenId, Array)>,
     /// Spent on building graphs, which the device then computes.
     built: Duration,
     _thread: OneThread,
@@ -54,6 +59,8 @@ struct Started {
     next: Array,
     /// Whether a logit is NaN. Read with the token, and so a matter of microseconds.
     nan: Array,
+    /// The logits as the model computed them, where they are asked for.
+    logits: Option<Array>,
 }
 
 impl Sequence {
@@ -72,6 +79,8 @@ impl Sequence {
             ahead: None,
             given: 0,
             wanted: submission.max_tokens,
+            logprobs: submission.logprobs,
+            chosen: None,
             built: Duration::ZERO,
             _thread: OneThread::default(),
         })
@@ -80,6 +89,12 @@ impl Sequence {
     /// Time spent on building the graphs of tokens so far.
     pub(crate) fn built(&self) -> Duration {
         self.built
+    }
+
+    /// Log-probabilities at the token given last, where they are wanted.
+    pub(crate) fn logprobs(&mut self) -> Result<Option<Logprobs>> {
+        let Some((count, (id, logits))) = self.logprobs.zip(self.chosen.take()) else { return Ok(None) };
+        logprobs::at(&logits, id, count).map(Some)
     }
 
     /// Has the text obey a grammar, before its first token.
@@ -115,7 +130,7 @@ impl Sequence {
     }
 
     fn token(&mut self, model: &dyn Model, device: &Device) -> Result<Step> {
-        let Started { next, nan } = match self.ahead.take() {
+        let Started { next, nan, logits } = match self.ahead.take() {
             Some(started) => started,
             None => self.start(model)?,
         };
@@ -134,6 +149,7 @@ impl Sequence {
         if nan.try_item_exact().map_err(|error| Error::Internal(error.to_string()))? {
             return Err(Error::Broken(NAN.into()));
         }
+        self.chosen = logits.map(|logits| (id, logits));
         let is_whole = match &mut self.constraint {
             Some(constraint) => constraint.accept(id)?,
             None => false,
@@ -150,10 +166,11 @@ impl Sequence {
         let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
         let logits = model.logits(&hidden)?.reshape(&[1, -1])?;
         let nan = logits.is_nan()?.any(false)?;
+        let kept = self.logprobs.is_some().then(|| logits.clone());
         let next = if self.constraint.is_some() { logits } else { self.sampler.next(&logits)? };
         self.built += begun.elapsed();
         transforms::async_eval([&next, &nan])?;
-        Ok(Started { next, nan })
+        Ok(Started { next, nan, logits: kept })
     }
 
     fn room(&self, model: &dyn Model) -> bool {

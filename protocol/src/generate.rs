@@ -80,12 +80,36 @@ pub struct GenerateResult {
     pub model: ModelId,
     /// The answer.
     pub text: String,
+    /// Of each token, where `options.logprobs` asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<TokenLogprobs>>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// Tokens counted.
     pub usage: Usage,
     /// Times measured.
     pub timings: Timings,
+}
+
+/// Log-probabilities at one token, as the model computed them: before penalties, filters and temperature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenLogprobs {
+    /// The token that was chosen.
+    #[serde(flatten)]
+    pub chosen: TokenLogprob,
+    /// The likeliest tokens, the likeliest first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// One token and its log-probability.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenLogprob {
+    /// Its number.
+    pub token: u32,
+    /// Its text by itself; a token that is part of a character shows as the replacement character.
+    pub text: String,
+    /// The natural logarithm of its probability.
+    pub logprob: f32,
 }
 
 /// What `generate.stream` sends, in this order: one `queued`, any number of `loading`, one `started`, any number of
@@ -125,6 +149,8 @@ pub enum GenerateEvent {
         /// To be appended.
         text: String,
     },
+    /// A token's log-probabilities, where `options.logprobs` asks for them: before the text that it ends.
+    Logprobs(TokenLogprobs),
     /// The answer is complete.
     Finished {
         /// Why it ended.
@@ -182,6 +208,18 @@ pub struct Timings {
     pub prefill_tokens_per_s: f64,
     /// Tokens after the first, per second; 0 when there were none.
     pub decode_tokens_per_s: f64,
+}
+
+/// How long a prompt is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenCount {
+    /// The model whose tokens were counted.
+    pub model: ModelId,
+    /// Tokens of the prompt, chat template included.
+    pub prompt_tokens: u32,
+    /// Tokens that the model can hold, prompt and answer together; absent where its files do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u64>,
 }
 
 /// Which request to end.

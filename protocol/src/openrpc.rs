@@ -62,6 +62,12 @@ pub const METHODS: &[Method] = &[
         event: None,
     },
     call_with(
+        "generate.count_tokens",
+        "Counts the tokens of the prompt that the request would have, and runs nothing.",
+        schema::<generate::GenerateRequest>,
+        schema::<generate::TokenCount>,
+    ),
+    call_with(
         "generate.cancel",
         "Ends a request of any connection.",
         schema::<generate::CancelRequest>,

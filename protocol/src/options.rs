@@ -7,6 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Most likeliest tokens whose log-probabilities are told.
+const MOST_LOGPROBS: u32 = 20;
+
 /// Options of one generation. They never belong to a model: two apps with different options share one copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -22,6 +25,12 @@ pub struct GenerationOptions {
     /// Keeps tokens with at least this share of the likeliest token's probability, 0 to 1; 0 keeps all.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_p: f32,
+    /// How often the likeliest tokens are left out of a draw (XTC), 0 to 1; 0 never.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub xtc_probability: f32,
+    /// Of the tokens above this probability, 0 to 0.5, XTC leaves only the least likely.
+    #[schemars(range(min = 0.0, max = 0.5))]
+    pub xtc_threshold: f32,
     /// Most tokens to generate, at least 1.
     #[schemars(range(min = 1))]
     pub max_tokens: u32,
@@ -38,6 +47,10 @@ pub struct GenerationOptions {
     pub frequency_penalty: f32,
     /// Added to the logits of single tokens: token number to bias, -1000 to 1000, at most 1024 of them.
     pub logit_bias: BTreeMap<u32, f32>,
+    /// Tells the log-probability of each token, and of so many likeliest ones, 0 to 20; absent tells none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 20))]
+    pub logprobs: Option<u32>,
     /// Makes the answer reproducible on the same model and machine; drawn anew when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -50,6 +63,8 @@ impl Default for GenerationOptions {
             top_p: 0.9,
             top_k: 0,
             min_p: 0.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
             max_tokens: 512,
             stop_sequences: Vec::new(),
             system_prompt: None,
@@ -57,6 +72,7 @@ impl Default for GenerationOptions {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: BTreeMap::new(),
+            logprobs: None,
             seed: None,
         }
     }
@@ -68,6 +84,8 @@ impl GenerationOptions {
         let ranges = [
             ("temperature", self.temperature, 0.0..=5.0),
             ("min_p", self.min_p, 0.0..=1.0),
+            ("xtc_probability", self.xtc_probability, 0.0..=1.0),
+            ("xtc_threshold", self.xtc_threshold, 0.0..=0.5),
             ("presence_penalty", self.presence_penalty, -10.0..=10.0),
             ("frequency_penalty", self.frequency_penalty, -10.0..=10.0),
         ];
@@ -87,6 +105,9 @@ impl GenerationOptions {
         }
         if self.max_tokens == 0 {
             return Some("options.max_tokens is 0, but must be at least 1".into());
+        }
+        if let Some(count) = self.logprobs.filter(|count| *count > MOST_LOGPROBS) {
+            return Some(format!("options.logprobs is {count}, but must be at most {MOST_LOGPROBS}"));
         }
         if self.stop_sequences.len() > 16 {
             return Some(format!(

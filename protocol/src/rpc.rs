@@ -11,7 +11,7 @@ use jsonrpsee::proc_macros::rpc;
 use crate::embeddings::{EmbeddingsRequest, EmbeddingsResult};
 #[cfg(feature = "client")]
 use crate::generate::GenerateEvent;
-use crate::generate::{CancelRequest, Cancelled, GenerateRequest, GenerateResult};
+use crate::generate::{CancelRequest, Cancelled, GenerateRequest, GenerateResult, TokenCount};
 use crate::models::{ImportModel, LoadModel, Model, ModelList, ModelRef, Unloaded};
 use crate::status::{Pong, Status};
 
@@ -36,6 +36,10 @@ pub trait Generate {
     /// Streams events until `finished` or `failed`. Unsubscribing or closing the connection cancels it.
     #[subscription(name = "stream" => "event", unsubscribe = "unsubscribe", item = GenerateEvent)]
     async fn stream(&self, request: GenerateRequest) -> SubscriptionResult;
+
+    /// Counts the tokens of the prompt that the request would have, and runs nothing.
+    #[method(name = "count_tokens")]
+    async fn count_tokens(&self, request: GenerateRequest) -> RpcResult<TokenCount>;
 
     /// Ends a request of any connection.
     #[method(name = "cancel")]

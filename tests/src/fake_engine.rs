@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use engine::grammar::{self, Compiled, Grammar};
-use engine::{Backend, Failure, FailureKind, Load, Loaded, Memory, Pooling, Step, Submission, TokenId};
+use engine::{Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Step, Submission, TokenId};
 use serde::Deserialize;
 
 fn main() -> ExitCode {
@@ -59,6 +59,7 @@ struct Sequence {
     stop: TokenId,
     prefilled: bool,
     next: usize,
+    logprobs: Option<u32>,
 }
 
 struct Answer {
@@ -102,6 +103,7 @@ impl Backend for Fake {
             stop: submission.stop_tokens.first().copied().unwrap_or_default(),
             prefilled: false,
             next: 0,
+            logprobs: submission.logprobs,
         })
     }
 
@@ -121,6 +123,16 @@ impl Backend for Fake {
         let token = tokens.get(sequence.next).copied().unwrap_or(sequence.stop);
         sequence.next += 1;
         Ok(if *is_whole && sequence.next == tokens.len() { Step::Last(token) } else { Step::Token(token) })
+    }
+
+    /// It is certain of what it says: everything else has no chance.
+    fn logprobs(&mut self, sequence: &mut Sequence) -> Result<Option<Logprobs>, Failure> {
+        let said = sequence.answer.tokens.get(sequence.next - 1).copied();
+        Ok(sequence.logprobs.zip(said).map(|(count, token)| {
+            let others = (0..).filter(|other| *other != token).map(|other| (other, -100.0));
+            let top = std::iter::once((token, 0.0)).chain(others).take(count as usize).collect();
+            Logprobs { chosen: 0.0, top }
+        }))
     }
 
     fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> Result<Self::Text, Failure> {

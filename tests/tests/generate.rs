@@ -324,3 +324,39 @@ fn what_only_the_engine_can_find_in_a_format_is_the_callers_fault_too() {
     let failed = connection.events_until("failed").pop().unwrap();
     assert_eq!(failed["error"]["kind"], "invalid_params");
 }
+
+#[test]
+fn log_probabilities_come_with_each_token_where_they_are_asked_for() {
+    let daemon = echo();
+    let request = |options: Value| json!({ "prompt": "né", "options": options });
+    let result = daemon.call("generate.text", request(json!({ "logprobs": 2 }))).unwrap();
+    let told = result["logprobs"].as_array().unwrap();
+    // A byte is a token here, and half of a character has no text.
+    let expected = [(110, "n"), (195, "\u{fffd}"), (169, "\u{fffd}")];
+    assert_eq!(told.len(), expected.len());
+    for (told, (token, text)) in told.iter().zip(expected) {
+        assert_eq!((&told["token"], &told["text"], &told["logprob"]), (&json!(token), &json!(text), &json!(0.0)));
+        assert_eq!(told["top"].as_array().unwrap().len(), 2);
+        assert_eq!(told["top"][0], json!({ "token": token, "text": text, "logprob": 0.0 }));
+    }
+    let events = {
+        let mut connection = daemon.connect();
+        connection.stream(request(json!({ "logprobs": 0 })));
+        connection.events_until("finished")
+    };
+    let of_tokens: Vec<_> = events.iter().filter(|event| event["type"] == "logprobs").collect();
+    assert_eq!((of_tokens.len(), &of_tokens[0]["top"]), (3, &json!([])));
+    assert!(daemon.call("generate.text", request(json!({}))).unwrap().get("logprobs").is_none());
+}
+
+#[test]
+fn a_prompt_is_counted_without_a_load() {
+    let daemon = echo();
+    let count = daemon.call("generate.count_tokens", json!({ "prompt": "hello" })).unwrap();
+    assert_eq!(count, json!({ "model": "test/echo", "prompt_tokens": 5, "context_length": 4096 }));
+    let with_system = json!({ "prompt": "hello", "options": { "system_prompt": "Be brief." } });
+    assert_eq!(daemon.call("generate.count_tokens", with_system).unwrap()["prompt_tokens"], 14);
+    assert_eq!(daemon.call("daemon.status", json!({})).unwrap()["residents"], json!([]));
+    let error = daemon.call("generate.count_tokens", json!({ "prompt": " " })).unwrap_err();
+    assert!(error["message"].as_str().unwrap().contains("empty"), "{error}");
+}

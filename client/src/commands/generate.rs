@@ -116,6 +116,8 @@ impl Screen {
                 self.progress.show(&format!("reading {prompt_tokens} tokens"));
             }
             GenerateEvent::Text { text } => self.text(&text).await?,
+            // Asked for only together with JSON, which has been written.
+            GenerateEvent::Logprobs(_) => {}
             GenerateEvent::Finished { finish_reason, usage, timings } => {
                 self.close_line().await?;
                 return self.finished(finish_reason, usage, &timings);

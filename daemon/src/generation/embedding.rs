@@ -99,7 +99,7 @@ async fn collect(mut updates: mpsc::Receiver<Update>) -> Result<(Collected, Fini
             }
             Update::Finished(finished) => return Ok((collected, finished)),
             Update::Failed(error) => return Err(error),
-            Update::Token(_) => return Err(internal("an engine gave text where vectors were asked for")),
+            Update::Token(..) => return Err(internal("an engine gave text where vectors were asked for")),
         }
     }
     Err(internal("the scheduler ended"))

@@ -3,7 +3,7 @@
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
 use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
 use protocol::rpc::GenerateServer;
-use protocol::{CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, Kind};
+use protocol::{CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, Kind, TokenCount};
 
 use super::{Rpc, error};
 use crate::stream::Answer;
@@ -24,6 +24,10 @@ impl GenerateServer for Rpc {
             }
         }
         Ok(())
+    }
+
+    async fn count_tokens(&self, request: GenerateRequest) -> RpcResult<TokenCount> {
+        self.0.generation.count(request).await.map_err(error)
     }
 
     async fn cancel(&self, request: CancelRequest) -> RpcResult<Cancelled> {

@@ -152,10 +152,10 @@ impl Residency {
                 self.fail_all(&id, &error);
                 self.retire(&id);
             }
-            Event::Token { sequence, id: token } => {
+            Event::Token { sequence, id: token, logprobs } => {
                 if let Some(running) = resident.running.as_mut().filter(|running| running.sequence == sequence) {
                     running.tokens += 1;
-                    self.update(sequence, Update::Token(token));
+                    self.update(sequence, Update::Token(token, logprobs));
                 }
             }
             Event::Vector { sequence, vector } => self.update(sequence, Update::Vector(vector)),

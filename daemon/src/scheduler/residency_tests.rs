@@ -297,6 +297,6 @@ fn tokens_of_an_engine_given_up_reach_nobody() {
     let request = script.submit("a", None);
     script.ready(0);
     script.gone(0);
-    script.report(0, Event::Token { sequence: request, id: 3 });
+    script.report(0, Event::Token { sequence: request, id: 3, logprobs: None });
     assert_eq!(script.seen, []);
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Command, Finished, Loaded, Memory, SequenceId, TokenId, Work};
+use engine::{Command, Finished, Loaded, Logprobs, Memory, SequenceId, TokenId, Work};
 use protocol::{ErrorData, KeepAlive};
 
 use crate::local::LocalModel;
@@ -60,8 +60,8 @@ pub enum Update {
         /// Waited for other requests.
         queue: Duration,
     },
-    /// Its next token.
-    Token(TokenId),
+    /// Its next token, and its log-probabilities where they are asked for.
+    Token(TokenId, Option<Logprobs>),
     /// The vector of its next text.
     Vector(Vec<f32>),
     /// It ended as asked.

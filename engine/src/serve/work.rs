@@ -66,7 +66,11 @@ impl<B: Backend, W: Write> Engine<B, W> {
                         break FinishReason::Stop;
                     }
                     count += 1;
-                    self.send(&Event::Token { sequence: id, id: token })?;
+                    let logprobs = match self.backend.logprobs(&mut sequence) {
+                        Ok(logprobs) => logprobs,
+                        Err(failure) => return Ok(Err(failure)),
+                    };
+                    self.send(&Event::Token { sequence: id, id: token, logprobs })?;
                     if matches!(step, Step::Last(_)) {
                         break FinishReason::Stop;
                     }

@@ -11,7 +11,7 @@ use protocol::openrpc::{METHODS, document, method};
 use protocol::{
     CancelRequest, Cancelled, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest,
     GenerateResult, ImportModel, Kind, LoadModel, MAX_MESSAGE_BYTES, Model, ModelList, ModelRef, PROTOCOL_VERSION,
-    Pong, Status, Unloaded,
+    Pong, Status, TokenCount, Unloaded,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +49,7 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("generate.text", (Some(check::<GenerateRequest> as Check), check::<GenerateResult> as Check)),
         ("generate.stream", (Some(check::<GenerateRequest>), check::<u64>)),
         ("generate.unsubscribe", (Some(subscription), check::<bool>)),
+        ("generate.count_tokens", (Some(check::<GenerateRequest>), check::<TokenCount>)),
         ("generate.cancel", (Some(check::<CancelRequest>), check::<Cancelled>)),
         ("embeddings.create", (Some(check::<EmbeddingsRequest>), check::<EmbeddingsResult>)),
         ("models.list", (None, check::<ModelList>)),
