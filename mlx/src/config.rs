@@ -5,6 +5,7 @@
 pub mod quantization;
 pub mod rope;
 pub mod sizes;
+pub mod windows;
 
 use std::path::{Path, PathBuf};
 

@@ -27,6 +27,7 @@ pub struct Sizes {
     /// Tokens.
     pub vocab_size: i32,
     max_position_embeddings: Option<i32>,
+    tie_word_embeddings: Option<bool>,
 }
 
 /// What an architecture has where its config says nothing.
@@ -82,6 +83,11 @@ impl Sizes {
     /// Most tokens of a sequence.
     pub fn context(&self) -> i32 {
         self.max_position_embeddings.unwrap_or(MAX_CONTEXT)
+    }
+
+    /// Whether the head is the embedding; `absent` where the config does not say.
+    pub fn is_tied(&self, absent: bool) -> bool {
+        self.tie_word_embeddings.unwrap_or(absent)
     }
 
     /// The matrix of tokens and their vectors.

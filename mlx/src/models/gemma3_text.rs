@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
 use crate::config::sizes::{Absent, Sizes};
+use crate::config::windows;
 use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
@@ -30,48 +31,21 @@ const THETA: f32 = 1e6;
 #[derive(Debug, Clone, Deserialize)]
 struct Args {
     query_pre_attn_scalar: f32,
-    sliding_window: i32,
     sliding_window_pattern: Option<i32>,
     #[serde(rename = "_sliding_window_pattern")]
     hidden_pattern: Option<i32>,
     rope_local_base_freq: f32,
-    layer_types: Option<Vec<LayerType>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LayerType {
-    FullAttention,
-    SlidingAttention,
 }
 
 impl Args {
-    fn check(&self, config: &Config, layers: i32) -> Result<()> {
-        config.check("sliding_window", self.sliding_window, 1 << 24)?;
+    fn check(&self, config: &Config) -> Result<()> {
         config.check("sliding_window_pattern", self.pattern(), 1000)?;
         config.check_positive("query_pre_attn_scalar", self.query_pre_attn_scalar)?;
-        config.check_positive("rope_local_base_freq", self.rope_local_base_freq)?;
-        match &self.layer_types {
-            Some(types) if types.len() != layers as usize => {
-                let named = types.len();
-                let why = format!("layer_types names {named} layers, but num_hidden_layers is {layers}");
-                Err(config.broken(&why))
-            }
-            _ => Ok(()),
-        }
+        config.check_positive("rope_local_base_freq", self.rope_local_base_freq)
     }
 
     fn pattern(&self) -> i32 {
         self.sliding_window_pattern.or(self.hidden_pattern).unwrap_or(6)
-    }
-
-    /// The window of a layer: every sixth sees everything, unless the config says which.
-    fn window(&self, layer: usize) -> Option<i32> {
-        let sliding = match &self.layer_types {
-            Some(types) => types[layer] == LayerType::SlidingAttention,
-            None => !(layer + 1).is_multiple_of(self.pattern() as usize),
-        };
-        sliding.then_some(self.sliding_window)
     }
 }
 
@@ -157,12 +131,15 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let config = &config.or(defaults());
     let sizes = Sizes::read(config, ABSENT)?;
     let args: Args = config.args()?;
-    args.check(config, sizes.num_hidden_layers)?;
+    args.check(config)?;
+    let pattern = args.pattern() as usize;
+    // Every sixth sees everything, unless the config says which.
+    let windows = windows::read(config, sizes.num_hidden_layers, |layer| !(layer + 1).is_multiple_of(pattern))?;
     let rope = RopeSettings::read(config, THETA)?;
     let sliding_rope = RopeSettings::read_sliding(config, args.rope_local_base_freq)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
     let block = |weights: &mut Weights, path: &str, layer: usize| {
-        let window = args.window(layer);
+        let window = windows[layer];
         let rope = if window.is_some() { &sliding_rope } else { &rope };
         let mut norm = |name: &str| RmsNorm::load_shifted(weights, &format!("{path}.{name}"), hidden, eps);
         Ok(Block {

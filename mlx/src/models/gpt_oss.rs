@@ -5,6 +5,7 @@ mod published;
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, ops};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
@@ -12,6 +13,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
 use crate::config::sizes::{Absent, Sizes};
+use crate::config::windows;
 use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::experts::{Choice, Experts, SwitchGlu};
@@ -26,6 +28,9 @@ const ABSENT: Absent = Absent { head_dim: Some(64), context: None };
 /// Base of the wavelengths where the config names none.
 const THETA: f32 = 150_000.0;
 
+/// Tokens of a window where the config names none.
+const WINDOW: i32 = 128;
+
 /// How steep an expert's gate is.
 const ALPHA: f32 = 1.702;
 
@@ -39,18 +44,8 @@ struct Args {
     num_local_experts: i32,
     #[serde(default = "Args::experts_per_tok")]
     num_experts_per_tok: i32,
-    #[serde(default = "Args::window")]
-    sliding_window: i32,
     #[serde(default = "Args::limit")]
     swiglu_limit: f32,
-    layer_types: Option<Vec<LayerType>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LayerType {
-    FullAttention,
-    SlidingAttention,
 }
 
 impl Args {
@@ -60,10 +55,6 @@ impl Args {
 
     fn experts_per_tok() -> i32 {
         4
-    }
-
-    fn window() -> i32 {
-        128
     }
 
     fn limit() -> f32 {
@@ -76,18 +67,6 @@ impl Args {
             return Err(config.broken(&format!("swiglu_limit is {}, but only {LIMIT} is known", self.swiglu_limit)));
         }
         Ok(())
-    }
-
-    /// The window of each layer; `None` for layers that see everything. Where nothing is said, every other has one.
-    fn windows(&self, config: &Config, layers: i32) -> Result<Vec<Option<i32>>> {
-        config.check("sliding_window", self.sliding_window, 1 << 24)?;
-        let alternating = || [LayerType::SlidingAttention, LayerType::FullAttention].into_iter().cycle();
-        let types = self.layer_types.clone().unwrap_or_else(|| alternating().take(layers as usize).collect());
-        if types.len() != layers as usize {
-            let named = types.len();
-            return Err(config.broken(&format!("layer_types names {named} layers, but num_hidden_layers is {layers}")));
-        }
-        Ok(types.iter().map(|kind| (*kind == LayerType::SlidingAttention).then_some(self.sliding_window)).collect())
     }
 
     fn experts(&self, config: &Config, sizes: &Sizes) -> Result<Experts> {
@@ -195,11 +174,13 @@ impl Layer for Block {
 
 /// Takes all tensors of the model.
 pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
+    let config = &config.or(json!({ "sliding_window": WINDOW }));
     let sizes = Sizes::read(config, ABSENT)?;
     let args: Args = config.args()?;
     args.check(config)?;
     let (experts, rope) = (args.experts(config, &sizes)?, RopeSettings::read(config, THETA)?);
-    let windows = args.windows(config, sizes.num_hidden_layers)?;
+    // Every other layer has a window, unless the config says which.
+    let windows = windows::read(config, sizes.num_hidden_layers, |layer| layer.is_multiple_of(2))?;
     let block = |weights: &mut Weights, path: &str, layer: usize| {
         let mut norm =
             |name: &str| RmsNorm::load(weights, &format!("{path}.{name}"), sizes.hidden_size, sizes.rms_norm_eps);

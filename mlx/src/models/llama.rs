@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
+use crate::config::windows;
 use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
@@ -28,39 +29,6 @@ struct Args {
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-    layer_types: Option<Vec<LayerType>>,
-    sliding_window: Option<i32>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LayerType {
-    FullAttention,
-    SlidingAttention,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Args {
-    /// The window of each layer; `None` for layers that see everything.
-    fn windows(&self, config: &Config, layers: i32) -> Result<Vec<Option<i32>>> {
-        let Some(types) = &self.layer_types else { return Ok(vec![None; layers as usize]) };
-        if types.len() != layers as usize {
-            let named = types.len();
-            return Err(config.broken(&format!("layer_types names {named} layers, but num_hidden_layers is {layers}")));
-        }
-        if types.iter().all(|kind| *kind == LayerType::FullAttention) {
-            return Ok(vec![None; types.len()]);
-        }
-        let missing = || config.broken("sliding_window is missing, but layer_types names layers with one");
-        let window = self.sliding_window.ok_or_else(missing)?;
-        config.check("sliding_window", window, 1 << 24)?;
-        Ok(types.iter().map(|kind| (*kind == LayerType::SlidingAttention).then_some(window)).collect())
-    }
 }
 
 struct Attention {
@@ -125,7 +93,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let sizes = Sizes::read(config, ABSENT)?;
     let args: Args = config.args()?;
     let rope = RopeSettings::read(config, rope::THETA)?;
-    let windows = args.windows(config, sizes.num_hidden_layers)?;
+    let windows = windows::read(config, sizes.num_hidden_layers, |_| false)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
     let block = |weights: &mut Weights, path: &str, layer: usize| {
         let mut norm = |name: &str| RmsNorm::load(weights, &format!("{path}.{name}"), hidden, eps);
@@ -143,7 +111,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             window: windows[layer],
         })
     };
-    let around = Around::plain(args.tie_word_embeddings);
+    let around = Around::plain(sizes.is_tied(true));
     let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
     Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }

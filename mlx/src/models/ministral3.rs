@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
+use crate::config::windows;
 use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
@@ -25,10 +26,6 @@ const ABSENT: Absent = Absent { head_dim: None, context: None };
 /// What `config.json` says beside the sizes and the rope, with mlx-lm's defaults.
 #[derive(Debug, Clone, Deserialize)]
 struct Args {
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-    layer_types: Option<Vec<LayerType>>,
-    sliding_window: Option<i32>,
     rope_parameters: Temperature,
 }
 
@@ -53,35 +50,6 @@ impl Temperature {
         };
         let factors = Array::from_iter((offset..offset + tokens).map(factor), &[tokens, 1]);
         ops::multiply(&queries, &factors.as_dtype(queries.dtype())?)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LayerType {
-    FullAttention,
-    SlidingAttention,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Args {
-    /// The window of each layer; `None` for layers that see everything.
-    fn windows(&self, config: &Config, layers: i32) -> Result<Vec<Option<i32>>> {
-        let Some(types) = &self.layer_types else { return Ok(vec![None; layers as usize]) };
-        if types.len() != layers as usize {
-            let named = types.len();
-            return Err(config.broken(&format!("layer_types names {named} layers, but num_hidden_layers is {layers}")));
-        }
-        if types.iter().all(|kind| *kind == LayerType::FullAttention) {
-            return Ok(vec![None; types.len()]);
-        }
-        let missing = || config.broken("sliding_window is missing, but layer_types names layers with one");
-        let window = self.sliding_window.ok_or_else(missing)?;
-        config.check("sliding_window", window, 1 << 24)?;
-        Ok(types.iter().map(|kind| (*kind == LayerType::SlidingAttention).then_some(window)).collect())
     }
 }
 
@@ -151,7 +119,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let args: Args = config.args()?;
     config.check("original_max_position_embeddings", args.rope_parameters.first_context, 1 << 24)?;
     let rope = RopeSettings::read(config, rope::THETA)?;
-    let windows = args.windows(config, sizes.num_hidden_layers)?;
+    let windows = windows::read(config, sizes.num_hidden_layers, |_| false)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
     let block = |weights: &mut Weights, path: &str, layer: usize| {
         let mut norm = |name: &str| RmsNorm::load(weights, &format!("{path}.{name}"), hidden, eps);
@@ -163,7 +131,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             window: windows[layer],
         })
     };
-    let around = Around::plain(args.tie_word_embeddings);
+    let around = Around::plain(sizes.is_tied(true));
     let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
     Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }

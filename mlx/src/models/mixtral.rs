@@ -35,8 +35,6 @@ struct Args {
     num_local_experts: i32,
     #[serde(default = "two")]
     num_experts_per_tok: i32,
-    #[serde(default)]
-    tie_word_embeddings: bool,
 }
 
 fn eight() -> i32 {
@@ -153,7 +151,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             mlp: SparseMlp::load(weights, &format!("{path}.block_sparse_moe"), experts)?,
         })
     };
-    let around = Around::plain(args.tie_word_embeddings);
+    let around = Around::plain(sizes.is_tied(false));
     let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, sizes.hidden_size, sizes.rms_norm_eps);
     Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }

@@ -26,8 +26,6 @@ const ABSENT: Absent = Absent { head_dim: None, context: Some(131_072) };
 /// What `config.json` says beside the sizes and the rope, with mlx-lm's defaults.
 #[derive(Debug, Clone, Deserialize)]
 struct Args {
-    #[serde(default)]
-    tie_word_embeddings: bool,
     #[serde(default = "all")]
     partial_rotary_factor: f32,
 }
@@ -141,7 +139,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             mlp: Mlp::load(weights, &format!("{path}.mlp"), hidden, wide)?,
         })
     };
-    let around = Around::plain(args.tie_word_embeddings);
+    let around = Around::plain(sizes.is_tied(false));
     let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
     Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }

@@ -2,7 +2,6 @@
 
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, ops};
-use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
@@ -23,13 +22,6 @@ const ABSENT: Absent = Absent { head_dim: None, context: None };
 
 /// Base of the wavelengths where the config names none.
 const THETA: f32 = 1e6;
-
-/// What `config.json` says beside the sizes and the rope.
-#[derive(Debug, Clone, Deserialize)]
-struct Args {
-    #[serde(default)]
-    tie_word_embeddings: bool,
-}
 
 struct Attention {
     q_proj: Linear,
@@ -95,7 +87,6 @@ impl Layer for Block {
 /// Takes all tensors of the model.
 pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let sizes = Sizes::read(config, ABSENT)?;
-    let args: Args = config.args()?;
     let rope = RopeSettings::read(config, THETA)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
     let block = |weights: &mut Weights, path: &str, _| {
@@ -107,7 +98,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, Bias::None, Gate::Silu)?,
         })
     };
-    let around = Around::plain(args.tie_word_embeddings);
+    let around = Around::plain(sizes.is_tied(false));
     let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
     Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }

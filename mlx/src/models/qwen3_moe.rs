@@ -37,8 +37,6 @@ struct Args {
     /// Layers without experts all the same, counted from 0.
     #[serde(default)]
     mlp_only_layers: Vec<usize>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
 }
 
 fn every() -> i32 {
@@ -181,7 +179,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             mlp,
         })
     };
-    let around = Around::plain(args.tie_word_embeddings);
+    let around = Around::plain(sizes.is_tied(false));
     let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
     Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }

@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
+use crate::config::windows;
 use crate::error::Result;
 use crate::layers::attention::{Heads, Scores, attend};
 use crate::layers::linear::{Bias, Linear};
@@ -28,25 +29,10 @@ struct Args {
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
     #[serde(default = "four")]
     no_rope_layer_interval: i32,
     /// 1 for the layers with a rope, 0 for those without.
     no_rope_layers: Option<Vec<u8>>,
-    layer_types: Option<Vec<LayerType>>,
-    sliding_window: Option<i32>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LayerType {
-    FullAttention,
-    SlidingAttention,
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn four() -> i32 {
@@ -65,22 +51,6 @@ impl Args {
             }
             None => Ok((1..=layers).map(|layer| layer % self.no_rope_layer_interval != 0).collect()),
         }
-    }
-
-    /// The window of each layer; `None` for layers that see everything.
-    fn windows(&self, config: &Config, layers: i32) -> Result<Vec<Option<i32>>> {
-        let Some(types) = &self.layer_types else { return Ok(vec![None; layers as usize]) };
-        if types.len() != layers as usize {
-            let named = types.len();
-            return Err(config.broken(&format!("layer_types names {named} layers, but num_hidden_layers is {layers}")));
-        }
-        if types.iter().all(|kind| *kind == LayerType::FullAttention) {
-            return Ok(vec![None; types.len()]);
-        }
-        let missing = || config.broken("sliding_window is missing, but layer_types names layers with one");
-        let window = self.sliding_window.ok_or_else(missing)?;
-        config.check("sliding_window", window, 1 << 24)?;
-        Ok(types.iter().map(|kind| (*kind == LayerType::SlidingAttention).then_some(window)).collect())
     }
 }
 
@@ -151,7 +121,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let args: Args = config.args()?;
     let rope = RopeSettings::read(config, rope::THETA)?;
     let ropes = args.ropes(config, sizes.num_hidden_layers)?;
-    let windows = args.windows(config, sizes.num_hidden_layers)?;
+    let windows = windows::read(config, sizes.num_hidden_layers, |_| false)?;
     let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
     let block = |weights: &mut Weights, path: &str, layer: usize| {
         let rope = ropes[layer].then_some(&rope);
@@ -170,7 +140,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             window: windows[layer],
         })
     };
-    let around = Around::plain(args.tie_word_embeddings);
+    let around = Around::plain(sizes.is_tied(true));
     let norm = |weights: &mut Weights, path: &str| RmsNorm::load(weights, path, hidden, eps);
     Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
 }
