@@ -23,6 +23,14 @@ pub enum Error {
     Mlx(#[from] Exception),
 }
 
+impl Error {
+    /// That what a model computed is no number.
+    pub fn nan() -> Self {
+        let words = "the model computed NaN: its weights are damaged, or too large for their type; download it again";
+        Self::Broken(words.into())
+    }
+}
+
 /// The result of nearly everything here.
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -18,6 +18,7 @@ mod qwen3;
 mod qwen3_moe;
 mod smollm3;
 
+use engine::message::TokenId;
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype};
 
@@ -51,6 +52,24 @@ pub struct Facts {
     pub context: u32,
     /// Type of activations.
     pub dtype: Dtype,
+}
+
+impl Facts {
+    /// That a prompt or a text fits the model.
+    pub fn check(self, tokens: &[TokenId]) -> Result<()> {
+        let Self { context, vocab_size, .. } = self;
+        if tokens.len() > context as usize {
+            let count = tokens.len();
+            return Err(Error::NotSupported(format!("a prompt of {count} tokens exceeds the context of {context}")));
+        }
+        match tokens.iter().find(|token| **token >= vocab_size) {
+            Some(token) => {
+                Err(Error::Internal(format!("the prompt has token {token}, but the vocabulary ends at {vocab_size}")))
+            }
+            None if tokens.is_empty() => Err(Error::Internal("a prompt needs a token".into())),
+            None => Ok(()),
+        }
+    }
 }
 
 type Constructor = fn(&Config, &mut Weights) -> Result<Box<dyn Model>>;

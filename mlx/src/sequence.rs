@@ -15,7 +15,6 @@ use mlx_rs::{Array, Dtype, memory, transforms};
 use crate::array::tokens;
 use crate::cache::Cache;
 use crate::device::{Device, OneThread};
-use crate::embedding::check;
 use crate::error::{Error, Result};
 use crate::grammar::Constraint;
 use crate::logprobs;
@@ -24,9 +23,6 @@ use crate::sampler::Sampler;
 
 /// Tokens after which MLX's spare buffers are given back: the caches' growth leaves ever larger ones behind.
 const CLEAR_EVERY: u32 = 256;
-
-/// Why a sequence ends whose next token means nothing.
-const NAN: &str = "the model computed NaN: its weights are damaged, or too large for their type; download it again";
 
 /// A sequence that runs. Stays on the thread of its backend.
 pub struct Sequence {
@@ -68,7 +64,7 @@ impl Sequence {
     pub(crate) fn new(submission: &Submission, model: &dyn Model) -> Result<Self> {
         let facts = model.facts();
         let prompt = &submission.prompt;
-        check(prompt, facts)?;
+        facts.check(prompt)?;
         Ok(Self {
             prompt: prompt.clone(),
             done: 0,
@@ -147,7 +143,7 @@ impl Sequence {
         }
         let id = self.input.try_item_exact().map_err(|error| Error::Internal(error.to_string()))?;
         if nan.try_item_exact().map_err(|error| Error::Internal(error.to_string()))? {
-            return Err(Error::Broken(NAN.into()));
+            return Err(Error::nan());
         }
         self.chosen = logits.map(|logits| (id, logits));
         let is_whole = match &mut self.constraint {
