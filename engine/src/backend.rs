@@ -23,9 +23,7 @@ pub trait Backend {
     fn step(&mut self, sequence: &mut Self::Sequence) -> Result<Step, Failure>;
 
     /// Log-probabilities at the token that the last step gave, where the submission asks for them.
-    fn logprobs(&mut self, _: &mut Self::Sequence) -> Result<Option<Logprobs>, Failure> {
-        Ok(None)
-    }
+    fn logprobs(&mut self, sequence: &mut Self::Sequence) -> Result<Option<Logprobs>, Failure>;
 
     /// Prepares a text of at least one token without computing anything.
     fn begin_text(&mut self, tokens: &[TokenId], pooling: Pooling) -> Result<Self::Text, Failure>;
