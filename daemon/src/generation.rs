@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use engine::{Sampling, SequenceId, Submission, Work, Xtc};
 use protocol::{
-    Capability, ErrorData, GenerateRequest, GenerationOptions, KeepAlive, Kind, Message, ModelId, RequestId, Role,
-    TokenCount,
+    Capability, ErrorData, GenerateRequest, GenerateResult, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES,
+    Message, ModelId, RequestId, Role, TokenCount,
 };
 
 use crate::error::{internal, invalid};
@@ -26,6 +26,9 @@ const LONGEST_TRACE_ID: usize = 128;
 
 /// Most messages of one conversation.
 const MOST_MESSAGES: usize = 4096;
+
+/// What one token with its log-probability needs in a result, generously.
+const LOGPROB_BYTES: usize = 100;
 
 /// Seeds are below this, so that every language's JSON keeps them.
 const SEEDS: u64 = 1 << 53;
@@ -73,7 +76,7 @@ impl Generation {
         let options = request.options;
         let prompt = encode(Arc::clone(&text), messages, options.system_prompt.clone()).await?;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
-        let sequence = SequenceId(self.next.fetch_add(1, Ordering::Relaxed));
+        let sequence = self.next_sequence();
         let seed = options.seed.unwrap_or_else(|| random() % SEEDS);
         let submission = Submission {
             sequence,
@@ -101,6 +104,12 @@ impl Generation {
         Ok(Answer::new(head, text, options.stop_sequences, updates, scheduler, counters))
     }
 
+    /// The whole answer at once.
+    pub async fn whole(&self, request: GenerateRequest) -> Result<GenerateResult, ErrorData> {
+        check_size(&request.options)?;
+        self.start(request).await?.whole().await
+    }
+
     /// Counts the tokens of a request's prompt, with the chat template, without loading the model's weights.
     pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
         let messages = conversation(&request)?;
@@ -118,6 +127,10 @@ impl Generation {
             Some(number) => self.scheduler.cancel(SequenceId(number)).await,
             None => Ok(false),
         }
+    }
+
+    fn next_sequence(&self) -> SequenceId {
+        SequenceId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The wire's name of a sequence.
@@ -222,6 +235,20 @@ fn conversation(request: &GenerateRequest) -> Result<Vec<Message>, ErrorData> {
         return Err(invalid("a message of role `system` can only be the first of `messages`"));
     }
     Ok(messages)
+}
+
+/// That a result with log-probabilities of each token is no longer than a message may be.
+fn check_size(options: &GenerationOptions) -> Result<(), ErrorData> {
+    let Some(top) = options.logprobs else { return Ok(()) };
+    let most = MAX_MESSAGE_BYTES / LOGPROB_BYTES / (top as usize + 1);
+    if options.max_tokens as usize <= most {
+        return Ok(());
+    }
+    let max_tokens = options.max_tokens;
+    Err(invalid(format!(
+        "options.max_tokens is {max_tokens}, but with options.logprobs {top} at most {most} tokens fit a result; ask with \
+         generate.stream, or for fewer"
+    )))
 }
 
 fn check_trace_id(trace_id: Option<&str>) -> Result<(), ErrorData> {

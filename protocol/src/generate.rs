@@ -1,4 +1,4 @@
-//! `generate.text`, `generate.stream`, `generate.cancel`.
+//! `generate.text`, `generate.stream`, `generate.count_tokens`, `generate.cancel`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

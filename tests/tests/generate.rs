@@ -360,3 +360,14 @@ fn a_prompt_is_counted_without_a_load() {
     let error = daemon.call("generate.count_tokens", json!({ "prompt": " " })).unwrap_err();
     assert!(error["message"].as_str().unwrap().contains("empty"), "{error}");
 }
+
+#[test]
+fn log_probabilities_that_no_result_can_hold_are_refused_and_streamed() {
+    let daemon = echo();
+    let request = json!({ "prompt": "a", "options": { "logprobs": 20, "max_tokens": 9000 } });
+    let error = daemon.call("generate.text", request).unwrap_err();
+    assert!(error["message"].as_str().unwrap().contains("at most 7989 tokens fit a result"), "{error}");
+    let mut connection = daemon.connect();
+    connection.stream(json!({ "prompt": "a", "options": { "logprobs": 20, "max_tokens": 4000 } }));
+    assert_eq!(connection.events_until("finished").iter().filter(|event| event["type"] == "logprobs").count(), 1);
+}

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Embedding, FinishReason, Finished, SequenceId, Work};
+use engine::{Embedding, FinishReason, Finished, Work};
 use protocol::embeddings::MOST_INPUTS;
-use protocol::{Capability, EmbeddingsRequest, EmbeddingsResult, ErrorData, Kind, ModelId, Pooling, Timings};
+use protocol::{
+    Capability, EmbeddingsRequest, EmbeddingsResult, ErrorData, Kind, MAX_MESSAGE_BYTES, ModelId, Pooling, Timings,
+};
 use tokio::sync::mpsc;
 
 use super::{Generation, check_trace_id};
@@ -13,6 +15,9 @@ use crate::error::{internal, invalid};
 use crate::scheduler::{Job, Update};
 use crate::stream::{ms, rate};
 use crate::text::TextModel;
+
+/// The longest number of a vector as JSON, with its comma.
+const NUMBER_BYTES: usize = 16;
 
 /// What the updates of such a request add up to.
 #[derive(Default)]
@@ -31,12 +36,12 @@ impl Generation {
         let text = self.text(&model, request.keep_alive).await?;
         let pooling = request.pooling.or(text.pooling()).unwrap_or(Pooling::Mean);
         let inputs = encode(&model.id, Arc::clone(&text), request.input).await?;
-        let sequence = self.next_sequence();
+        let (sequence, texts) = (self.next_sequence(), inputs.len());
         let (id, trace_id) = (model.id.clone(), request.trace_id.clone());
         let work = Work::Embed(Embedding { sequence, inputs, pooling: pooling_of(pooling) });
         let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
         let updates = self.scheduler.submit(job).await?;
-        let (mut collected, finished) = collect(updates).await.inspect_err(|_| self.counters.fail())?;
+        let (mut collected, finished) = collect(updates, texts).await.inspect_err(|_| self.counters.fail())?;
         self.counters.finish();
         if request.normalize {
             collected.vectors.iter_mut().for_each(|vector| normalize(vector));
@@ -49,10 +54,6 @@ impl Generation {
             prompt_tokens: finished.prompt_tokens,
             embeddings: collected.vectors,
         })
-    }
-
-    fn next_sequence(&self) -> SequenceId {
-        SequenceId(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
     }
 }
 
@@ -87,13 +88,17 @@ async fn encode(id: &ModelId, text: Arc<TextModel>, inputs: Vec<String>) -> Resu
     Ok(encoded)
 }
 
-async fn collect(mut updates: mpsc::Receiver<Update>) -> Result<(Collected, Finished), ErrorData> {
+/// Ends early, which cancels the rest, where the first vector shows that all of them are too many for one result.
+async fn collect(mut updates: mpsc::Receiver<Update>, texts: usize) -> Result<(Collected, Finished), ErrorData> {
     let mut collected = Collected::default();
     while let Some(update) = updates.recv().await {
         match update {
             Update::Queued(_) | Update::Loading { .. } => {}
             Update::Started { load, queue } => (collected.load, collected.queue) = (load, queue),
-            Update::Vector(vector) => collected.vectors.push(vector),
+            Update::Vector(vector) => {
+                check_size(texts, vector.len())?;
+                collected.vectors.push(vector);
+            }
             Update::Finished(finished) if finished.reason == FinishReason::Cancelled => {
                 return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before all vectors were made"));
             }
@@ -103,6 +108,16 @@ async fn collect(mut updates: mpsc::Receiver<Update>) -> Result<(Collected, Fini
         }
     }
     Err(internal("the scheduler ended"))
+}
+
+fn check_size(texts: usize, dims: usize) -> Result<(), ErrorData> {
+    let most = MAX_MESSAGE_BYTES / (dims.max(1) * NUMBER_BYTES);
+    if texts <= most {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "`input` has {texts} texts, but at most {most} vectors of {dims} numbers fit a result; ask for them in parts"
+    )))
 }
 
 fn pooling_of(pooling: Pooling) -> engine::Pooling {

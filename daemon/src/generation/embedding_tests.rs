@@ -18,6 +18,14 @@ fn a_normalized_vector_has_length_one() {
 }
 
 #[test]
+fn vectors_that_no_result_can_hold_are_refused_at_the_first() {
+    assert!(check_size(2048, 384).is_ok());
+    let error = check_size(2048, 4096).unwrap_err();
+    assert_eq!(error.kind, Kind::InvalidParams);
+    assert!(error.message.contains("at most 256 vectors of 4096 numbers"), "{}", error.message);
+}
+
+#[test]
 fn bad_inputs_are_named() {
     assert!(check(&request(&["one", "two"])).is_ok());
     for (input, words) in [(vec![], "0 texts"), (vec!["one", " \n"], "`input[1]`"), (vec!["a"; 2049], "2049 texts")] {

@@ -1,4 +1,4 @@
-//! `generate.text`, `generate.stream`, `generate.cancel`.
+//! `generate.text`, `generate.stream`, `generate.count_tokens`, `generate.cancel`.
 
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
 use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
@@ -11,8 +11,7 @@ use crate::stream::Answer;
 #[async_trait]
 impl GenerateServer for Rpc {
     async fn text(&self, request: GenerateRequest) -> RpcResult<GenerateResult> {
-        let answer = self.0.generation.start(request).await.map_err(error)?;
-        answer.whole().await.map_err(error)
+        self.0.generation.whole(request).await.map_err(error)
     }
 
     async fn stream(&self, pending: PendingSubscriptionSink, request: GenerateRequest) -> SubscriptionResult {
