@@ -79,7 +79,8 @@ impl Answer<'_> {
 }
 
 /// Types of events this version knows.
-const KNOWN: [&str; 6] = ["queued", "loading", "started", "text", "finished", "failed"];
+const KNOWN: [&str; 9] =
+    ["queued", "loading", "started", "text", "reasoning", "tool_call", "tool_arguments", "finished", "failed"];
 
 fn decode(json: &RawValue) -> Result<Option<GenerateEvent>, Error> {
     #[derive(Deserialize)]

@@ -1,6 +1,8 @@
 //! One request from its parameters to its stream: which model, which tokens, then the scheduler.
 
+mod conversation;
 mod format;
+mod tools;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -8,20 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use engine::{Sampling, SequenceId, Submission};
-use protocol::{ErrorData, GenerateRequest, GenerationOptions, Kind, Message, ModelId, RequestId, Role};
+use protocol::{ErrorData, GenerateRequest, GenerationOptions, Kind, ModelId, RequestId};
 
 use crate::error::{internal, invalid};
 use crate::library::Library;
 use crate::local::{LocalModel, LocalModels};
 use crate::scheduler::{Job, Scheduler};
-use crate::stream::{Answer, Counters, Head};
-use crate::text::TextModel;
+use crate::stream::{Answer, Counters, Head, Reader};
+use crate::text::{Chat, Prompt, Reading, TextModel};
 
 /// Longest `trace_id`, in bytes.
 const LONGEST_TRACE_ID: usize = 128;
-
-/// Most messages of one conversation.
-const MOST_MESSAGES: usize = 4096;
 
 /// Seeds are below this, so that every language's JSON keeps them.
 const SEEDS: u64 = 1 << 53;
@@ -59,16 +58,16 @@ impl Generation {
     /// Checks a request and gives it to the scheduler. Dropping the answer cancels it.
     pub async fn start(&self, request: GenerateRequest) -> Result<Answer, ErrorData> {
         let arrived = Instant::now();
-        let messages = conversation(&request)?;
-        if let Some(problem) = request.options.problem() {
-            return Err(invalid(problem));
-        }
+        check(&request)?;
         let grammar = format::grammar(&request).await?;
+        let chat = tools::chat(&request, conversation::checked(&request)?).await?;
         let model = self.model(request.model.as_ref()).await?;
         let text = self.text(&model, &request).await?;
         let options = request.options;
-        let prompt = encode(Arc::clone(&text), messages, options.system_prompt.clone()).await?;
+        let Prompt { tokens: prompt, reading } = encode(Arc::clone(&text), chat).await?;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
+        // A format describes the whole answer.
+        let reading = if grammar.is_some() { Reading::default() } else { reading };
         let sequence = SequenceId(self.next.fetch_add(1, Ordering::Relaxed));
         let seed = options.seed.unwrap_or_else(|| random() % SEEDS);
         let submission = Submission {
@@ -90,8 +89,8 @@ impl Generation {
         };
         let job = Job { model, submission, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
         let updates = self.scheduler.submit(job).await?;
-        let (scheduler, counters) = (self.scheduler.clone(), Arc::clone(&self.counters));
-        Ok(Answer::new(head, text, options.stop_sequences, updates, scheduler, counters))
+        let reader = Reader::new(text, reading, options.stop_sequences);
+        Ok(Answer::new(head, reader, updates, self.scheduler.clone(), Arc::clone(&self.counters)))
     }
 
     /// Ends a request; false when it had ended or never was.
@@ -160,46 +159,18 @@ impl Generation {
     }
 }
 
-/// The conversation of a request, checked.
-fn conversation(request: &GenerateRequest) -> Result<Vec<Message>, ErrorData> {
+/// Refuses what no model can help.
+fn check(request: &GenerateRequest) -> Result<(), ErrorData> {
     if request.trace_id.as_ref().is_some_and(|id| id.len() > LONGEST_TRACE_ID) {
         return Err(invalid(format!("trace_id is longer than {LONGEST_TRACE_ID} bytes")));
     }
-    let messages = match (&request.prompt, &request.messages) {
-        (Some(prompt), None) => vec![Message { role: Role::User, content: prompt.clone() }],
-        (None, Some(messages)) => messages.clone(),
-        (Some(_), Some(_)) => return Err(invalid("both `prompt` and `messages` are given; give one of them")),
-        (None, None) => return Err(invalid("missing field `prompt` (or `messages`)")),
-    };
-    let Some(last) = messages.last() else { return Err(invalid("`messages` is empty")) };
-    if messages.len() > MOST_MESSAGES {
-        return Err(invalid(format!("`messages` has {} entries, but {MOST_MESSAGES} are the most", messages.len())));
-    }
-    if last.role != Role::User {
-        return Err(invalid("the last of `messages` must be of role `user`: it is what the model answers"));
-    }
-    if last.content.trim().is_empty() {
-        let field = if request.prompt.is_some() { "`prompt`" } else { "the last of `messages`" };
-        return Err(invalid(format!("{field} is empty")));
-    }
-    if messages.iter().skip(1).any(|message| message.role == Role::System) {
-        return Err(invalid("a message of role `system` can only be the first of `messages`"));
-    }
-    Ok(messages)
+    request.options.problem().map_or(Ok(()), |problem| Err(invalid(problem)))
 }
 
 /// Renders and encodes off the event loop: a long conversation takes milliseconds.
-async fn encode(
-    text: Arc<TextModel>,
-    messages: Vec<Message>,
-    system_prompt: Option<String>,
-) -> Result<Vec<u32>, ErrorData> {
-    let encoded = tokio::task::spawn_blocking(move || text.encode_chat(&messages, system_prompt.as_deref())).await;
-    let prompt = encoded.map_err(|_| internal("encoding the prompt panicked"))??;
-    if prompt.is_empty() {
-        return Err(invalid("the prompt has no tokens in this model's vocabulary"));
-    }
-    Ok(prompt)
+async fn encode(text: Arc<TextModel>, chat: Chat) -> Result<Prompt, ErrorData> {
+    let encoded = tokio::task::spawn_blocking(move || text.prompt(chat)).await;
+    Ok(encoded.map_err(|_| internal("encoding the prompt panicked"))??)
 }
 
 fn check_context(id: &ModelId, text: &TextModel, prompt: usize, max_tokens: u32) -> Result<(), ErrorData> {

@@ -6,11 +6,11 @@ use super::fixtures::{ModelFolder, byte_fallback, byte_level, size};
 use super::*;
 
 fn user(content: &str) -> Message {
-    Message { role: Role::User, content: content.into() }
+    Message::new(Role::User, content)
 }
 
 fn system(content: &str) -> Message {
-    Message { role: Role::System, content: content.into() }
+    Message::new(Role::System, content)
 }
 
 /// The tokens as texts, special ones too.

@@ -14,4 +14,5 @@ mod loss;
 mod models;
 mod reference;
 mod source;
+mod tools;
 mod wire;

@@ -48,7 +48,7 @@ fn others() -> &'static [(Value, Arc<TextModel>)] {
 
 /// The pieces, one for each token, and the rest.
 fn stream(model: &Arc<TextModel>, ids: &[u32]) -> (Vec<String>, String) {
-    let mut detokenizer = Detokenizer::new(Arc::clone(model));
+    let mut detokenizer = Detokenizer::new(Arc::clone(model), &[]);
     let pieces = ids.iter().map(|id| detokenizer.push(*id)).collect();
     (pieces, detokenizer.finish())
 }

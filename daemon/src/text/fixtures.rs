@@ -144,7 +144,7 @@ impl ModelFolder {
     }
 
     pub(crate) fn open(&self) -> Result<TextModel, TextError> {
-        TextModel::open_with_clock(self.path(), clock("2026-07-04T15:06:07"))
+        TextModel::open_with_clock(self.path(), &clock("2026-07-04T15:06:07"))
     }
 }
 
