@@ -64,10 +64,11 @@ impl Generation {
         let model = self.model(request.model.as_ref()).await?;
         let text = self.text(&model, &request).await?;
         let options = request.options;
-        let Prompt { tokens: prompt, reading } = encode(Arc::clone(&text), chat).await?;
+        let Prompt { tokens: prompt, reading, grammar: calls } = encode(Arc::clone(&text), chat).await?;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
         // A format describes the whole answer.
         let reading = if grammar.is_some() { Reading::default() } else { reading };
+        let grammar = grammar.or(calls);
         let sequence = SequenceId(self.next.fetch_add(1, Ordering::Relaxed));
         let seed = options.seed.unwrap_or_else(|| random() % SEEDS);
         let submission = Submission {

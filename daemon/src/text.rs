@@ -6,6 +6,7 @@
 
 mod answer;
 mod chat;
+mod constraint;
 mod detokenizer;
 mod dialect;
 mod error;
@@ -18,9 +19,10 @@ mod tokenizer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use engine::Grammar;
 use jiff::Zoned;
 use protocol::generate::{Message, Role};
-use protocol::tools::{Reasoning, Tool};
+use protocol::tools::{Reasoning, Tool, ToolChoice};
 
 pub use self::answer::{Call, Parser, Part, Reading};
 pub use self::detokenizer::Detokenizer;
@@ -50,6 +52,8 @@ pub struct Chat {
     pub system_prompt: Option<String>,
     /// What the model may call.
     pub tools: Vec<Tool>,
+    /// Whether it calls them; never "none", for which no tools are given.
+    pub choice: ToolChoice,
     /// Whether it may reason first.
     pub reasoning: Reasoning,
 }
@@ -61,6 +65,8 @@ pub struct Prompt {
     pub tokens: Vec<u32>,
     /// Which marks the answer has.
     pub reading: Reading,
+    /// What the answer must match, so that its calls are what was asked for.
+    pub grammar: Option<Grammar>,
 }
 
 /// A template and how answers to it are written.
@@ -129,18 +135,24 @@ impl TextModel {
     /// A model without template takes one user message, as raw text.
     pub fn prompt(&self, chat: Chat) -> Result<Prompt, TextError> {
         check(&chat)?;
-        let (tokens, reading) = match self.speech(&chat) {
-            Some(speech) => {
-                let text = speech.render(&chat)?;
-                let tokens = self.tokenizer.encode(&text, SpecialTokens::AsWritten)?;
-                (tokens, Reading::new(speech.dialect, &text, chat.tools))
-            }
-            None => (self.raw(&chat)?, Reading::default()),
+        let prompt = match self.speech(&chat) {
+            Some(speech) => self.spoken(speech, chat)?,
+            None => Prompt { tokens: self.raw(&chat)?, reading: Reading::default(), grammar: None },
         };
-        if tokens.is_empty() {
+        if prompt.tokens.is_empty() {
             return Err(TextError::Chat("the prompt has no tokens".into()));
         }
-        Ok(Prompt { tokens, reading })
+        Ok(prompt)
+    }
+
+    fn spoken(&self, speech: &Speech, chat: Chat) -> Result<Prompt, TextError> {
+        let text = speech.render(&chat)?;
+        let tokens = self.tokenizer.encode(&text, SpecialTokens::AsWritten)?;
+        let dialect = speech.dialect;
+        let is_thinking = dialect.is_thinking(&text);
+        let grammar = constraint::grammar(&self.tokenizer, dialect, is_thinking, (&chat.tools, &chat.choice));
+        let grammar = grammar.map_err(|()| TextError::Lacks(Lack::Constraint))?;
+        Ok(Prompt { tokens, reading: Reading::new(dialect, is_thinking, chat.tools), grammar })
     }
 
     /// The prompt of a conversation without tools.

@@ -38,6 +38,8 @@ struct Behaviour {
     repeat: usize,
     /// What to answer to prompts in which a text stands; the first that fits.
     answers: Vec<Script>,
+    /// Its special tokens, numbered from 257 on.
+    special_tokens: Vec<String>,
     /// Fails the load with these words.
     fail_load: Option<String>,
     /// Fails each sequence after so many tokens.
@@ -111,7 +113,7 @@ impl Backend for Fake {
         let tokens = self.behaviour.script(&submission.prompt).unwrap_or_else(|| submission.prompt.clone());
         let answer = match &submission.grammar {
             None => Answer { tokens: tokens.repeat(self.behaviour.repeat.max(1)), is_whole: false },
-            Some(grammar) => obeying(grammar, &tokens, submission)
+            Some(grammar) => obeying(grammar, &tokens, submission, &self.behaviour.special_tokens)
                 .map_err(|words| Failure::new(FailureKind::InvalidGrammar, words))?,
         };
         Ok(Sequence {
@@ -161,18 +163,25 @@ impl Behaviour {
 }
 
 /// `tokens` where the grammar lets them come, and around them what ends the text soonest.
-fn obeying(grammar: &Grammar, tokens: &[TokenId], submission: &Submission) -> Result<Answer, String> {
-    // Its models have one token for each byte, and one more.
+fn obeying(
+    grammar: &Grammar,
+    tokens: &[TokenId],
+    submission: &Submission,
+    special: &[String],
+) -> Result<Answer, String> {
+    // Its models have one token for each byte, one more, and their special tokens.
     const END: TokenId = 256;
-    let end = b"\xff<end>".to_vec();
-    let bytes: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).chain([end]).collect();
+    let end = ["<end>".to_owned()];
+    let special = end.iter().chain(special).map(|token| [b"\xff", token.as_bytes()].concat());
+    let bytes: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).chain(special).collect();
+    let last = bytes.len() as TokenId - 1;
     let factory = grammar::factory(&bytes, &submission.stop_tokens).map_err(|error| error.to_string())?;
     let Compiled { mut matcher, first: mut allowed } = grammar.compile(&factory).map_err(|error| error.to_string())?;
     let mut wanted = tokens.iter().copied().peekable();
     let enders = submission.stop_tokens.iter().copied().chain(b"\"}]".map(TokenId::from));
     let mut tokens = Vec::new();
     while tokens.len() < submission.max_tokens as usize {
-        let ender = || enders.clone().chain(0x21..END).chain(0..=END).find(|token| allowed.is_allowed(*token));
+        let ender = || enders.clone().chain(0x21..END).chain(0..=last).find(|token| allowed.is_allowed(*token));
         let token = wanted.next_if(|token| allowed.is_allowed(*token)).or_else(ender).unwrap_or_default();
         if submission.stop_tokens.contains(&token) {
             break;

@@ -258,17 +258,55 @@ fn a_template_that_raises_or_loops_over_tools_is_told() {
 }
 
 #[test]
-fn what_makes_the_model_call_is_not_supported_yet() {
-    let daemon = daemon("<tool_call>", &[], &json!([]));
-    let mut strict = request();
-    strict["tools"][0]["strict"] = json!(true);
-    let mut required = request();
-    required["tool_choice"] = json!("required");
-    let mut named = request();
-    named["tool_choice"] = json!({ "name": "get_weather" });
-    for request in [strict, required, named] {
-        let error = daemon.call("generate.text", request).unwrap_err();
-        assert_eq!(error["code"], 1003, "{error}");
-        assert!(error["message"].as_str().unwrap().contains("is not supported yet"), "{error}");
-    }
+fn a_model_that_must_call_calls_and_a_strict_call_obeys_its_schema() {
+    let marks = ["<tool_call>", "</tool_call>"];
+    let daemon = daemon("<tool_call>", &marks, &json!(["No, I will not. 7"]));
+    let whole = json!({ "type": "object", "properties": { "days": { "type": "integer", "minimum": 1 } }, "required": ["days"],
+        "additionalProperties": false });
+    let strict = json!({ "name": "forecast", "parameters": whole, "strict": true });
+    let call = |choice: Value| {
+        let request = json!({ "prompt": "a", "tools": [tool(), strict], "tool_choice": choice });
+        let result = daemon.call("generate.text", request).unwrap();
+        (result["text"].clone(), result["tool_calls"][0]["name"].clone(), result["tool_calls"][0]["arguments"].clone())
+    };
+    let (text, name, arguments) = call(json!({ "name": "forecast" }));
+    assert_eq!((text, name), (json!(""), json!("forecast")));
+    assert!(arguments["days"].is_i64() && arguments.as_object().unwrap().len() == 1, "{arguments}");
+    let (text, name, arguments) = call(json!({ "name": "get_weather" }));
+    assert_eq!((text, name), (json!(""), json!("get_weather")));
+    assert!(arguments.is_object());
+    let (text, name, _) = call(json!("required"));
+    assert_eq!(text, "");
+    assert!(name.is_string(), "{name}");
+    assert_eq!(call(json!("auto")).0, "No, I will not. 7", "strict tools leave the choice");
+}
+
+#[test]
+fn a_strict_call_that_would_break_its_schema_is_mended_as_it_is_written() {
+    let say = json!([257, "\n{\"name\": \"f\", \"arguments\": {\"days\": \"two\"}}\n", 258]);
+    let daemon = daemon("<tool_call>", &["<tool_call>", "</tool_call>"], &say);
+    let schema = json!({ "type": "object", "properties": { "days": { "type": "integer", "minimum": 1 } }, "required": ["days"],
+        "additionalProperties": false });
+    let tool = |strict: bool| json!({ "name": "f", "parameters": schema, "strict": strict });
+    let days = |strict: bool| {
+        let result = daemon.call("generate.text", json!({ "prompt": "a", "tools": [tool(strict)] })).unwrap();
+        assert_eq!(result["finish_reason"], "tool_calls", "{result}");
+        result["tool_calls"][0]["arguments"]["days"].clone()
+    };
+    assert_eq!(days(false), "two");
+    assert!(days(true).is_i64());
+}
+
+#[test]
+fn what_cannot_be_held_to_a_schema_is_told() {
+    let daemon = daemon("<|tool_call_start|>", &[], &json!([]));
+    let required = json!({ "prompt": "a", "tools": [tool()], "tool_choice": "required" });
+    let error = daemon.call("generate.text", required).unwrap_err();
+    assert_eq!(error["code"], 1003, "{error}");
+    assert!(error["message"].as_str().unwrap().contains("cannot be held to a schema yet"), "{error}");
+    let schema = json!({ "type": "object", "properties": { "a": { "not": {} } } });
+    let strict = json!({ "prompt": "a", "tools": [{ "name": "f", "parameters": schema, "strict": true }] });
+    let error = daemon.call("generate.text", strict).unwrap_err();
+    assert_eq!(error["code"], -32602, "{error}");
+    assert!(error["message"].as_str().unwrap().contains("tools: f cannot be strict: /properties/a: "), "{error}");
 }

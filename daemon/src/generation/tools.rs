@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use engine::Grammar;
 use protocol::tools::MAX_TOOLS;
-use protocol::{ErrorData, GenerateRequest, Kind, Message, ResponseFormat, Tool, ToolChoice};
+use protocol::{ErrorData, GenerateRequest, Message, ResponseFormat, Tool, ToolChoice};
 use serde_json::Value;
 
 use crate::error::{internal, invalid};
@@ -15,7 +16,7 @@ pub(super) async fn chat(request: &GenerateRequest, messages: Vec<Message>) -> R
     let tools = checked(request.tools.clone()).await?;
     let tools = if request.tool_choice == ToolChoice::None { Vec::new() } else { tools };
     let system_prompt = request.options.system_prompt.clone();
-    Ok(Chat { messages, system_prompt, tools, reasoning: request.reasoning })
+    Ok(Chat { messages, system_prompt, tools, choice: request.tool_choice.clone(), reasoning: request.reasoning })
 }
 
 fn check(request: &GenerateRequest) -> Result<(), ErrorData> {
@@ -31,19 +32,13 @@ fn check(request: &GenerateRequest) -> Result<(), ErrorData> {
         return Err(invalid(format!("two of `tools` have the name {}", tool.name)));
     }
     match tool_choice {
-        ToolChoice::Auto | ToolChoice::None => {}
         ToolChoice::Required if tools.is_empty() => {
             return Err(invalid("tool_choice is required, but there are no `tools`"));
         }
         ToolChoice::Named(name) if !names.contains(name.as_str()) => {
             return Err(invalid(format!("tool_choice names {name:?}, which is none of `tools`")));
         }
-        ToolChoice::Required | ToolChoice::Named(_) => {
-            return Err(unsupported("a tool_choice that makes the model call"));
-        }
-    }
-    if tools.iter().any(|tool| tool.strict) {
-        return Err(unsupported("`strict` of a tool"));
+        ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_) => {}
     }
     let is_free = matches!(request.response_format, None | Some(ResponseFormat::Text {}));
     if !tools.is_empty() && *tool_choice != ToolChoice::None && !is_free {
@@ -52,14 +47,10 @@ fn check(request: &GenerateRequest) -> Result<(), ErrorData> {
     Ok(())
 }
 
-fn unsupported(what: &str) -> ErrorData {
-    ErrorData::new(Kind::NotSupported, format!("{what} is not supported yet"))
-}
-
 /// Off the event loop: large schemas take milliseconds.
 async fn checked(tools: Vec<Tool>) -> Result<Vec<Tool>, ErrorData> {
     let checked = tokio::task::spawn_blocking(move || {
-        let problem = tools.iter().find_map(schema_problem);
+        let problem = tools.iter().find_map(|tool| schema_problem(tool).or_else(|| strict_problem(tool)));
         problem.map_or(Ok(tools), Err)
     });
     checked.await.map_err(|_| internal("checking tools panicked"))?.map_err(invalid)
@@ -79,4 +70,11 @@ fn schema_problem(Tool { name, parameters, .. }: &Tool) -> Option<String> {
         Some(kind) if kind == "object" => None,
         Some(kind) => refuse("/type", &format!("arguments are an \"object\", not {kind}")),
     }
+}
+
+/// Why the arguments of a tool cannot be held to its parameters.
+fn strict_problem(Tool { name, parameters, strict, .. }: &Tool) -> Option<String> {
+    let schema = parameters.clone().filter(|_| *strict)?;
+    let error = Grammar::JsonSchema(Value::Object(schema).to_string()).check().err()?;
+    Some(format!("tools: {name} cannot be strict: {error}"))
 }

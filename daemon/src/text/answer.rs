@@ -59,10 +59,9 @@ pub enum Parser {
 }
 
 impl Reading {
-    /// For the answer to a prompt with these tools.
-    pub(super) fn new(dialect: Dialect, prompt: &str, tools: Vec<Tool>) -> Self {
+    /// For the answer to a prompt with these tools, which has begun the reasoning already or not.
+    pub(super) fn new(dialect: Dialect, is_thinking: bool, tools: Vec<Tool>) -> Self {
         let Dialect { thinking, family } = dialect;
-        let is_thinking = thinking.is_some_and(|Thinking { open, .. }| prompt.trim_end().ends_with(open));
         let family = family.filter(|family| !tools.is_empty() || *family == Family::Harmony);
         Self { thinking, is_thinking, family, tools }
     }

@@ -6,7 +6,7 @@ use super::*;
 /// With tools `f` and `get_weather`, the latter with typed parameters.
 fn reading(family: Option<Family>, template: &str, prompt: &str) -> Reading {
     let dialect = Dialect { family, ..Dialect::of(template, |_| false) };
-    Reading::new(dialect, prompt, tools())
+    Reading::new(dialect, dialect.is_thinking(prompt), tools())
 }
 
 fn tools() -> Vec<Tool> {
@@ -295,7 +295,7 @@ fn harmony_has_its_parts_on_channels() {
         ],
     );
     let dialect = Dialect { family: Some(Family::Harmony), thinking: None };
-    let without_tools = Reading::new(dialect, "", Vec::new());
+    let without_tools = Reading::new(dialect, false, Vec::new());
     let answer = "<|channel|>commentary to=functions.f<|message|>{}<|call|>";
     check(&without_tools, answer, &[said(answer)]);
     let long = format!("<|channel|>{}", "x".repeat(600));
@@ -305,7 +305,7 @@ fn harmony_has_its_parts_on_channels() {
 #[test]
 fn without_tools_and_reasoning_all_is_text_at_once() {
     let dialect = Dialect { family: Some(Family::Hermes), thinking: None };
-    let mut parser = Parser::new(Reading::new(dialect, "", Vec::new()));
+    let mut parser = Parser::new(Reading::new(dialect, false, Vec::new()));
     assert_eq!(parser.push("<tool_call>"), [said("<tool_call>")]);
     assert_eq!(parser.push(""), []);
     assert_eq!(parser.finish(), []);

@@ -58,6 +58,11 @@ impl Dialect {
             .find(|Thinking { open, close }| writes(&[close]) || writes(&[open]) || is_token(open) && is_token(close));
         Self { thinking, family: by_template(writes).or_else(|| by_tokens(is_token)) }
     }
+
+    /// Whether a prompt has begun the reasoning already.
+    pub(super) fn is_thinking(&self, prompt: &str) -> bool {
+        self.thinking.is_some_and(|Thinking { open, .. }| prompt.trim_end().ends_with(open))
+    }
 }
 
 /// The rows that share a mark stand in the order in which they are told apart.

@@ -65,6 +65,12 @@ pub enum Lack {
     /// A form of calls that is known here.
     #[error("how this model writes calls of tools is not known; leave out `tools`, or use another model")]
     Family,
+    /// A form of calls that is JSON.
+    #[error(
+        "this model writes calls of tools in a form that cannot be held to a schema yet; leave out `strict`, and \
+         choose \"auto\" as `tool_choice`"
+    )]
+    Constraint,
     /// A way to answer at once.
     #[error("the model's chat template has no way to turn reasoning off; leave out `reasoning`, or use another model")]
     Switch,

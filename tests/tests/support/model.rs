@@ -51,6 +51,7 @@ impl Files {
             added.push(json!({ "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
                 "normalized": false, "special": true }));
         }
+        self.config["fake"]["special_tokens"] = json!(tokens);
         self.config["vocab_size"] = json!(END + 1 + tokens.len() as u32);
     }
 

@@ -48,6 +48,7 @@ fn chat(wire: &Json) -> Chat {
         system_prompt: wire["system_prompt"].as_str().map(str::to_owned),
         tools: serde_json::from_value(wire.get("tools").cloned().unwrap_or_else(|| json!([]))).unwrap(),
         reasoning: serde_json::from_value(wire.get("reasoning").cloned().unwrap_or_else(|| json!("auto"))).unwrap(),
+        ..Chat::default()
     }
 }
 
