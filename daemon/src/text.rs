@@ -112,7 +112,8 @@ impl TextModel {
         let (plain, with_tools) = (speech(files.template)?, speech(files.tool_template)?);
         let named_eos = files.special_tokens.iter().find(|(name, _)| name == "eos_token");
         let named_eos = named_eos.and_then(|(_, token)| tokenizer.id(token));
-        let mut stop_tokens: Vec<u32> = files.eos_token_ids.into_iter().chain(named_eos).collect();
+        let marks = plain.iter().flat_map(|speech| speech.dialect.ends()).filter_map(|mark| tokenizer.special_id(mark));
+        let mut stop_tokens: Vec<u32> = files.eos_token_ids.into_iter().chain(named_eos).chain(marks).collect();
         stop_tokens.sort_unstable();
         stop_tokens.dedup();
         Ok(Self {

@@ -2,18 +2,13 @@ use engine::grammar::{Compiled, factory};
 use serde_json::Value;
 
 use super::super::answer::{Parser, Part, Reading};
-use super::super::fixtures::{ModelFolder, byte_level, size};
+use super::super::fixtures::{ModelFolder, byte_level, size, with_special};
 use super::*;
 
 /// A byte-level tokenizer with these special tokens besides its own.
 fn model(special: &[&str]) -> (super::super::TextModel, Vec<Vec<u8>>, usize) {
-    let mut tokenizer = byte_level();
-    let first = size(&tokenizer);
-    let added = tokenizer["added_tokens"].as_array_mut().unwrap();
-    for (index, token) in special.iter().enumerate() {
-        added.push(json!({ "id": first + index, "content": token, "special": true, "single_word": false,
-            "lstrip": false, "rstrip": false, "normalized": false }));
-    }
+    let first = size(&byte_level());
+    let tokenizer = with_special(byte_level(), special);
     // The grammar's vocabulary: bytes by their numbers, and the special tokens by theirs.
     let mut vocabulary: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
     vocabulary.resize(first, Vec::new());

@@ -59,6 +59,11 @@ impl Dialect {
         Self { thinking, family: by_template(writes).or_else(|| by_tokens(is_token)) }
     }
 
+    /// Tokens that end an answer whatever the folder says: behind a call the model would go on with its result.
+    pub(super) fn ends(self) -> &'static [&'static str] {
+        if self.family == Some(Family::Harmony) { &["<|return|>", "<|call|>"] } else { &[] }
+    }
+
     /// Whether a prompt has begun the reasoning already.
     pub(super) fn is_thinking(&self, prompt: &str) -> bool {
         self.thinking.is_some_and(|Thinking { open, .. }| prompt.trim_end().ends_with(open))

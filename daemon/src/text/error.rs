@@ -31,7 +31,7 @@ pub enum TextError {
     #[error("the model's chat template refuses the conversation: {0}")]
     Refused(String),
     /// The model has no chat template, so it takes a single user message only: the caller's fault.
-    #[error("{} has no chat template, so it takes one user message and no system prompt", .folder.display())]
+    #[error("{} has no chat template, so it takes one user message, no system prompt and no tools", .folder.display())]
     NoTemplate {
         /// The model's folder.
         folder: PathBuf,
