@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use engine::{Sampling, SequenceId, Submission};
-use protocol::{ErrorData, GenerateRequest, GenerationOptions, Kind, ModelId, RequestId};
+use protocol::{ErrorData, GenerateRequest, GenerationOptions, Kind, ModelId, Reasoning, RequestId};
 
 use crate::error::{internal, invalid};
 use crate::library::Library;
@@ -60,13 +60,16 @@ impl Generation {
         let arrived = Instant::now();
         check(&request)?;
         let grammar = format::grammar(&request).await?;
-        let chat = tools::chat(&request, conversation::checked(&request)?).await?;
+        let mut chat = tools::chat(&request, conversation::checked(&request)?).await?;
         let model = self.model(request.model.as_ref()).await?;
         let text = self.text(&model, &request).await?;
+        if grammar.is_some() && text.has_switch() {
+            // A format describes the whole answer, and so leaves no room to reason.
+            chat.reasoning = Reasoning::Off;
+        }
         let options = request.options;
         let Prompt { tokens: prompt, reading, grammar: calls } = encode(Arc::clone(&text), chat).await?;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
-        // A format describes the whole answer.
         let reading = if grammar.is_some() { Reading::default() } else { reading };
         let grammar = grammar.or(calls);
         let sequence = SequenceId(self.next.fetch_add(1, Ordering::Relaxed));

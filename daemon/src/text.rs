@@ -195,6 +195,11 @@ impl TextModel {
         self.context_length
     }
 
+    /// Whether a model that reasons can be asked to answer at once.
+    pub fn has_switch(&self) -> bool {
+        self.plain.as_ref().is_some_and(|speech| speech.template.has_switch())
+    }
+
     /// Whether conversations of several messages can be had.
     pub fn has_template(&self) -> bool {
         self.plain.is_some()

@@ -129,6 +129,22 @@ fn a_stream_tells_reasoning_text_and_calls_apart() {
 }
 
 #[test]
+fn reasoning_is_turned_off_where_that_is_asked_for_and_where_a_format_leaves_no_room() {
+    let template = "{{ 'on' if enable_thinking is not defined or enable_thinking else 'off' }} {{ messages[0].content }}{# <think> #}";
+    let daemon = Start::fake().model("test/thinks", |files| files.template = template.into()).run();
+    let said = |change: Value| {
+        let mut request = json!({ "prompt": "a" });
+        request.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        daemon.call("generate.text", request).unwrap()["text"].clone()
+    };
+    assert_eq!(said(json!({})), "on a");
+    assert_eq!(said(json!({ "reasoning": "auto" })), "on a");
+    assert_eq!(said(json!({ "reasoning": "off" })), "off a");
+    assert_eq!(said(json!({ "response_format": { "type": "text" } })), "on a");
+    assert_eq!(said(json!({ "response_format": { "type": "regex", "pattern": "[a-z ]{5}" } })), "off a");
+}
+
+#[test]
 fn a_call_and_its_result_go_back_to_the_model() {
     let daemon = Start::fake().model("test/echo", |files| files.template = CHATML.into()).run();
     let call = json!({ "id": "abcDEF123", "name": "f", "arguments": { "x": 1 } });
