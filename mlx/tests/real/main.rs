@@ -12,3 +12,4 @@ mod model;
 mod parity;
 mod reference;
 mod requests;
+mod tools;
