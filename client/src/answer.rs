@@ -79,7 +79,18 @@ impl Answer<'_> {
 }
 
 /// Types of events this version knows.
-const KNOWN: [&str; 7] = ["queued", "loading", "started", "text", "logprobs", "finished", "failed"];
+const KNOWN: [&str; 10] = [
+    "queued",
+    "loading",
+    "started",
+    "text",
+    "logprobs",
+    "reasoning",
+    "tool_call",
+    "tool_arguments",
+    "finished",
+    "failed",
+];
 
 fn decode(json: &RawValue) -> Result<Option<GenerateEvent>, Error> {
     #[derive(Deserialize)]

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use protocol::{GenerationOptions, KeepAlive};
+use protocol::{GenerationOptions, KeepAlive, Reasoning, ToolChoice};
 use talkiectl::Exit;
 
 /// Talk to talkied, which keeps language models warm for all apps of a user.
@@ -136,9 +136,47 @@ pub struct Generate {
     /// What the answer must match.
     #[command(flatten)]
     pub format: Format,
+    /// What the model may do beside answering.
+    #[command(flatten)]
+    pub tools: Tools,
     /// How to draw the tokens.
     #[command(flatten)]
     pub sampling: Sampling,
+}
+
+/// What the model may do beside answering.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tools and reasoning")]
+pub struct Tools {
+    /// Let the model call the tools in this file, a JSON list; calls are printed as `name({…})`
+    #[arg(long = "tools", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Whether it calls them: auto, none, required, or the name of one [default: auto]
+    #[arg(long, value_name = "CHOICE", requires = "file")]
+    tool_choice: Option<String>,
+    /// Have the model answer at once, where it can
+    #[arg(long)]
+    no_reasoning: bool,
+    /// Do not print what the model reasons, which goes to standard error
+    #[arg(long)]
+    pub hide_reasoning: bool,
+}
+
+impl Tools {
+    /// The choice on the wire.
+    pub fn choice(&self) -> ToolChoice {
+        match self.tool_choice.as_deref() {
+            None | Some("auto") => ToolChoice::Auto,
+            Some("none") => ToolChoice::None,
+            Some("required") => ToolChoice::Required,
+            Some(name) => ToolChoice::Named(name.to_owned()),
+        }
+    }
+
+    /// Whether the model may reason, on the wire.
+    pub fn reasoning(&self) -> Reasoning {
+        if self.no_reasoning { Reasoning::Off } else { Reasoning::Auto }
+    }
 }
 
 /// What the answer must match: one of these at most, and no `--stop`, which would cut it.

@@ -7,6 +7,8 @@ mod format;
 mod generate;
 mod models;
 mod prompt;
+mod screen;
+mod tools;
 
 use std::io::Write;
 

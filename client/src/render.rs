@@ -32,6 +32,12 @@ pub fn to_stderr(text: &str) {
     let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
+/// `text` that is not the point.
+pub fn dimmed(text: &str) -> String {
+    let style = Style::new().dimmed();
+    format!("{style}{text}{style:#}")
+}
+
 /// `text` for one line of a terminal: characters that a terminal would obey are shown as `\u{1b}`.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -21,7 +21,7 @@ impl From<TextError> for ErrorData {
     fn from(error: TextError) -> Self {
         let kind = match &error {
             TextError::Missing(_) | TextError::Broken { .. } | TextError::Template(_) => Kind::ModelBroken,
-            TextError::NotSupported { .. } => Kind::NotSupported,
+            TextError::NotSupported { .. } | TextError::Lacks(_) => Kind::NotSupported,
             TextError::Refused(_) | TextError::NoTemplate { .. } | TextError::Chat(_) | TextError::TooLong { .. } => {
                 Kind::InvalidParams
             }

@@ -1,31 +1,30 @@
 //! One request from its parameters to its stream: which model, which tokens, then the scheduler.
 
+mod conversation;
 mod embedding;
 mod format;
+mod tools;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use engine::{Sampling, SequenceId, Submission, Work, Xtc};
+use engine::{Grammar, Sampling, SequenceId, Submission, Work, Xtc};
 use protocol::{
     Capability, ErrorData, GenerateRequest, GenerateResult, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES,
-    Message, ModelId, RequestId, Role, TokenCount,
+    ModelId, Reasoning, RequestId, TokenCount,
 };
 
 use crate::error::{internal, invalid};
 use crate::library::Library;
 use crate::local::{LocalModel, LocalModels};
 use crate::scheduler::{Job, Scheduler};
-use crate::stream::{Answer, Counters, Head};
-use crate::text::TextModel;
+use crate::stream::{Answer, Counters, Head, Reader};
+use crate::text::{Chat, Prompt, Reading, TextModel};
 
 /// Longest `trace_id`, in bytes.
 const LONGEST_TRACE_ID: usize = 128;
-
-/// Most messages of one conversation.
-const MOST_MESSAGES: usize = 4096;
 
 /// What one token with its log-probability needs in a result, generously.
 const LOGPROB_BYTES: usize = 100;
@@ -66,15 +65,13 @@ impl Generation {
     /// Checks a request and gives it to the scheduler. Dropping the answer cancels it.
     pub async fn start(&self, request: GenerateRequest) -> Result<Answer, ErrorData> {
         let arrived = Instant::now();
-        let messages = conversation(&request)?;
-        if let Some(problem) = request.options.problem() {
-            return Err(invalid(problem));
-        }
-        let grammar = format::grammar(&request).await?;
+        check(&request)?;
+        let format = format::grammar(&request).await?;
+        let chat = tools::chat(&request, conversation::checked(&request)?).await?;
         let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
+        let Prompt { tokens: prompt, reading, grammar } = prompt(Arc::clone(&text), chat, format).await?;
         let options = request.options;
-        let prompt = encode(Arc::clone(&text), messages, options.system_prompt.clone()).await?;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
         let sequence = self.next_sequence();
         let seed = options.seed.unwrap_or_else(|| random() % SEEDS);
@@ -100,8 +97,8 @@ impl Generation {
         let work = Work::Generate(submission);
         let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
         let updates = self.scheduler.submit(job).await?;
-        let (scheduler, counters) = (self.scheduler.clone(), Arc::clone(&self.counters));
-        Ok(Answer::new(head, text, options.stop_sequences, updates, scheduler, counters))
+        let reader = Reader::new(text, reading, options.stop_sequences);
+        Ok(Answer::new(head, reader, updates, self.scheduler.clone(), Arc::clone(&self.counters)))
     }
 
     /// The whole answer at once.
@@ -112,12 +109,14 @@ impl Generation {
 
     /// Counts the tokens of a request's prompt, with the chat template, without loading the model's weights.
     pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
-        let messages = conversation(&request)?;
+        check(&request)?;
+        let format = format::grammar(&request).await?;
+        let chat = tools::chat(&request, conversation::checked(&request)?).await?;
         let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = model.text().await?;
-        let prompt = encode(Arc::clone(&text), messages, request.options.system_prompt).await?;
+        let prompt = prompt(Arc::clone(&text), chat, format).await?;
         let context_length = text.context_length().map(u64::from);
-        Ok(TokenCount { model: model.id.clone(), prompt_tokens: prompt.len() as u32, context_length })
+        Ok(TokenCount { model: model.id.clone(), prompt_tokens: prompt.tokens.len() as u32, context_length })
     }
 
     /// Ends a request; false when it had ended or never was.
@@ -211,30 +210,10 @@ fn none_installed(needed: Capability) -> ErrorData {
     ErrorData::new(Kind::ModelNotFound, format!("{what} is installed; import one with models.import"))
 }
 
-/// The conversation of a request, checked.
-fn conversation(request: &GenerateRequest) -> Result<Vec<Message>, ErrorData> {
+/// Refuses what no model can help.
+fn check(request: &GenerateRequest) -> Result<(), ErrorData> {
     check_trace_id(request.trace_id.as_deref())?;
-    let messages = match (&request.prompt, &request.messages) {
-        (Some(prompt), None) => vec![Message { role: Role::User, content: prompt.clone() }],
-        (None, Some(messages)) => messages.clone(),
-        (Some(_), Some(_)) => return Err(invalid("both `prompt` and `messages` are given; give one of them")),
-        (None, None) => return Err(invalid("missing field `prompt` (or `messages`)")),
-    };
-    let Some(last) = messages.last() else { return Err(invalid("`messages` is empty")) };
-    if messages.len() > MOST_MESSAGES {
-        return Err(invalid(format!("`messages` has {} entries, but {MOST_MESSAGES} are the most", messages.len())));
-    }
-    if last.role != Role::User {
-        return Err(invalid("the last of `messages` must be of role `user`: it is what the model answers"));
-    }
-    if last.content.trim().is_empty() {
-        let field = if request.prompt.is_some() { "`prompt`" } else { "the last of `messages`" };
-        return Err(invalid(format!("{field} is empty")));
-    }
-    if messages.iter().skip(1).any(|message| message.role == Role::System) {
-        return Err(invalid("a message of role `system` can only be the first of `messages`"));
-    }
-    Ok(messages)
+    request.options.problem().map_or(Ok(()), |problem| Err(invalid(problem)))
 }
 
 /// That a result with log-probabilities of each token is no longer than a message may be.
@@ -260,18 +239,18 @@ fn check_trace_id(trace_id: Option<&str>) -> Result<(), ErrorData> {
     }
 }
 
-/// Renders and encodes off the event loop: a long conversation takes milliseconds.
-async fn encode(
-    text: Arc<TextModel>,
-    messages: Vec<Message>,
-    system_prompt: Option<String>,
-) -> Result<Vec<u32>, ErrorData> {
-    let encoded = tokio::task::spawn_blocking(move || text.encode_chat(&messages, system_prompt.as_deref())).await;
-    let prompt = encoded.map_err(|_| internal("encoding the prompt panicked"))??;
-    if prompt.is_empty() {
-        return Err(invalid("the prompt has no tokens in this model's vocabulary"));
+/// Renders and encodes off the event loop: a long conversation takes milliseconds. A `format` describes the whole answer,
+/// and so leaves no room to reason or to call.
+async fn prompt(text: Arc<TextModel>, mut chat: Chat, format: Option<Grammar>) -> Result<Prompt, ErrorData> {
+    if format.is_some() && text.has_switch() {
+        chat.reasoning = Reasoning::Off;
     }
-    Ok(prompt)
+    let prompt = tokio::task::spawn_blocking(move || text.prompt(chat)).await;
+    let prompt = prompt.map_err(|_| internal("encoding the prompt panicked"))??;
+    Ok(match format {
+        Some(_) => Prompt { grammar: format, reading: Reading::default(), ..prompt },
+        None => prompt,
+    })
 }
 
 fn check_context(id: &ModelId, text: &TextModel, prompt: usize, max_tokens: u32) -> Result<(), ErrorData> {

@@ -4,21 +4,23 @@
 //! scheduler takes as a cancel: a client that is gone, a stream that is unsubscribed and a send that takes too long
 //! all end here.
 
+mod reader;
+mod whole;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::{Finished, Logprobs, SequenceId, TokenId};
-use protocol::{
-    ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Timings, TokenLogprob, TokenLogprobs,
-    Usage,
-};
+use protocol::{ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Timings, Usage};
 use tokio::sync::mpsc;
 
+pub use self::reader::Reader;
+
+use self::whole::Whole;
 use crate::error::internal;
 use crate::scheduler::{Scheduler, Update};
-use crate::text::{Detokenizer, StopMatcher, TextModel};
 
 /// Requests ended since the start.
 #[derive(Debug, Default)]
@@ -54,29 +56,17 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Answer {
     head: Head,
-    model: Arc<TextModel>,
     updates: mpsc::Receiver<Update>,
     scheduler: Scheduler,
     counters: Arc<Counters>,
-    text: Text,
+    /// Gone once the answer has ended.
+    reader: Option<Reader>,
     load: Duration,
     queue: Duration,
     first_token: Option<Duration>,
     /// Events that are due before the next update is taken.
     due: VecDeque<GenerateEvent>,
     ended: bool,
-}
-
-/// The text so far.
-#[derive(Debug)]
-struct Text {
-    /// Both are gone once the answer has ended.
-    detokenizer: Option<Detokenizer>,
-    stop: Option<StopMatcher>,
-    /// Whether a stop sequence was found; what the engine still says is then not shown.
-    stopped: bool,
-    /// Tokens that went into the text.
-    tokens: u32,
 }
 
 impl Counters {
@@ -95,20 +85,17 @@ impl Answer {
     /// An answer whose updates come through `updates`.
     pub fn new(
         head: Head,
-        model: Arc<TextModel>,
-        stop_sequences: Vec<String>,
+        reader: Reader,
         updates: mpsc::Receiver<Update>,
         scheduler: Scheduler,
         counters: Arc<Counters>,
     ) -> Self {
-        let (detokenizer, stop) = (Some(Detokenizer::new(Arc::clone(&model))), Some(StopMatcher::new(stop_sequences)));
         Self {
             head,
-            model,
             updates,
             scheduler,
             counters,
-            text: Text { detokenizer, stop, stopped: false, tokens: 0 },
+            reader: Some(reader),
             load: Duration::ZERO,
             queue: Duration::ZERO,
             first_token: None,
@@ -137,19 +124,19 @@ impl Answer {
 
     /// All of it at once.
     pub async fn whole(mut self) -> Result<GenerateResult, ErrorData> {
-        let mut text = String::new();
-        let mut logprobs = self.head.logprobs.then(Vec::new);
+        let mut whole = Whole::new(self.head.logprobs);
         while let Some(event) = self.next().await {
             match event {
-                GenerateEvent::Text { text: piece } => text.push_str(&piece),
-                GenerateEvent::Logprobs(of_token) => logprobs.get_or_insert_default().push(of_token),
                 GenerateEvent::Finished { finish_reason, usage, timings } => {
                     let Head { request_id, trace_id, model, .. } = self.head.clone();
+                    let (text, reasoning, tool_calls, logprobs) = whole.parts()?;
                     return Ok(GenerateResult {
                         request_id,
                         trace_id,
                         model,
                         text,
+                        reasoning,
+                        tool_calls,
                         logprobs,
                         finish_reason,
                         usage,
@@ -157,7 +144,7 @@ impl Answer {
                     });
                 }
                 GenerateEvent::Failed { error } => return Err(error),
-                GenerateEvent::Queued { .. } | GenerateEvent::Loading { .. } | GenerateEvent::Started { .. } => {}
+                event => whole.take(event),
             }
         }
         Err(internal("an answer ended without its last event"))
@@ -189,50 +176,22 @@ impl Answer {
 
     fn token(&mut self, id: TokenId, logprobs: Option<Logprobs>) -> bool {
         self.first_token.get_or_insert_with(|| self.head.arrived.elapsed());
-        if self.text.stopped {
-            return false;
-        }
-        self.text.tokens += 1;
-        if let Some(logprobs) = logprobs {
-            let logprobs = self.named(id, &logprobs);
-            self.due.push_back(GenerateEvent::Logprobs(logprobs));
-        }
-        let piece = self.text.detokenizer.as_mut().map(|detokenizer| detokenizer.push(id));
-        piece.is_some_and(|piece| self.show(&piece))
-    }
-
-    /// The same with the texts of the tokens.
-    fn named(&self, id: TokenId, logprobs: &Logprobs) -> TokenLogprobs {
-        let named = |token: TokenId, logprob: f32| TokenLogprob { token, text: self.model.decode(&[token]), logprob };
-        let top = logprobs.top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
-        TokenLogprobs { chosen: named(id, logprobs.chosen), top }
-    }
-
-    /// Makes what is safe to show of new text due; true when it held a stop sequence.
-    fn show(&mut self, new: &str) -> bool {
-        let Some(piece) = self.text.stop.as_mut().map(|stop| stop.push(new)) else { return false };
-        if !piece.text.is_empty() {
-            self.due.push_back(GenerateEvent::Text { text: piece.text });
-        }
-        self.text.stopped |= piece.hit.is_some();
-        piece.hit.is_some()
+        let Some(reader) = self.reader.as_mut().filter(|reader| !reader.is_stopped()) else { return false };
+        self.due.extend(reader.push(id, logprobs.as_ref()));
+        reader.is_stopped()
     }
 
     fn finish(&mut self, finished: &Finished) {
-        if let Some(detokenizer) = self.text.detokenizer.take()
-            && !self.text.stopped
-            && !self.show(&detokenizer.finish())
-            && let Some(text) = self.text.stop.take().map(StopMatcher::finish).filter(|text| !text.is_empty())
-        {
-            self.due.push_back(GenerateEvent::Text { text });
-        }
+        let (events, read) = self.reader.take().map(Reader::finish).unwrap_or_default();
+        self.due.extend(events);
         let finish_reason = match finished.reason {
-            _ if self.text.stopped => FinishReason::Stop,
+            _ if read.is_stopped => FinishReason::Stop,
+            engine::FinishReason::Stop if read.calls > 0 => FinishReason::ToolCalls,
             engine::FinishReason::Stop => FinishReason::Stop,
             engine::FinishReason::Length => FinishReason::Length,
             engine::FinishReason::Cancelled => FinishReason::Cancelled,
         };
-        let usage = Usage { prompt_tokens: self.head.prompt_tokens, completion_tokens: self.text.tokens };
+        let usage = Usage { prompt_tokens: self.head.prompt_tokens, completion_tokens: read.tokens };
         let timings = self.timings(finished);
         tracing::info!(
             request = %self.head.request_id, trace = self.head.trace_id, model = %self.head.model, ?finish_reason,

@@ -2,15 +2,15 @@ use std::fs::File;
 
 use serde_json::json;
 
-use super::fixtures::{ModelFolder, byte_fallback, byte_level, size};
+use super::fixtures::{ModelFolder, byte_fallback, byte_level, size, with_special};
 use super::*;
 
 fn user(content: &str) -> Message {
-    Message { role: Role::User, content: content.into() }
+    Message::new(Role::User, content)
 }
 
 fn system(content: &str) -> Message {
-    Message { role: Role::System, content: content.into() }
+    Message::new(Role::System, content)
 }
 
 /// The tokens as texts, special ones too.
@@ -162,6 +162,47 @@ fn stop_tokens_are_the_generation_configurations_before_the_models_and_always_th
     let nested = json!({"text_config": {"eos_token_id": 5, "vocab_size": 300, "max_position_embeddings": 99}});
     let model = ModelFolder::new(&byte_level()).with("config.json", &nested).open().unwrap();
     assert_eq!((model.stop_tokens(), model.vocab_size(), model.context_length()), (&[5][..], Some(300), Some(99)));
+}
+
+#[test]
+fn gpt_oss_ends_an_answer_behind_a_call_whatever_its_configuration_says() {
+    let tokenizer = with_special(byte_level(), &["<|return|>", "<|call|>"]);
+    let first = size(&byte_level()) as u32;
+    let open = |template: &str| {
+        let folder = ModelFolder::new(&tokenizer).with_text("chat_template.jinja", template);
+        folder.open().unwrap().stop_tokens().to_vec()
+    };
+    assert_eq!(open("<|channel|><|message|>"), [first, first + 1]);
+    assert_eq!(open("<tool_call>"), [] as [u32; 0]);
+}
+
+#[test]
+fn a_template_for_tools_is_used_when_there_are_tools() {
+    let plain = "{{ messages[0].content }}";
+    let with_tools = "{{ messages[0].content }} {{ tools[0].function.name }}{# <tool_call> #}";
+    let named = json!([{"name": "default", "template": plain}, {"name": "tool_use", "template": with_tools}]);
+    let tool = Tool { name: "f".into(), description: None, parameters: None, strict: false };
+    let additional = ModelFolder::new(&byte_level()).with_text("chat_template.jinja", plain);
+    std::fs::create_dir(additional.path().join("additional_chat_templates")).unwrap();
+    for folder in [
+        ModelFolder::new(&byte_level()).with("tokenizer_config.json", &json!({"chat_template": named})),
+        additional.with_text("additional_chat_templates/tool_use.jinja", with_tools),
+    ] {
+        let model = folder.open().unwrap();
+        let prompt = |tools: Vec<Tool>| {
+            let chat = Chat { messages: vec![user("a")], tools, ..Chat::default() };
+            model.prompt(chat).map(|prompt| model.decode(&prompt.tokens))
+        };
+        assert_eq!((prompt(Vec::new()).unwrap(), prompt(vec![tool.clone()]).unwrap()), ("a".into(), "a f".into()));
+    }
+}
+
+#[test]
+fn a_base_model_takes_no_tools() {
+    let model = ModelFolder::new(&byte_level()).open().unwrap();
+    let tools = vec![Tool { name: "f".into(), description: None, parameters: None, strict: false }];
+    let error = model.prompt(Chat { messages: vec![user("a")], tools, ..Chat::default() }).unwrap_err();
+    assert!(error.to_string().contains("no tools"), "{error}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use self::words::{first_words, with_place};
 
@@ -66,6 +67,12 @@ pub fn factory(tokens: &[Vec<u8>], stop_tokens: &[u32]) -> Result<ParserFactory,
     // Verbose errors would carry the text so far.
     factory.quiet().limits_mut().verbose_errors = false;
     Ok(factory)
+}
+
+/// The right side of a rule of Lark whose text is JSON that a schema allows, written as freely as that of
+/// [`Grammar::JsonSchema`].
+pub fn lark_json(schema: Map<String, Value>) -> String {
+    schema::lark(schema)
 }
 
 impl Grammar {

@@ -1,12 +1,14 @@
 //! `generate.text`, `generate.stream`, `generate.count_tokens`, `generate.cancel`.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ErrorData;
 use crate::format::ResponseFormat;
 use crate::models::ModelId;
 use crate::options::{GenerationOptions, KeepAlive};
+use crate::tools::{Reasoning, Tool, ToolCall, ToolChoice};
 
 /// Names one request; made by the daemon, `req_` and a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +37,15 @@ pub struct GenerateRequest {
     /// How to generate.
     #[serde(default)]
     pub options: GenerationOptions,
+    /// What the model may call, at most 128. Not together with a `response_format`, unless it is `text`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    /// Whether it calls them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tool_choice: ToolChoice,
+    /// Whether it may reason before it answers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reasoning: Reasoning,
     /// What the answer must match; anything when absent. Not together with `stop_sequences`, unless it is `text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_format: Option<ResponseFormat>,
@@ -46,14 +57,61 @@ pub struct GenerateRequest {
     pub trace_id: Option<String>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Message {
     /// Who says it.
     pub role: Role,
-    /// What is said.
+    /// What is said. Only a message with `tool_calls` can do without.
+    #[serde(default)]
     pub content: String,
+    /// What the assistant called, at most 128.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// What the assistant reasoned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The call that a message of role `tool` answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// The tool that a message of role `tool` comes from: the one of its call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Message {
+    /// A message that is nothing but text.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        let (tool_calls, content) = (Vec::new(), content.into());
+        Self { role, content, tool_calls, reasoning: None, tool_call_id: None, name: None }
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Form {
+            role: Role,
+            content: Option<String>,
+            tool_calls: Option<Vec<ToolCall>>,
+            reasoning: Option<String>,
+            tool_call_id: Option<String>,
+            name: Option<String>,
+        }
+        let Form { role, content, tool_calls, reasoning, tool_call_id, name } = Form::deserialize(deserializer)?;
+        let tool_calls = tool_calls.unwrap_or_default();
+        let content = match content {
+            None if tool_calls.is_empty() => return Err(D::Error::missing_field("content")),
+            content => content.unwrap_or_default(),
+        };
+        Ok(Self { role, content, tool_calls, reasoning, tool_call_id, name })
+    }
 }
 
 /// Who says something.
@@ -66,6 +124,8 @@ pub enum Role {
     User,
     /// Answers.
     Assistant,
+    /// Says what came of a call.
+    Tool,
 }
 
 /// A whole answer.
@@ -83,6 +143,12 @@ pub struct GenerateResult {
     /// Of each token, where `options.logprobs` asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Vec<TokenLogprobs>>,
+    /// What the model reasoned before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// What the model called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// Tokens counted.
@@ -113,8 +179,8 @@ pub struct TokenLogprob {
 }
 
 /// What `generate.stream` sends, in this order: one `queued`, any number of `loading`, one `started`, any number of
-/// `text`, then one `finished` or `failed`. A request that ends early skips what lies between; nothing follows its
-/// last event.
+/// `reasoning`, `text`, `tool_call` and `tool_arguments`, then one `finished` or `failed`. A request that ends early
+/// skips what lies between; nothing follows its last event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GenerateEvent {
@@ -151,6 +217,27 @@ pub enum GenerateEvent {
     },
     /// A token's log-probabilities, where `options.logprobs` asks for them: before the text that it ends.
     Logprobs(TokenLogprobs),
+    /// The next piece of what the model reasons: whole characters, never empty.
+    Reasoning {
+        /// To be appended.
+        text: String,
+    },
+    /// The model calls a tool; its arguments follow.
+    ToolCall {
+        /// 0 for the first call of the answer, then 1, …
+        index: u32,
+        /// Names the call.
+        id: String,
+        /// Which tool.
+        name: String,
+    },
+    /// The next piece of the arguments of a call; together they are one JSON object.
+    ToolArguments {
+        /// Which call.
+        index: u32,
+        /// To be appended.
+        text: String,
+    },
     /// The answer is complete.
     Finished {
         /// Why it ended.
@@ -173,6 +260,8 @@ pub enum GenerateEvent {
 pub enum FinishReason {
     /// The model was done, a stop sequence was found, or nothing may follow what `response_format` asks for.
     Stop,
+    /// The model was done and has called tools.
+    ToolCalls,
     /// `max_tokens` were generated.
     Length,
     /// It was cancelled.

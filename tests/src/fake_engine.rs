@@ -1,5 +1,5 @@
-//! An engine for tests, and for nothing else: it knows no model and answers every prompt with the prompt itself, as far
-//! as a grammar lets it.
+//! An engine for tests, and for nothing else: it knows no model and answers every prompt with the prompt itself, or with
+//! what it was told to say, as far as a grammar lets it.
 //!
 //! It stands behind the same boundary as a real one, so that everything left of it is tested without MLX. How it
 //! behaves is said in the model's `config.json`, under `fake`.
@@ -36,6 +36,10 @@ struct Behaviour {
     token_ms: u64,
     /// Repeats the prompt so often; 0 counts as once.
     repeat: usize,
+    /// What to answer to prompts in which a text stands; the first that fits.
+    answers: Vec<Script>,
+    /// Its special tokens, numbered from 257 on.
+    special_tokens: Vec<String>,
     /// Fails the load with these words.
     fail_load: Option<String>,
     /// Fails each sequence after so many tokens.
@@ -44,6 +48,23 @@ struct Behaviour {
     abort_after: Option<usize>,
     /// Aborts the process while it loads.
     abort_load: bool,
+}
+
+/// An answer that is known beforehand.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Script {
+    /// Stands in the prompt.
+    to: String,
+    say: Vec<Piece>,
+}
+
+/// A part of an answer.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Piece {
+    Token(TokenId),
+    Text(String),
 }
 
 #[derive(Deserialize)]
@@ -91,11 +112,11 @@ impl Backend for Fake {
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Sequence, Failure> {
+        let tokens = self.behaviour.script(&submission.prompt).unwrap_or_else(|| submission.prompt.clone());
         let answer = match &submission.grammar {
-            None => Answer { tokens: submission.prompt.repeat(self.behaviour.repeat.max(1)), is_whole: false },
-            Some(grammar) => {
-                obeying(grammar, submission).map_err(|words| Failure::new(FailureKind::InvalidGrammar, words))?
-            }
+            None => Answer { tokens: tokens.repeat(self.behaviour.repeat.max(1)), is_whole: false },
+            Some(grammar) => obeying(grammar, &tokens, submission, &self.behaviour.special_tokens)
+                .map_err(|words| Failure::new(FailureKind::InvalidGrammar, words))?,
         };
         Ok(Sequence {
             answer,
@@ -159,20 +180,41 @@ impl Backend for Fake {
     }
 }
 
-/// The prompt where the grammar lets it come, and around it what ends the text soonest.
-fn obeying(grammar: &Grammar, submission: &Submission) -> Result<Answer, String> {
-    // Its models have one token for each byte, and one more.
+impl Behaviour {
+    /// The answer to a prompt that a script fits.
+    fn script(&self, prompt: &[TokenId]) -> Option<Vec<TokenId>> {
+        let bytes: Vec<u8> = prompt.iter().filter_map(|token| u8::try_from(*token).ok()).collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let script = self.answers.iter().find(|script| text.contains(&script.to))?;
+        let tokens = |piece: &Piece| match piece {
+            Piece::Token(token) => vec![*token],
+            Piece::Text(text) => text.bytes().map(TokenId::from).collect(),
+        };
+        Some(script.say.iter().flat_map(tokens).collect())
+    }
+}
+
+/// `tokens` where the grammar lets them come, and around them what ends the text soonest.
+fn obeying(
+    grammar: &Grammar,
+    tokens: &[TokenId],
+    submission: &Submission,
+    special: &[String],
+) -> Result<Answer, String> {
+    // Its models have one token for each byte, one more, and their special tokens.
     const END: TokenId = 256;
-    let end = b"\xff<end>".to_vec();
-    let bytes: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).chain([end]).collect();
+    let end = ["<end>".to_owned()];
+    let special = end.iter().chain(special).map(|token| [b"\xff", token.as_bytes()].concat());
+    let bytes: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).chain(special).collect();
+    let last = bytes.len() as TokenId - 1;
     let factory = grammar::factory(&bytes, &submission.stop_tokens).map_err(|error| error.to_string())?;
     let Compiled { mut matcher, first: mut allowed } = grammar.compile(&factory).map_err(|error| error.to_string())?;
-    let mut prompt = submission.prompt.iter().copied().peekable();
+    let mut wanted = tokens.iter().copied().peekable();
     let enders = submission.stop_tokens.iter().copied().chain(b"\"}]".map(TokenId::from));
     let mut tokens = Vec::new();
     while tokens.len() < submission.max_tokens as usize {
-        let ender = || enders.clone().chain(0x21..END).chain(0..=END).find(|token| allowed.is_allowed(*token));
-        let token = prompt.next_if(|token| allowed.is_allowed(*token)).or_else(ender).unwrap_or_default();
+        let ender = || enders.clone().chain(0x21..END).chain(0..=last).find(|token| allowed.is_allowed(*token));
+        let token = wanted.next_if(|token| allowed.is_allowed(*token)).or_else(ender).unwrap_or_default();
         if submission.stop_tokens.contains(&token) {
             break;
         }

@@ -15,4 +15,5 @@ mod loss;
 mod models;
 mod reference;
 mod source;
+mod tools;
 mod wire;

@@ -18,6 +18,9 @@ fn daemon() -> Daemon {
         files.config["max_position_embeddings"] = json!(8192);
         files.config["quantization"] = json!({ "group_size": 64, "bits": 4 });
         files.config["fake"] = json!({ "token_ms": 1 });
+        let call = r#"<tool_call>{"name": "get_weather", "arguments": {"city": "Bonn"}}</tool_call>"#;
+        files.answers("Bonn", &json!(["<think>A tool helps.</think>I look.", call]));
+        files.template.push_str("{# <think> #}");
     };
     Start::fake().model("org/name", whole).model("org/half", |files| files.without.push("config.json")).run()
 }
@@ -48,8 +51,11 @@ fn prepare(daemon: &Daemon, other: &mut Connection, connection: &mut Connection,
             until("nothing is loaded", idle);
         }
         "daemon.status" => {
-            let mut alone = || connection.call("daemon.status", json!({})).unwrap()["connections"] == 2;
-            until("no other connection is left", &mut alone);
+            let mut alone = || {
+                let status = connection.call("daemon.status", json!({})).unwrap();
+                status["connections"] == 2 && status["residents"] == json!([])
+            };
+            until("no other connection and no model is left", &mut alone);
         }
         _ => {}
     }

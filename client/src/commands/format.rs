@@ -31,13 +31,15 @@ pub fn read(format: Format) -> Result<Option<ResponseFormat>, Failure> {
     }
 }
 
-fn text(file: &Path) -> Result<String, Failure> {
+/// The text of a file that was named.
+pub(super) fn text(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = File::open(file).and_then(|file| file.take(MAX_MESSAGE_BYTES as u64).read_to_string(&mut text));
     read.map_err(|error| usage(format!("failed to read {}: {error}", file.display()), "it must be a file of text"))?;
     Ok(text)
 }
 
-fn usage(message: String, hint: &'static str) -> Failure {
+/// A command line that asks for what cannot be.
+pub(super) fn usage(message: String, hint: &'static str) -> Failure {
     Failure::Usage { message, hint }
 }

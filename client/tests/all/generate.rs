@@ -313,6 +313,76 @@ fn ctrl_c_before_the_daemon_answers_gives_the_request_up() {
     assert_eq!(interrupt(&fake, child).code, Some(130));
 }
 
+/// An answer that reasons, speaks and calls.
+fn calling(call: &mut Call) {
+    call.subscribed();
+    call.event(&queued());
+    call.event(&json!({"type": "reasoning", "text": "A tool"}));
+    call.event(&json!({"type": "reasoning", "text": " helps."}));
+    call.text("I look.");
+    for (index, name) in ["get_weather", "now"].into_iter().enumerate() {
+        call.event(&json!({"type": "tool_call", "index": index, "id": "A1b2C3d4E", "name": name}));
+        call.event(&json!({"type": "tool_arguments", "index": index, "text": "{\"city\":"}));
+        call.event(&json!({"type": "tool_arguments", "index": index, "text": "\"Bonn\"}"}));
+    }
+    call.finished("tool_calls");
+}
+
+#[test]
+fn calls_are_printed_and_reasoning_goes_to_standard_error() {
+    let fake = Fake::new(calling);
+    let stdout = "I look.\nget_weather({\"city\":\"Bonn\"})\nnow({\"city\":\"Bonn\"})\n";
+    for (arguments, stderr) in [(&[][..], "A tool helps.\n"), (&["--hide-reasoning"], ""), (&["-q"], "")] {
+        let ended = run(fake.talkiectl(&[&["generate", "hi"], arguments].concat()));
+        assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), stdout, stderr));
+    }
+}
+
+#[test]
+fn json_prints_reasoning_and_calls_as_they_come() {
+    let fake = Fake::new(calling);
+    let ended = run(fake.talkiectl(&["generate", "hi", "--json"]));
+    let kinds: Vec<Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["type"].clone()).collect();
+    assert_eq!(kinds.len(), 11, "{}", ended.stdout);
+    assert_eq!((&kinds[1], &kinds[4], &ended.stderr), (&json!("reasoning"), &json!("tool_call"), &String::new()));
+}
+
+#[test]
+fn tools_of_a_file_are_on_the_wire() {
+    let openai = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let sent = |arguments: &[&str]| {
+        let fake = Fake::new(|call| answer(call, &["a"], "stop"));
+        let file = fake.home.path().join("tools.json");
+        std::fs::write(&file, openai.to_string()).expect("a file");
+        run(fake.talkiectl(&[&["generate", "hi", "--tools", file.to_str().expect("a path")], arguments].concat()));
+        fake.sees_call().1[0].clone()
+    };
+    let tools = json!([{"name": "f", "parameters": {"type": "object"}}]);
+    let params = sent(&[]);
+    assert_eq!((&params["tools"], params.get("tool_choice"), params.get("reasoning")), (&tools, None, None));
+    let params = sent(&["--tool-choice", "f", "--no-reasoning"]);
+    assert_eq!((&params["tool_choice"], &params["reasoning"]), (&json!({"name": "f"}), &json!("off")));
+}
+
+#[test]
+fn a_file_without_tools_is_refused_before_anything_is_sent() {
+    let fake = Fake::new(|_| {});
+    let file = fake.home.path().join("tools.json");
+    for (text, words) in [
+        ("{}", "tools.json has no tools: invalid type: map, expected a sequence"),
+        ("[{\"name\": \"a b\"}]", "\"a b\" is no name of a tool"),
+        ("[{\"description\": \"x\"}]", "a tool: missing field `name`"),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        let ended = run(fake.talkiectl(&["generate", "hi", "--tools", file.to_str().expect("a path")]));
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    let ended = run(fake.talkiectl(&["generate", "hi", "--tool-choice", "none"]));
+    assert_eq!(ended.code, Some(2), "a choice needs tools: {}", ended.stderr);
+}
+
 #[test]
 fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let (open, wait) = gate();

@@ -7,6 +7,7 @@ mod bounds;
 mod json;
 mod methods;
 mod source;
+mod variables;
 
 use std::fmt;
 
@@ -14,9 +15,11 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 use protocol::generate::{Message, Role};
+use protocol::tools::Reasoning;
 
-use super::error::TextError;
-use super::{Clock, MAX_PROMPT_BYTES};
+use self::variables::Arguments;
+use super::error::{Lack, TextError};
+use super::{Chat, Clock, MAX_PROMPT_BYTES};
 
 /// The deepest nesting of calls, counted as the engine does: a macro that calls itself gets to about 20.
 const RECURSION: usize = 200;
@@ -28,6 +31,26 @@ pub(super) struct ChatTemplate {
     /// Holds the one template, [`NAME`].
     environment: Environment<'static>,
     special_tokens: Vec<(String, String)>,
+    source: Source,
+}
+
+/// What a template's source tells of what it can do.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    /// Whether the model's reasoning can be turned off by a variable.
+    has_switch: bool,
+    /// Whether it looks for tools in the system message.
+    wants_tools_in_system: bool,
+}
+
+/// Which parts of a conversation are rendered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    All,
+    /// The tools are left out.
+    NoTools,
+    /// Calls and what came of them are left out.
+    NoCalls,
 }
 
 impl fmt::Debug for ChatTemplate {
@@ -48,20 +71,62 @@ impl ChatTemplate {
         special_tokens: Vec<(String, String)>,
         clock: Clock,
     ) -> Result<Self, TextError> {
+        let facts = Source {
+            has_switch: source.contains("enable_thinking"),
+            wants_tools_in_system: source.contains("message['tools']") || source.contains("message.tools"),
+        };
         let source = source::prepared(source).map_err(TextError::Template)?;
         let mut environment = environment(clock);
         bounds::with_room(|| environment.add_template_owned(NAME, source).map_err(|error| failure(&error)))?;
-        Ok(Self { environment, special_tokens })
+        Ok(Self { environment, special_tokens, source: facts })
     }
 
-    /// The prompt of a conversation, up to where the model's answer begins.
-    pub(super) fn render_chat(&self, messages: &[Message], system_prompt: Option<&str>) -> Result<String, TextError> {
-        let system = system_prompt.map(|content| message(Role::System, content));
-        let turns = messages.iter().map(|turn| message(turn.role, &turn.content));
-        let turns: Vec<Value> = system.into_iter().chain(turns).collect();
-        let bytes: usize = messages.iter().map(|turn| turn.content.len()).sum();
-        let fuel = bounds::fuel(messages.len(), bytes + system_prompt.map_or(0, str::len));
-        self.render(&[("messages", Value::from(turns)), ("add_generation_prompt", Value::from(true))], fuel)
+    /// Whether the model's reasoning can be turned off.
+    pub(super) fn has_switch(&self) -> bool {
+        self.source.has_switch
+    }
+
+    /// The prompt of a conversation, up to where the model's answer begins. What the template would leave out without a
+    /// word is an error.
+    pub(super) fn render_chat(&self, chat: &Chat) -> Result<String, TextError> {
+        let prompt = self.render_parts(chat, Parts::All)?;
+        let is_left_out = |parts| self.render_parts(chat, parts).is_ok_and(|without| without == prompt);
+        if !chat.tools.is_empty() && is_left_out(Parts::NoTools) {
+            return Err(TextError::Lacks(Lack::Tools));
+        }
+        if chat.has_calls() && is_left_out(Parts::NoCalls) {
+            return Err(TextError::Lacks(Lack::Calls));
+        }
+        Ok(prompt)
+    }
+
+    fn render_parts(&self, chat: &Chat, parts: Parts) -> Result<String, TextError> {
+        let rendered = self.render_with(chat, parts, Arguments::Objects);
+        match rendered {
+            Err(TextError::Template(_)) if chat.has_calls() => self.render_with(chat, parts, Arguments::Texts),
+            rendered => rendered,
+        }
+    }
+
+    fn render_with(&self, chat: &Chat, parts: Parts, arguments: Arguments) -> Result<String, TextError> {
+        let tools = if parts == Parts::NoTools { &[][..] } else { &chat.tools };
+        let messages = match parts {
+            Parts::NoCalls => &without_calls(&chat.messages)[..],
+            Parts::All | Parts::NoTools => &chat.messages,
+        };
+        let mut turns = variables::messages(chat.system_prompt.as_deref(), messages, arguments);
+        if self.source.wants_tools_in_system && !tools.is_empty() {
+            variables::put_into_system(&mut turns, tools);
+        }
+        let mut given = vec![
+            ("messages", Value::from(turns)),
+            ("tools", variables::tools(tools)),
+            ("add_generation_prompt", Value::from(true)),
+        ];
+        if chat.reasoning == Reasoning::Off {
+            given.push(("enable_thinking", Value::from(false)));
+        }
+        self.render(&given, bounds::fuel(chat.messages.len() + tools.len(), chat.bytes()))
     }
 
     /// Renders with these variables beside those every template is given.
@@ -114,13 +179,10 @@ fn environment(clock: Clock) -> Environment<'static> {
     environment
 }
 
-fn message(role: Role, content: &str) -> Value {
-    let role = match role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-    };
-    Value::from_pairs([("role", Value::from(role)), ("content", Value::from(content))])
+/// The conversation as if no tool had been called.
+fn without_calls(messages: &[Message]) -> Vec<Message> {
+    let others = messages.iter().filter(|message| message.role != Role::Tool);
+    others.map(|message| Message { tool_calls: Vec::new(), ..message.clone() }).collect()
 }
 
 fn failure(error: &Error) -> TextError {

@@ -248,16 +248,17 @@ fn chains_within_the_bounds_compile_and_render_without_overflowing_the_stack() {
 
 #[test]
 fn the_longest_conversation_is_within_the_bounds() {
-    let turn = |index: usize| Message {
-        role: if index.is_multiple_of(2) { Role::User } else { Role::Assistant },
-        content: "x".repeat(MAX_PROMPT_BYTES / MAX_MESSAGES - 64),
+    let turn = |index: usize| {
+        let role = if index.is_multiple_of(2) { Role::User } else { Role::Assistant };
+        Message::new(role, "x".repeat(MAX_PROMPT_BYTES / MAX_MESSAGES - 64))
     };
     let messages: Vec<Message> = (0..MAX_MESSAGES).map(turn).collect();
     for name in ["qwen3", "llama3.2", "mistral-v0.3", "gemma2", "smollm3-generation"] {
         let source = std::fs::read_to_string(fixtures().join(format!("templates/{name}.jinja"))).unwrap();
         let tokens = [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, text)| (name.into(), text.into()));
         let template = ChatTemplate::compile(&source, tokens.to_vec(), clock("2026-07-04T15:06:07")).unwrap();
-        let prompt = template.render_chat(&messages, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let chat = Chat { messages: messages.clone(), ..Chat::default() };
+        let prompt = template.render_chat(&chat).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(prompt.len() > MAX_PROMPT_BYTES * 9 / 10, "{name}");
     }
 }

@@ -17,6 +17,8 @@ use super::tokenizer::{Decoding, Tokenizer};
 #[derive(Debug)]
 pub struct Detokenizer {
     model: Arc<TextModel>,
+    /// Special tokens that are shown all the same, and their text.
+    marks: Vec<(u32, &'static str)>,
     /// Bytes of a character that is not whole yet: at most three between calls.
     bytes: Vec<u8>,
     pieces: Pieces,
@@ -34,14 +36,18 @@ struct Pieces {
 }
 
 impl Detokenizer {
-    /// At the start of an answer.
-    pub fn new(model: Arc<TextModel>) -> Self {
-        Self { model, bytes: Vec::new(), pieces: Pieces::default() }
+    /// At the start of an answer, in which `marks` are shown even where they are special tokens.
+    pub fn new(model: Arc<TextModel>, marks: &[&'static str]) -> Self {
+        let marks = marks.iter().filter_map(|mark| Some((model.tokenizer.special_id(mark)?, *mark)));
+        Self { marks: marks.collect(), model, bytes: Vec::new(), pieces: Pieces::default() }
     }
 
     /// The text that is certain with this token: empty for special and unknown tokens, and while a character lacks
     /// bytes.
     pub fn push(&mut self, id: u32) -> String {
+        if let Some((_, mark)) = self.marks.iter().copied().find(|(mark, _)| *mark == id) {
+            return self.finish() + mark;
+        }
         let tokenizer = &self.model.tokenizer;
         let Some(token) = tokenizer.shown(id) else { return String::new() };
         let byte = match tokenizer.decoding() {
@@ -60,10 +66,10 @@ impl Detokenizer {
         stray + &self.pieces.show(tokenizer, vec![id])
     }
 
-    /// What a cut-off character leaves: U+FFFD, or nothing.
-    pub fn finish(mut self) -> String {
+    /// What a cut-off character leaves at the end of a text: U+FFFD, or nothing.
+    pub fn finish(&mut self) -> String {
         match self.model.tokenizer.decoding() {
-            Decoding::ByteLevel => String::from_utf8_lossy(&self.bytes).into_owned(),
+            Decoding::ByteLevel => String::from_utf8_lossy(&std::mem::take(&mut self.bytes)).into_owned(),
             Decoding::Pieces { .. } => self.pieces.give_up(&self.model.tokenizer, &mut self.bytes),
         }
     }

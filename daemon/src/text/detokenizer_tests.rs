@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::fixtures::{ModelFolder, byte_fallback, byte_level, size};
+use super::super::fixtures::{ModelFolder, byte_fallback, byte_level, size, with_special};
 use super::super::tokenizer::SpecialTokens;
 use super::*;
 
@@ -48,7 +48,7 @@ fn others() -> &'static [(Value, Arc<TextModel>)] {
 
 /// The pieces, one for each token, and the rest.
 fn stream(model: &Arc<TextModel>, ids: &[u32]) -> (Vec<String>, String) {
-    let mut detokenizer = Detokenizer::new(Arc::clone(model));
+    let mut detokenizer = Detokenizer::new(Arc::clone(model), &[]);
     let pieces = ids.iter().map(|id| detokenizer.push(*id)).collect();
     (pieces, detokenizer.finish())
 }
@@ -71,6 +71,21 @@ fn text() -> impl Strategy<Value = String> {
     const HARD: &[&str] = &["👩‍👩‍👧", "é", "漢字", " ", "  ", "\n", "▁", "�", "the ", "Ġ", "<0x41>", "\u{0}", "𝄞", "🇨🇭"];
     let part = prop_oneof![prop::sample::select(HARD).prop_map(String::from), any::<String>()];
     prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+}
+
+#[test]
+fn marks_are_shown_though_they_are_special_and_end_a_character_that_is_cut_off() {
+    for tokenizer in [byte_level(), byte_fallback()] {
+        let model = model(&with_special(tokenizer, &["[CALL]", "[END]"]));
+        let mark = id(&model, "[CALL]");
+        let mut detokenizer = Detokenizer::new(Arc::clone(&model), &["[CALL]", "[NONE]"]);
+        let first_byte = *encode(&model, "𝄞").iter().nth_back(3).unwrap();
+        let last = *encode(&model, "the").last().unwrap();
+        let pieces: Vec<String> =
+            [mark, first_byte, mark, id(&model, "[END]"), last].iter().map(|id| detokenizer.push(*id)).collect();
+        assert_eq!(pieces[..4], ["[CALL]", "", "\u{fffd}[CALL]", ""]);
+        assert!(!pieces[4].is_empty());
+    }
 }
 
 #[test]

@@ -31,11 +31,14 @@ pub enum TextError {
     #[error("the model's chat template refuses the conversation: {0}")]
     Refused(String),
     /// The model has no chat template, so it takes a single user message only: the caller's fault.
-    #[error("{} has no chat template, so it takes one user message and no system prompt", .folder.display())]
+    #[error("{} has no chat template, so it takes one user message, no system prompt and no tools", .folder.display())]
     NoTemplate {
         /// The model's folder.
         folder: PathBuf,
     },
+    /// The model's chat template does not have what the request needs.
+    #[error("{0}")]
+    Lacks(Lack),
     /// The conversation cannot be a prompt of any model, or not of this one: the caller's fault.
     #[error("{0}")]
     Chat(String),
@@ -45,4 +48,30 @@ pub enum TextError {
         /// Most bytes.
         limit: usize,
     },
+}
+
+/// What a model may lack, and the way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// A place for tools.
+    #[error("the model's chat template has no place for tools; leave out `tools`, or use another model")]
+    Tools,
+    /// A place for calls and what came of them.
+    #[error(
+        "the model's chat template leaves out calls of tools and what came of them; put them into the text of messages, \
+         or use another model"
+    )]
+    Calls,
+    /// A form of calls that is known here.
+    #[error("how this model writes calls of tools is not known; leave out `tools`, or use another model")]
+    Family,
+    /// A form of calls that is JSON.
+    #[error(
+        "this model writes calls of tools in a form that cannot be held to a schema yet; leave out `strict`, and \
+         choose \"auto\" as `tool_choice`"
+    )]
+    Constraint,
+    /// A way to answer at once.
+    #[error("the model's chat template has no way to turn reasoning off; leave out `reasoning`, or use another model")]
+    Switch,
 }

@@ -75,6 +75,14 @@ pub(crate) fn byte_fallback() -> Value {
     })
 }
 
+/// The tokenizer with these special tokens behind all others, in their order.
+pub(crate) fn with_special(mut tokenizer: Value, tokens: &[&str]) -> Value {
+    let first = size(&tokenizer);
+    let added = tokenizer["added_tokens"].as_array_mut().expect("added tokens");
+    added.extend((first..).zip(tokens).map(|(id, token)| added_token(id, token, true)));
+    tokenizer
+}
+
 /// How many tokens a tokenizer has, added ones included.
 pub(crate) fn size(tokenizer: &Value) -> usize {
     let vocab = tokenizer["model"]["vocab"].as_object().expect("a vocabulary");
@@ -144,7 +152,7 @@ impl ModelFolder {
     }
 
     pub(crate) fn open(&self) -> Result<TextModel, TextError> {
-        TextModel::open_with_clock(self.path(), clock("2026-07-04T15:06:07"))
+        TextModel::open_with_clock(self.path(), &clock("2026-07-04T15:06:07"))
     }
 }
 

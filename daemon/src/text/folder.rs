@@ -28,6 +28,8 @@ pub(super) struct Folder {
     /// Name (`bos_token`) and text (`<s>`), as templates know them.
     pub(super) special_tokens: Vec<(String, String)>,
     pub(super) template: Option<String>,
+    /// The one for conversations with tools, where there are two.
+    pub(super) tool_template: Option<String>,
     /// Of sentence models.
     pub(super) pooling: Option<Pooling>,
 }
@@ -101,14 +103,14 @@ struct NamedTemplate {
 }
 
 impl Templates {
-    /// The one for plain conversations: named `default`, or the only one.
-    fn plain(self) -> Option<String> {
+    /// The one for plain conversations, named `default` or the only one; and the one named `tool_use`.
+    fn plain_and_tools(self) -> (Option<String>, Option<String>) {
         match self {
-            Self::One(template) => Some(template),
-            Self::Named(mut named) => {
-                let default = named.iter().position(|template| template.name == "default");
-                let index = default.or((named.len() == 1).then_some(0))?;
-                Some(named.swap_remove(index).template)
+            Self::One(template) => (Some(template), None),
+            Self::Named(mut named) if named.len() == 1 => (named.pop().map(|only| only.template), None),
+            Self::Named(named) => {
+                let find = |name| named.iter().find(|it| it.name == name).map(|it| it.template.clone());
+                (find("default"), find("tool_use"))
             }
         }
     }
@@ -125,9 +127,11 @@ impl Folder {
         let path = folder.join("tokenizer_config.json");
         let mut tokenizer: Map<String, Value> = json(&path)?.unwrap_or_default();
         let written = tokenizer.remove("chat_template").filter(|template| !template.is_null());
-        let template = match text(&folder.join("chat_template.jinja"), TEMPLATE_BYTES)? {
-            Some(template) => Some(template),
-            None => written.map(|template| named(template, &path)).transpose()?.flatten(),
+        let (template, tool_template) = match text(&folder.join("chat_template.jinja"), TEMPLATE_BYTES)? {
+            Some(template) => {
+                (Some(template), text(&folder.join("additional_chat_templates/tool_use.jinja"), TEMPLATE_BYTES)?)
+            }
+            None => written.map(|template| named(template, &path)).transpose()?.unwrap_or_default(),
         };
         let pooling: Option<PoolingConfig> = json(&folder.join("1_Pooling").join("config.json"))?;
         Ok(Self {
@@ -137,18 +141,19 @@ impl Folder {
             eos_token_ids: eos_token_ids.map(Numbers::tokens).unwrap_or_default(),
             special_tokens: special_tokens(&tokenizer),
             template,
+            tool_template,
         })
     }
 }
 
-fn named(template: Value, path: &Path) -> Result<Option<String>, TextError> {
+fn named(template: Value, path: &Path) -> Result<(Option<String>, Option<String>), TextError> {
     let templates = Templates::deserialize(template)
         .map_err(|_| broken(path, &"chat_template is neither a text nor a list of named texts"))?;
-    let template = templates.plain();
-    if template.as_ref().is_some_and(|template| template.len() as u64 > TEMPLATE_BYTES) {
+    let both = templates.plain_and_tools();
+    if [&both.0, &both.1].into_iter().flatten().any(|template| template.len() as u64 > TEMPLATE_BYTES) {
         return Err(broken(path, &format!("chat_template has more than {TEMPLATE_BYTES} bytes")));
     }
-    Ok(template)
+    Ok(both)
 }
 
 /// `"bos_token": "<s>"` and `"bos_token": {"content": "<s>", …}` alike.

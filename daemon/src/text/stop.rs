@@ -65,8 +65,8 @@ impl StopMatcher {
     }
 
     /// The text held back at the end of the answer: no stop sequence came of it.
-    pub fn finish(self) -> String {
-        self.held
+    pub fn finish(&mut self) -> String {
+        std::mem::take(&mut self.held)
     }
 }
 

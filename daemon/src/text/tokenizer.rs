@@ -114,6 +114,11 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// The special token that a text is as a whole.
+    pub(super) fn special_id(&self, token: &str) -> Option<u32> {
+        self.id(token).filter(|id| self.shown(*id).is_none())
+    }
+
     /// A token as its decoder is given it; `None` if it is special or unknown, so that it shows nothing.
     pub(super) fn shown(&self, id: u32) -> Option<String> {
         let added = self.inner.get_added_vocabulary();

@@ -43,10 +43,19 @@ pub(super) fn top_level(schema: &str) -> Result<TopLevelGrammar, GrammarError> {
 }
 
 fn with_options(schema: Map<String, Value>) -> TopLevelGrammar {
+    TopLevelGrammar::from_json_schema(bounded(schema))
+}
+
+/// A schema as a part of a Lark grammar.
+pub(super) fn lark(schema: Map<String, Value>) -> String {
+    format!("%json {}", bounded(schema))
+}
+
+fn bounded(schema: Map<String, Value>) -> Value {
     let options = JsonCompileOptions { whitespace_pattern: Some(WHITE_SPACE.into()), ..JsonCompileOptions::default() };
     let mut schema = Value::Object(schema);
     options.apply_to(&mut schema);
-    TopLevelGrammar::from_json_schema(schema)
+    schema
 }
 
 /// `words` with a JSON pointer to the smallest part of the schema that fails with the same words on its own.

@@ -14,3 +14,4 @@ mod parity;
 mod reference;
 mod requests;
 mod sentences;
+mod tools;

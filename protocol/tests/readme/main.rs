@@ -8,6 +8,7 @@ use examples::{blocks, filled, fits};
 use protocol::error::Fault;
 use protocol::format::MAX_FORMAT_BYTES;
 use protocol::openrpc::{METHODS, document, method};
+use protocol::tools::{MAX_NAME_BYTES, MAX_TOOL_BYTES, MAX_TOOLS};
 use protocol::{
     CancelRequest, Cancelled, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest,
     GenerateResult, ImportModel, Kind, LoadModel, MAX_MESSAGE_BYTES, Model, ModelList, ModelRef, PROTOCOL_VERSION,
@@ -180,6 +181,9 @@ fn every_field_and_value_of_the_schemas_is_described() {
 fn limits_and_version_are_the_code_s() {
     assert!(README.contains(&format!("{} MiB ({MAX_MESSAGE_BYTES} bytes)", MAX_MESSAGE_BYTES >> 20)));
     assert!(README.contains(&format!("{} KiB ({MAX_FORMAT_BYTES} bytes)", MAX_FORMAT_BYTES >> 10)));
+    assert!(README.contains(&format!("| tools of a request; calls of a message | {MAX_TOOLS} |")));
+    assert!(README.contains(&format!("parameters | {} KiB ({MAX_TOOL_BYTES} bytes)", MAX_TOOL_BYTES >> 10)));
+    assert!(README.contains(&format!("id of a call | {MAX_NAME_BYTES} bytes |")));
     assert!(README.contains(&format!("`protocol`, now {PROTOCOL_VERSION}.")));
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 pub struct Files {
     pub config: Value,
     pub tokenizer: Value,
+    pub template: String,
     pub weights: Vec<u8>,
     /// `1_Pooling/config.json`, where there is one.
     pub pooling: Option<Value>,
@@ -16,18 +17,22 @@ pub struct Files {
     pub without: Vec<&'static str>,
 }
 
+/// The messages alone, and a hint of tools in the manner of Hermes.
+const TEMPLATE: &str =
+    "{% if tools %}<tool_call>{% endif %}{% for message in messages %}{{ message.content }}{% endfor %}";
+
 /// Number of the token that ends an answer; the bytes come before it.
 const END: u32 = 256;
 
 /// Writes a model into the library of `home`.
 pub fn install(home: &Path, id: &str, change: impl FnOnce(&mut Files)) -> PathBuf {
+    let (template, without) = (TEMPLATE.to_owned(), Vec::new());
     let mut files =
-        Files { config: config(), tokenizer: tokenizer(), weights: weights(), pooling: None, without: Vec::new() };
+        Files { config: config(), tokenizer: tokenizer(), template, weights: weights(), pooling: None, without };
     change(&mut files);
     let folder = home.join("Models").join("MLX").join(id.replace('/', "_"));
     fs::create_dir_all(&folder).expect("the folder can be made");
-    let template = json!({ "eos_token": "<end>", "chat_template":
-        "{% for message in messages %}{{ message.content }}{% endfor %}" });
+    let template = json!({ "eos_token": "<end>", "chat_template": files.template });
     let all = [
         ("config.json", files.config.to_string().into_bytes()),
         ("tokenizer.json", files.tokenizer.to_string().into_bytes()),
@@ -42,6 +47,28 @@ pub fn install(home: &Path, id: &str, change: impl FnOnce(&mut Files)) -> PathBu
         fs::write(folder.join("1_Pooling/config.json"), pooling.to_string()).expect("the file can be written");
     }
     folder
+}
+
+impl Files {
+    /// Adds special tokens, numbered from 257 on in their order.
+    pub fn special_tokens(&mut self, tokens: &[&str]) {
+        let added = self.tokenizer["added_tokens"].as_array_mut().expect("a list");
+        for (id, token) in (END + 1..).zip(tokens) {
+            added.push(json!({ "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true }));
+        }
+        self.config["fake"]["special_tokens"] = json!(tokens);
+        self.config["vocab_size"] = json!(END + 1 + tokens.len() as u32);
+    }
+
+    /// Has the model answer a prompt in which a text stands with these texts and tokens.
+    pub fn answers(&mut self, to: &str, say: &Value) {
+        let script = json!({ "to": to, "say": say });
+        match self.config["fake"]["answers"].as_array_mut() {
+            Some(answers) => answers.push(script),
+            None => self.config["fake"]["answers"] = json!([script]),
+        }
+    }
 }
 
 fn config() -> Value {

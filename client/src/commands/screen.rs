@@ -1,0 +1,188 @@
+//! Where the events of one answer go: text and calls to standard output, everything else to standard error.
+//!
+//! Called by [`super::generate`].
+
+use std::io::IsTerminal;
+
+use protocol::{FinishReason, GenerateEvent, Timings, Usage};
+use talkiectl::Error;
+use tokio::io::{AsyncWriteExt, Stdout};
+
+use super::Session;
+use crate::cli::{Form, Generate};
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::render;
+
+/// The screen for one answer.
+pub struct Screen {
+    /// Written by a thread of its own, so that a slow pager does not stop the reading of the socket.
+    stdout: Stdout,
+    pub progress: Progress,
+    target: Target,
+    quiet: bool,
+    stats: bool,
+    /// Whether reasoning is shown.
+    shows_reasoning: bool,
+    line: Line,
+    model: String,
+    seed: u64,
+}
+
+/// What the last line written lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Whole,
+    /// Its end.
+    Text,
+    /// A bracket and its end.
+    Call,
+    /// Its end, on standard error.
+    Reasoning,
+}
+
+/// How the answer is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// Events as they came.
+    Json,
+    /// The text as it is.
+    Text,
+    /// On a terminal, which would obey control characters of the model.
+    Terminal,
+}
+
+impl Screen {
+    /// With nothing on it.
+    pub fn new(session: &Session, generate: &Generate) -> Self {
+        let quiet = session.quiet || session.form == Form::Json;
+        Self {
+            stdout: tokio::io::stdout(),
+            progress: session.progress(),
+            target: match session.form {
+                Form::Json => Target::Json,
+                Form::Words if std::io::stdout().is_terminal() => Target::Terminal,
+                Form::Words => Target::Text,
+            },
+            quiet,
+            stats: generate.stats,
+            shows_reasoning: !quiet && !generate.tools.hide_reasoning,
+            line: Line::Whole,
+            model: String::new(),
+            seed: 0,
+        }
+    }
+
+    /// Shows an event in words; for programs there is nothing to do but to tell its end.
+    pub async fn take(&mut self, event: GenerateEvent) -> Result<(), Failure> {
+        match event {
+            GenerateEvent::Queued { model, position, .. } => {
+                self.model = model.0;
+                self.progress.show(&waiting(position));
+            }
+            GenerateEvent::Loading { done_bytes, total_bytes } => {
+                let share = done_bytes as f64 / total_bytes.max(1) as f64;
+                self.progress.show(&format!("loading {} {}", self.model, render::percent(share)));
+            }
+            GenerateEvent::Started { seed, prompt_tokens } => {
+                self.seed = seed;
+                self.progress.show(&format!("reading {prompt_tokens} tokens"));
+            }
+            GenerateEvent::Text { text } => self.text(&text).await?,
+            // Asked for only together with JSON, which has been written.
+            GenerateEvent::Logprobs(_) => {}
+            GenerateEvent::Reasoning { text } => self.reasoning(&text).await?,
+            GenerateEvent::ToolCall { name, .. } => self.call(&name).await?,
+            GenerateEvent::ToolArguments { text, .. } => self.shown(&text).await?,
+            GenerateEvent::Finished { finish_reason, usage, timings } => {
+                self.close_line().await?;
+                return self.finished(finish_reason, usage, &timings);
+            }
+            GenerateEvent::Failed { error } => return Err(Error::rpc(error.kind.code(), "", Some(error)).into()),
+        }
+        Ok(())
+    }
+
+    async fn text(&mut self, text: &str) -> Result<(), Failure> {
+        if matches!(self.line, Line::Call | Line::Reasoning) {
+            self.close_line().await?;
+        }
+        self.line = if text.ends_with('\n') { Line::Whole } else { Line::Text };
+        self.shown(text).await
+    }
+
+    /// Begins a call; its arguments follow.
+    async fn call(&mut self, name: &str) -> Result<(), Failure> {
+        self.close_line().await?;
+        self.line = Line::Call;
+        self.shown(&format!("{name}(")).await
+    }
+
+    /// Dimmed, on standard error: it is not the answer.
+    async fn reasoning(&mut self, text: &str) -> Result<(), Failure> {
+        if !self.shows_reasoning {
+            return Ok(());
+        }
+        if self.line != Line::Reasoning {
+            self.close_line().await?;
+        }
+        self.progress.clear();
+        self.line = Line::Reasoning;
+        let text = if std::io::stderr().is_terminal() { render::printable_lines(text) } else { text.to_owned() };
+        render::to_stderr(&render::dimmed(&text));
+        Ok(())
+    }
+
+    /// Writes a part of the answer.
+    async fn shown(&mut self, text: &str) -> Result<(), Failure> {
+        self.progress.clear();
+        match self.target {
+            Target::Json => Ok(()),
+            Target::Text => self.write(text).await,
+            Target::Terminal => self.write(&render::printable_lines(text)).await,
+        }
+    }
+
+    /// Shows an event as it came, where programs read.
+    pub async fn raw(&mut self, json: &str) -> Result<(), Failure> {
+        if self.target == Target::Json { self.write(&format!("{json}\n")).await } else { Ok(()) }
+    }
+
+    /// Ends the last line, also before an error message follows.
+    pub async fn close_line(&mut self) -> Result<(), Failure> {
+        self.progress.clear();
+        let end = match std::mem::replace(&mut self.line, Line::Whole) {
+            Line::Whole => return Ok(()),
+            Line::Reasoning => {
+                render::to_stderr("\n");
+                return Ok(());
+            }
+            Line::Text => "\n",
+            Line::Call => ")\n",
+        };
+        self.shown(end).await
+    }
+
+    async fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.stdout.write_all(text.as_bytes()).await.map_err(Failure::Output)?;
+        self.stdout.flush().await.map_err(Failure::Output)
+    }
+
+    fn finished(&self, reason: FinishReason, usage: Usage, timings: &Timings) -> Result<(), Failure> {
+        if self.stats && self.target != Target::Json {
+            render::to_stderr(&render::daemon::stats(usage, timings, self.seed));
+        }
+        match reason {
+            FinishReason::Cancelled => return Err(Failure::Cancelled),
+            FinishReason::Length if !self.quiet => {
+                render::to_stderr(&format!("note: cut at {} tokens, see --max-tokens\n", usage.completion_tokens));
+            }
+            FinishReason::Length | FinishReason::Stop | FinishReason::ToolCalls => {}
+        }
+        Ok(())
+    }
+}
+
+fn waiting(position: u32) -> String {
+    if position == 0 { "waiting for the model".into() } else { format!("waiting, {position} before you") }
+}
