@@ -165,7 +165,7 @@ impl Answer {
                 let Head { prompt_tokens, seed, .. } = self.head;
                 self.due.push_back(GenerateEvent::Started { prompt_tokens, seed });
             }
-            Some(Update::Token(id, logprobs)) => return self.token(id, logprobs),
+            Some(Update::Token(id, logprobs)) => return self.token(id, logprobs.as_ref()),
             Some(Update::Vector(_)) => self.fail(internal("an engine gave a vector where text was asked for")),
             Some(Update::Finished(finished)) => self.finish(&finished),
             Some(Update::Failed(error)) => self.fail(error),
@@ -174,10 +174,10 @@ impl Answer {
         false
     }
 
-    fn token(&mut self, id: TokenId, logprobs: Option<Logprobs>) -> bool {
+    fn token(&mut self, id: TokenId, logprobs: Option<&Logprobs>) -> bool {
         self.first_token.get_or_insert_with(|| self.head.arrived.elapsed());
         let Some(reader) = self.reader.as_mut().filter(|reader| !reader.is_stopped()) else { return false };
-        self.due.extend(reader.push(id, logprobs.as_ref()));
+        self.due.extend(reader.push(id, logprobs));
         reader.is_stopped()
     }
 
