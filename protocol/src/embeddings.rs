@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::generate::{RequestId, Timings};
 use crate::models::ModelId;
+use crate::named::names_its_errors;
 use crate::options::KeepAlive;
 
 /// Most texts of one request.
@@ -12,7 +13,7 @@ pub const MOST_INPUTS: usize = 2048;
 
 /// Texts of which vectors are wanted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct EmbeddingsRequest {
     /// Which model; when absent, the one resident model, else the one installed model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +33,8 @@ pub struct EmbeddingsRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
+
+names_its_errors!(EmbeddingsRequest);
 
 fn yes() -> bool {
     true

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::ErrorData;
 use crate::format::ResponseFormat;
 use crate::models::ModelId;
+use crate::named::names_its_errors;
 use crate::options::{GenerationOptions, KeepAlive};
 use crate::tools::{Reasoning, Tool, ToolCall, ToolChoice};
 
@@ -23,7 +24,7 @@ impl std::fmt::Display for RequestId {
 
 /// What to generate. Exactly one of `prompt` and `messages` is needed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct GenerateRequest {
     /// Which model; when absent, the one resident model, else the one installed model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +57,8 @@ pub struct GenerateRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
+
+names_its_errors!(GenerateRequest);
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

@@ -12,6 +12,7 @@ pub mod error;
 pub mod format;
 pub mod generate;
 pub mod models;
+mod named;
 pub mod openrpc;
 pub mod options;
 pub mod paths;
