@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use engine::{Grammar, Sampling, SequenceId, Submission, Work, Xtc};
+use engine::{Sampling, SequenceId, Submission, Work, Xtc};
 use protocol::{
     Capability, ErrorData, GenerateRequest, GenerateResult, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES,
-    ModelId, Reasoning, RequestId, TokenCount,
+    ModelId, RequestId, TokenCount,
 };
 
 use crate::error::{internal, invalid};
@@ -21,7 +21,7 @@ use crate::library::Library;
 use crate::local::{LocalModel, LocalModels};
 use crate::scheduler::{Job, Scheduler};
 use crate::stream::{Answer, Counters, Head, Reader};
-use crate::text::{Chat, Prompt, Reading, TextModel};
+use crate::text::{Chat, Prompt, TextModel};
 
 /// Longest `trace_id`, in bytes.
 const LONGEST_TRACE_ID: usize = 128;
@@ -65,12 +65,10 @@ impl Generation {
     /// Checks a request and gives it to the scheduler. Dropping the answer cancels it.
     pub async fn start(&self, request: GenerateRequest) -> Result<Answer, ErrorData> {
         let arrived = Instant::now();
-        check(&request)?;
-        let format = format::grammar(&request).await?;
-        let chat = tools::chat(&request, conversation::checked(&request)?).await?;
+        let chat = chat(&request).await?;
         let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
-        let Prompt { tokens: prompt, reading, grammar } = prompt(Arc::clone(&text), chat, format).await?;
+        let Prompt { tokens: prompt, reading, grammar } = encode(Arc::clone(&text), chat).await?;
         let options = request.options;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
         let sequence = self.next_sequence();
@@ -109,12 +107,10 @@ impl Generation {
 
     /// Counts the tokens of a request's prompt, with the chat template, without loading the model's weights.
     pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
-        check(&request)?;
-        let format = format::grammar(&request).await?;
-        let chat = tools::chat(&request, conversation::checked(&request)?).await?;
+        let chat = chat(&request).await?;
         let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = model.text().await?;
-        let prompt = prompt(Arc::clone(&text), chat, format).await?;
+        let prompt = encode(Arc::clone(&text), chat).await?;
         let context_length = text.context_length().map(u64::from);
         Ok(TokenCount { model: model.id.clone(), prompt_tokens: prompt.tokens.len() as u32, context_length })
     }
@@ -210,10 +206,16 @@ fn none_installed(needed: Capability) -> ErrorData {
     ErrorData::new(Kind::ModelNotFound, format!("{what} is installed; import one with models.import"))
 }
 
-/// Refuses what no model can help.
-fn check(request: &GenerateRequest) -> Result<(), ErrorData> {
+/// What is to be answered; refuses what no model can help.
+async fn chat(request: &GenerateRequest) -> Result<Chat, ErrorData> {
     check_trace_id(request.trace_id.as_deref())?;
-    request.options.problem().map_or(Ok(()), |problem| Err(invalid(problem)))
+    if let Some(problem) = request.options.problem() {
+        return Err(invalid(problem));
+    }
+    let (messages, format) = (conversation::checked(request)?, format::grammar(request).await?);
+    let (tools, choice) = (tools::offered(request).await?, request.tool_choice.clone());
+    let (system_prompt, reasoning) = (request.options.system_prompt.clone(), request.reasoning);
+    Ok(Chat { messages, system_prompt, tools, choice, reasoning, format })
 }
 
 /// That a result with log-probabilities of each token is no longer than a message may be.
@@ -239,18 +241,10 @@ fn check_trace_id(trace_id: Option<&str>) -> Result<(), ErrorData> {
     }
 }
 
-/// Renders and encodes off the event loop: a long conversation takes milliseconds. A `format` describes the whole answer,
-/// and so leaves no room to reason or to call.
-async fn prompt(text: Arc<TextModel>, mut chat: Chat, format: Option<Grammar>) -> Result<Prompt, ErrorData> {
-    if format.is_some() && text.has_switch() {
-        chat.reasoning = Reasoning::Off;
-    }
-    let prompt = tokio::task::spawn_blocking(move || text.prompt(chat)).await;
-    let prompt = prompt.map_err(|_| internal("encoding the prompt panicked"))??;
-    Ok(match format {
-        Some(_) => Prompt { grammar: format, reading: Reading::default(), ..prompt },
-        None => prompt,
-    })
+/// Renders and encodes off the event loop: a long conversation takes milliseconds.
+async fn encode(text: Arc<TextModel>, chat: Chat) -> Result<Prompt, ErrorData> {
+    let encoded = tokio::task::spawn_blocking(move || text.prompt(chat)).await;
+    Ok(encoded.map_err(|_| internal("encoding the prompt panicked"))??)
 }
 
 fn check_context(id: &ModelId, text: &TextModel, prompt: usize, max_tokens: u32) -> Result<(), ErrorData> {

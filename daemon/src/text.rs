@@ -57,6 +57,8 @@ pub struct Chat {
     pub choice: ToolChoice,
     /// Whether it may reason first.
     pub reasoning: Reasoning,
+    /// What the answer must match: all of it, so that there is no room to reason or to call.
+    pub format: Option<Grammar>,
 }
 
 /// What an engine is given, and how its answer is read.
@@ -66,7 +68,7 @@ pub struct Prompt {
     pub tokens: Vec<u32>,
     /// Which marks the answer has.
     pub reading: Reading,
-    /// What the answer must match, so that its calls are what was asked for.
+    /// What the answer must match: the format, or the form of calls that were asked for.
     pub grammar: Option<Grammar>,
 }
 
@@ -141,7 +143,7 @@ impl TextModel {
         check(&chat)?;
         let prompt = match self.speech(&chat) {
             Some(speech) => self.spoken(speech, chat)?,
-            None => Prompt { tokens: self.raw(&chat)?, reading: Reading::default(), grammar: None },
+            None => Prompt { tokens: self.raw(&chat)?, reading: Reading::default(), grammar: chat.format },
         };
         if prompt.tokens.is_empty() {
             return Err(TextError::Chat("the prompt has no tokens".into()));
@@ -169,6 +171,9 @@ impl TextModel {
     }
 
     fn spoken(&self, speech: &Speech, chat: Chat) -> Result<Prompt, TextError> {
+        if chat.format.is_some() {
+            return self.held(speech, chat);
+        }
         let text = speech.render(&chat)?;
         let tokens = self.tokenizer.encode(&text, SpecialTokens::AsWritten)?;
         let dialect = speech.dialect;
@@ -176,6 +181,17 @@ impl TextModel {
         let grammar = constraint::grammar(&self.tokenizer, dialect, is_thinking, (&chat.tools, &chat.choice));
         let grammar = grammar.map_err(|()| TextError::Lacks(Lack::Constraint))?;
         Ok(Prompt { tokens, reading: Reading::new(dialect, is_thinking, chat.tools), grammar })
+    }
+
+    /// A prompt behind which the answer begins at once.
+    fn held(&self, Speech { template, dialect }: &Speech, mut chat: Chat) -> Result<Prompt, TextError> {
+        if template.has_switch() {
+            chat.reasoning = Reasoning::Off;
+        }
+        let text = template.render_chat(&chat)?;
+        let text = format!("{text}{}", dialect.answer(&text));
+        let tokens = self.tokenizer.encode(&text, SpecialTokens::AsWritten)?;
+        Ok(Prompt { tokens, reading: Reading::default(), grammar: chat.format })
     }
 
     /// The prompt of a conversation without tools.
@@ -215,11 +231,6 @@ impl TextModel {
     /// Tokens the model can hold as `config.json` states it.
     pub fn context_length(&self) -> Option<u32> {
         self.context_length
-    }
-
-    /// Whether a model that reasons can be asked to answer at once.
-    pub fn has_switch(&self) -> bool {
-        self.plain.as_ref().is_some_and(|speech| speech.template.has_switch())
     }
 
     /// Whether conversations of several messages can be had.

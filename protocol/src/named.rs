@@ -1,7 +1,7 @@
 //! What is wrong with the parameters of a call, with the path of the field that it is about.
 
-use serde::de::Error;
 use serde::Deserializer;
+use serde::de::Error;
 use serde_path_to_error::{Deserializer as Tracked, Track};
 
 /// Reads a `T` by `read`; an error begins with the path of its field, `options.top_p: …`.

@@ -145,6 +145,23 @@ fn reasoning_is_turned_off_where_that_is_asked_for_and_where_a_format_leaves_no_
 }
 
 #[test]
+fn a_format_ends_the_reasoning_that_a_template_begins() {
+    let (begins, channels) =
+        ("{{ messages[0].content }}<think>", "{{ messages[0].content }}{# <|channel|><|message|> #}");
+    let daemon = Start::fake()
+        .model("test/begins", |files| files.template = begins.into())
+        .model("test/channels", |files| files.template = channels.into())
+        .run();
+    let said = |model: &str| {
+        let format = json!({ "type": "regex", "pattern": "(.|\n)*" });
+        let request = json!({ "model": model, "prompt": "a", "response_format": format });
+        daemon.call("generate.text", request).unwrap()["text"].clone()
+    };
+    assert_eq!(said("test/begins"), "a<think></think>\n\n");
+    assert_eq!(said("test/channels"), "a<|channel|>final<|message|>");
+}
+
+#[test]
 fn a_call_and_its_result_go_back_to_the_model() {
     let daemon = Start::fake().model("test/echo", |files| files.template = CHATML.into()).run();
     let call = json!({ "id": "abcDEF123", "name": "f", "arguments": { "x": 1 } });

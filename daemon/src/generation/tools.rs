@@ -4,19 +4,16 @@ use std::collections::HashSet;
 
 use engine::Grammar;
 use protocol::tools::MAX_TOOLS;
-use protocol::{ErrorData, GenerateRequest, Message, ResponseFormat, Tool, ToolChoice};
+use protocol::{ErrorData, GenerateRequest, ResponseFormat, Tool, ToolChoice};
 use serde_json::Value;
 
 use crate::error::{internal, invalid};
-use crate::text::Chat;
 
-/// What is to be answered: the conversation, and the tools that the model is told of.
-pub(super) async fn chat(request: &GenerateRequest, messages: Vec<Message>) -> Result<Chat, ErrorData> {
+/// The tools that the model is told of.
+pub(super) async fn offered(request: &GenerateRequest) -> Result<Vec<Tool>, ErrorData> {
     check(request)?;
     let tools = checked(request.tools.clone()).await?;
-    let tools = if request.tool_choice == ToolChoice::None { Vec::new() } else { tools };
-    let system_prompt = request.options.system_prompt.clone();
-    Ok(Chat { messages, system_prompt, tools, choice: request.tool_choice.clone(), reasoning: request.reasoning })
+    Ok(if request.tool_choice == ToolChoice::None { Vec::new() } else { tools })
 }
 
 fn check(request: &GenerateRequest) -> Result<(), ErrorData> {

@@ -64,6 +64,15 @@ impl Dialect {
         if self.family == Some(Family::Harmony) { &["<|return|>", "<|call|>"] } else { &[] }
     }
 
+    /// What to add to a prompt so that the answer itself comes next.
+    pub(super) fn answer(&self, prompt: &str) -> String {
+        match self.thinking {
+            _ if self.family == Some(Family::Harmony) => "<|channel|>final<|message|>".into(),
+            Some(Thinking { close, .. }) if self.is_thinking(prompt) => format!("{close}\n\n"),
+            _ => String::new(),
+        }
+    }
+
     /// Whether a prompt has begun the reasoning already.
     pub(super) fn is_thinking(&self, prompt: &str) -> bool {
         self.thinking.is_some_and(|Thinking { open, .. }| prompt.trim_end().ends_with(open))
