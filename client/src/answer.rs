@@ -79,7 +79,7 @@ impl Answer<'_> {
 }
 
 /// Types of events this version knows.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "queued",
     "loading",
     "started",
@@ -88,6 +88,7 @@ const KNOWN: [&str; 10] = [
     "reasoning",
     "tool_call",
     "tool_arguments",
+    "sample_finished",
     "finished",
     "failed",
 ];

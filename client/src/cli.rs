@@ -238,6 +238,9 @@ pub struct Sampling {
     /// Let XTC leave only the least likely token above this probability
     #[arg(long, value_name = "P", default_value_t = defaults().xtc_threshold, allow_negative_numbers = true)]
     xtc_threshold: f32,
+    /// Draw N answers to the prompt, each with its own number in the events
+    #[arg(long, value_name = "N", default_value_t = defaults().n, requires = "json")]
+    samples: u32,
     /// Tell the log-probability of each token and of the N likeliest
     #[arg(long, value_name = "N", requires = "json")]
     logprobs: Option<u32>,
@@ -266,6 +269,7 @@ impl Generate {
             xtc_threshold: sampling.xtc_threshold,
             logit_bias: defaults().logit_bias,
             logprobs: sampling.logprobs,
+            n: sampling.samples,
             seed: sampling.seed,
         }
     }

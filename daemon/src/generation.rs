@@ -77,6 +77,7 @@ impl Generation {
             sequence,
             prompt,
             max_tokens: options.max_tokens,
+            samples: options.n,
             stop_tokens: text.stop_tokens().to_vec(),
             logprobs: options.logprobs,
             sampling: sampling(&options, seed, &text)?,
@@ -89,6 +90,7 @@ impl Generation {
             model: model.id.clone(),
             prompt_tokens: submission.prompt.len() as u32,
             seed,
+            samples: options.n,
             logprobs: options.logprobs.is_some(),
             arrived,
         };
@@ -96,7 +98,7 @@ impl Generation {
         let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
         let updates = self.scheduler.submit(job).await?;
         let reader = Reader::new(text, reading, options.stop_sequences);
-        Ok(Answer::new(head, reader, updates, self.scheduler.clone(), Arc::clone(&self.counters)))
+        Ok(Answer::new(head, &reader, updates, self.scheduler.clone(), Arc::clone(&self.counters)))
     }
 
     /// The whole answer at once.
@@ -221,14 +223,14 @@ async fn chat(request: &GenerateRequest) -> Result<Chat, ErrorData> {
 /// That a result with log-probabilities of each token is no longer than a message may be.
 fn check_size(options: &GenerationOptions) -> Result<(), ErrorData> {
     let Some(top) = options.logprobs else { return Ok(()) };
-    let most = MAX_MESSAGE_BYTES / LOGPROB_BYTES / (top as usize + 1);
+    let most = MAX_MESSAGE_BYTES / LOGPROB_BYTES / (top as usize + 1) / options.n.max(1) as usize;
     if options.max_tokens as usize <= most {
         return Ok(());
     }
-    let max_tokens = options.max_tokens;
+    let (max_tokens, n) = (options.max_tokens, options.n);
     Err(invalid(format!(
-        "options.max_tokens is {max_tokens}, but with options.logprobs {top} at most {most} tokens fit a result; ask with \
-         generate.stream, or for fewer"
+        "options.max_tokens is {max_tokens}, but with options.n {n} and options.logprobs {top} at most {most} tokens fit \
+         a result; ask with generate.stream, or for fewer"
     )))
 }
 

@@ -4,6 +4,7 @@
 //! time, lets [`residency`] decide about [`resident`]s, and carries the effects out without waiting for any of them.
 
 mod backoff;
+mod failure;
 pub mod residency;
 pub mod resident;
 mod run;
@@ -13,10 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::SequenceId;
-use protocol::{ErrorData, KeepAlive, Kind, ModelId, Residency as ResidencyStatus};
+use protocol::{ErrorData, KeepAlive, ModelId, Residency as ResidencyStatus};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use failure::shutting_down;
 pub use resident::{EngineId, Job, Limits, Update};
 
 use crate::local::LocalModel;
@@ -49,6 +51,8 @@ pub enum Message {
     Unload(ModelId, oneshot::Sender<Result<bool, ErrorData>>),
     /// End a request.
     Cancel(SequenceId, oneshot::Sender<bool>),
+    /// End one sample of a request; nobody waits for it.
+    End(SequenceId, u32),
     /// Describe all of it.
     Snapshot(oneshot::Sender<Snapshot>),
     /// An engine reports.
@@ -97,7 +101,7 @@ impl Scheduler {
     pub async fn submit(&self, job: Job) -> Result<mpsc::Receiver<Update>, ErrorData> {
         // Room for every result: a client that reads slowly never stalls the engine.
         let (sender, receiver) = mpsc::channel(job.work.results() + FIXED_UPDATES + PROGRESS_UPDATES);
-        self.messages.send(Message::Submit(job, sender)).await.map_err(|_| stopped())?;
+        self.messages.send(Message::Submit(job, sender)).await.map_err(|_| shutting_down())?;
         Ok(receiver)
     }
 
@@ -108,7 +112,7 @@ impl Scheduler {
 
     /// Begins to load a model and does not wait for it.
     pub async fn warm(&self, model: Arc<LocalModel>, keep_alive: Option<KeepAlive>) -> Result<(), ErrorData> {
-        self.messages.send(Message::Warm(model, keep_alive)).await.map_err(|_| stopped())
+        self.messages.send(Message::Warm(model, keep_alive)).await.map_err(|_| shutting_down())
     }
 
     /// Gives a model's memory back; false when it was not resident.
@@ -121,6 +125,11 @@ impl Scheduler {
         self.ask(|reply| Message::Cancel(sequence, reply)).await
     }
 
+    /// Ends one sample of a request; one that has ended meanwhile is no fault.
+    pub async fn end(&self, sequence: SequenceId, sample: u32) -> Result<(), ErrorData> {
+        self.messages.send(Message::End(sequence, sample)).await.map_err(|_| shutting_down())
+    }
+
     /// Describes all residents and requests.
     pub async fn snapshot(&self) -> Result<Snapshot, ErrorData> {
         self.ask(Message::Snapshot).await
@@ -128,8 +137,8 @@ impl Scheduler {
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, ErrorData> {
         let (reply, answer) = oneshot::channel();
-        self.messages.send(message(reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())
+        self.messages.send(message(reply)).await.map_err(|_| shutting_down())?;
+        answer.await.map_err(|_| shutting_down())
     }
 }
 
@@ -138,7 +147,3 @@ const FIXED_UPDATES: usize = 3;
 
 /// Updates on a load that may wait to be read; more are dropped.
 const PROGRESS_UPDATES: usize = 64;
-
-fn stopped() -> ErrorData {
-    ErrorData::new(Kind::ShuttingDown, "the daemon is ending; start it again and repeat the request")
-}

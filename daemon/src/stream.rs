@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::{Finished, Logprobs, SequenceId, TokenId};
-use protocol::{ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Timings, Usage};
+use protocol::{ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Sample, Timings, Usage};
 use tokio::sync::mpsc;
 
 pub use self::reader::Reader;
@@ -46,6 +46,8 @@ pub struct Head {
     pub prompt_tokens: u32,
     /// Of its draws.
     pub seed: u64,
+    /// How many samples are wanted.
+    pub samples: u32,
     /// Whether log-probabilities are wanted.
     pub logprobs: bool,
     /// When it came.
@@ -59,8 +61,8 @@ pub struct Answer {
     updates: mpsc::Receiver<Update>,
     scheduler: Scheduler,
     counters: Arc<Counters>,
-    /// Gone once the answer has ended.
-    reader: Option<Reader>,
+    /// Of each sample, by its number.
+    readers: Vec<Reader>,
     load: Duration,
     queue: Duration,
     first_token: Option<Duration>,
@@ -82,20 +84,21 @@ impl Counters {
 }
 
 impl Answer {
-    /// An answer whose updates come through `updates`.
+    /// An answer whose updates come through `updates`, each sample with a reader like this.
     pub fn new(
         head: Head,
-        reader: Reader,
+        reader: &Reader,
         updates: mpsc::Receiver<Update>,
         scheduler: Scheduler,
         counters: Arc<Counters>,
     ) -> Self {
+        let readers = (0..head.samples).map(|sample| reader.of(sample)).collect();
         Self {
             head,
             updates,
             scheduler,
             counters,
-            reader: Some(reader),
+            readers,
             load: Duration::ZERO,
             queue: Duration::ZERO,
             first_token: None,
@@ -114,22 +117,22 @@ impl Answer {
                 return None;
             }
             let update = self.updates.recv().await;
-            if self.take(update) {
-                // The engine ends the sequence within one step; its last word has the timings. A request that has
-                // ended meanwhile is no fault.
-                let _ = self.scheduler.cancel(self.head.sequence).await;
+            if let Some(sample) = self.take(update) {
+                // The engine ends the sample within one step, and with the last of them the sequence; its last word has
+                // the timings.
+                let _ = self.scheduler.end(self.head.sequence, sample).await;
             }
         }
     }
 
     /// All of it at once.
     pub async fn whole(mut self) -> Result<GenerateResult, ErrorData> {
-        let mut whole = Whole::new(self.head.logprobs);
+        let mut whole = Whole::new(self.head.samples, self.head.logprobs);
         while let Some(event) = self.next().await {
             match event {
                 GenerateEvent::Finished { finish_reason, usage, timings } => {
                     let Head { request_id, trace_id, model, .. } = self.head.clone();
-                    let (text, reasoning, tool_calls, logprobs) = whole.parts()?;
+                    let (Sample { text, reasoning, tool_calls, logprobs, .. }, others) = whole.samples()?;
                     return Ok(GenerateResult {
                         request_id,
                         trace_id,
@@ -139,6 +142,7 @@ impl Answer {
                         tool_calls,
                         logprobs,
                         finish_reason,
+                        others,
                         usage,
                         timings,
                     });
@@ -150,8 +154,8 @@ impl Answer {
         Err(internal("an answer ended without its last event"))
     }
 
-    /// Turns an update into events that are due; true when the engine is to be stopped.
-    fn take(&mut self, update: Option<Update>) -> bool {
+    /// Turns an update into events that are due; the number of a sample that the engine is to end.
+    fn take(&mut self, update: Option<Update>) -> Option<u32> {
         match update {
             Some(Update::Queued(position)) => {
                 let Head { request_id, trace_id, model, .. } = self.head.clone();
@@ -165,33 +169,41 @@ impl Answer {
                 let Head { prompt_tokens, seed, .. } = self.head;
                 self.due.push_back(GenerateEvent::Started { prompt_tokens, seed });
             }
-            Some(Update::Token(id, logprobs)) => return self.token(id, logprobs.as_ref()),
+            Some(Update::Token(sample, id, logprobs)) => return self.token(sample, id, logprobs.as_ref()),
+            Some(Update::Ended(sample, reason)) => self.end_sample(sample, reason),
             Some(Update::Vector(_)) => self.fail(internal("an engine gave a vector where text was asked for")),
             Some(Update::Finished(finished)) => self.finish(&finished),
             Some(Update::Failed(error)) => self.fail(error),
             None => self.fail(internal("the scheduler ended")),
         }
-        false
+        None
     }
 
-    fn token(&mut self, id: TokenId, logprobs: Option<&Logprobs>) -> bool {
+    fn token(&mut self, sample: u32, id: TokenId, logprobs: Option<&Logprobs>) -> Option<u32> {
         self.first_token.get_or_insert_with(|| self.head.arrived.elapsed());
-        let Some(reader) = self.reader.as_mut().filter(|reader| !reader.is_stopped()) else { return false };
+        let reader = self.readers.get_mut(sample as usize).filter(|reader| !reader.is_stopped())?;
         self.due.extend(reader.push(id, logprobs));
-        reader.is_stopped()
+        reader.is_stopped().then_some(sample)
+    }
+
+    fn end_sample(&mut self, sample: u32, reason: engine::FinishReason) {
+        let Some(reader) = self.readers.get_mut(sample as usize).filter(|reader| reader.finish_reason().is_none())
+        else {
+            return;
+        };
+        self.due.extend(reader.finish(reason));
+        if let Some(finish_reason) = reader.finish_reason().filter(|_| self.head.samples > 1) {
+            self.due.push_back(GenerateEvent::SampleFinished { sample, finish_reason });
+        }
     }
 
     fn finish(&mut self, finished: &Finished) {
-        let (events, read) = self.reader.take().map(Reader::finish).unwrap_or_default();
-        self.due.extend(events);
-        let finish_reason = match finished.reason {
-            _ if read.is_stopped => FinishReason::Stop,
-            engine::FinishReason::Stop if read.calls > 0 => FinishReason::ToolCalls,
-            engine::FinishReason::Stop => FinishReason::Stop,
-            engine::FinishReason::Length => FinishReason::Length,
-            engine::FinishReason::Cancelled => FinishReason::Cancelled,
-        };
-        let usage = Usage { prompt_tokens: self.head.prompt_tokens, completion_tokens: read.tokens };
+        for sample in 0..self.head.samples {
+            self.end_sample(sample, finished.reason);
+        }
+        let finish_reason = self.readers.first().and_then(Reader::finish_reason).unwrap_or(FinishReason::Cancelled);
+        let completion_tokens = self.readers.iter().map(Reader::tokens).sum();
+        let usage = Usage { prompt_tokens: self.head.prompt_tokens, completion_tokens };
         let timings = self.timings(finished);
         tracing::info!(
             request = %self.head.request_id, trace = self.head.trace_id, model = %self.head.model, ?finish_reason,

@@ -22,6 +22,9 @@ pub trait Backend {
     /// Computes the next piece: a chunk of the prompt, or one token. Short, since a cancel waits for it.
     fn step(&mut self, sequence: &mut Self::Sequence) -> Result<Step, Failure>;
 
+    /// A copy of a sequence whose prompt is computed and of which nothing was drawn, with the options of `submission`.
+    fn fork(&mut self, sequence: &Self::Sequence, submission: &Submission) -> Result<Self::Sequence, Failure>;
+
     /// Log-probabilities at the token that the last step gave, where the submission asks for them.
     fn logprobs(&mut self, sequence: &mut Self::Sequence) -> Result<Option<Logprobs>, Failure>;
 
@@ -43,7 +46,7 @@ pub trait Backend {
 /// What one step computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Part of the prompt.
+    /// Part of the prompt, of which the last token may be left to the step that gives the first.
     Prefill {
         /// Prompt tokens computed so far.
         done: u32,

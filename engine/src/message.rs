@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::grammar::Grammar;
 
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One token of a model's vocabulary.
 pub type TokenId = u32;
@@ -29,6 +29,13 @@ pub enum Command {
     /// Ends a sequence within one step, with [`FinishReason::Cancelled`]. An unknown sequence is ignored: it may
     /// have ended while the command was on its way.
     Cancel(SequenceId),
+    /// Ends one of several samples within one step, also with [`FinishReason::Cancelled`]; the others go on.
+    End {
+        /// Whose sample.
+        sequence: SequenceId,
+        /// Which, from 0 on.
+        sample: u32,
+    },
     /// Ends the process.
     Unload,
 }
@@ -66,10 +73,10 @@ impl Work {
         }
     }
 
-    /// Most events that carry a result of it: tokens or vectors.
+    /// Most events that carry a result of it: tokens and ends of samples, or vectors.
     pub fn results(&self) -> usize {
         match self {
-            Self::Generate(submission) => submission.max_tokens as usize,
+            Self::Generate(submission) => (submission.max_tokens as usize + 1) * submission.samples as usize,
             Self::Embed(embedding) => embedding.inputs.len(),
         }
     }
@@ -106,6 +113,8 @@ pub struct Submission {
     pub prompt: Vec<TokenId>,
     /// Most tokens to generate, at least one.
     pub max_tokens: u32,
+    /// How often the prompt is answered, at least once. It is computed once; sample `i` draws by the seed plus `i`.
+    pub samples: u32,
     /// Tokens that end the sequence; they are not reported.
     pub stop_tokens: Vec<TokenId>,
     /// Log-probabilities are reported with each token, and those of so many likeliest ones.
@@ -119,8 +128,16 @@ pub struct Submission {
 impl Submission {
     /// The likeliest `max_tokens` tokens after `prompt`, ended by none.
     pub fn greedy(sequence: SequenceId, prompt: &[TokenId], max_tokens: u32) -> Self {
-        let (stop_tokens, sampling) = (Vec::new(), Sampling::greedy());
-        Self { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, logprobs: None, sampling, grammar: None }
+        Self {
+            sequence,
+            prompt: prompt.to_vec(),
+            max_tokens,
+            samples: 1,
+            stop_tokens: Vec::new(),
+            logprobs: None,
+            sampling: Sampling::greedy(),
+            grammar: None,
+        }
     }
 }
 
@@ -220,10 +237,21 @@ pub enum Event {
     Token {
         /// Whose token.
         sequence: SequenceId,
+        /// Of which of its samples.
+        sample: u32,
         /// The token; never a stop token.
         id: TokenId,
         /// Where the submission asks for them.
         logprobs: Option<Logprobs>,
+    },
+    /// One of several samples ended; the others go on.
+    Ended {
+        /// Whose sample.
+        sequence: SequenceId,
+        /// Which.
+        sample: u32,
+        /// Why.
+        reason: FinishReason,
     },
     /// The vector of the next text of an [`Embedding`].
     Vector {
@@ -263,11 +291,11 @@ pub struct Loaded {
 pub struct Finished {
     /// Which sequence.
     pub sequence: SequenceId,
-    /// Why it ended.
+    /// Why it ended; of several samples, why the first did.
     pub reason: FinishReason,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// Tokens reported.
+    /// Tokens reported, of all samples together.
     pub completion_tokens: u32,
     /// From the start of the prompt's computation to the first token, in microseconds; 0 if there was none.
     pub prefill_us: u64,
@@ -285,7 +313,7 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` were produced.
     Length,
-    /// [`Command::Cancel`] arrived.
+    /// [`Command::Cancel`] or [`Command::End`] arrived.
     Cancelled,
 }
 

@@ -3,6 +3,7 @@
 //! The backend is built, used and dropped on the thread that calls [`run`]. Between two steps the loop takes the
 //! commands that have arrived, so a cancel waits for one step at most.
 
+mod samples;
 mod work;
 
 use std::collections::VecDeque;
@@ -59,6 +60,15 @@ struct Engine<B, W> {
     waiting: VecDeque<Work>,
 }
 
+/// What the commands that arrive between two steps say of the work at hand.
+#[derive(Default)]
+struct Orders {
+    /// To end it.
+    cancelled: bool,
+    /// To end these of its samples.
+    ended: Vec<u32>,
+}
+
 /// What the loop does after a command.
 enum Next {
     GoOn,
@@ -80,7 +90,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
                 }
                 None => match self.commands.recv() {
                     Ok(command) => {
-                        if let Next::End = self.take(command, None, &mut false)? {
+                        if let Next::End = self.take(command, None, &mut Orders::default())? {
                             return Ok(());
                         }
                     }
@@ -122,21 +132,21 @@ impl<B: Backend, W: Write> Engine<B, W> {
         Ok(next)
     }
 
-    /// Takes the commands that have arrived; true when the work at hand is to end.
-    fn interrupted(&mut self, running: SequenceId, next: &mut Next) -> io::Result<bool> {
-        let mut cancelled = false;
-        if let Next::End = self.take_arrived(running, &mut cancelled)? {
+    /// Takes the commands that have arrived, and answers what they say of the work at hand.
+    fn orders(&mut self, running: SequenceId, next: &mut Next) -> io::Result<Orders> {
+        let mut orders = Orders::default();
+        if let Next::End = self.take_arrived(running, &mut orders)? {
             *next = Next::End;
-            cancelled = true;
+            orders.cancelled = true;
         }
-        Ok(cancelled)
+        Ok(orders)
     }
 
-    fn take_arrived(&mut self, running: SequenceId, cancelled: &mut bool) -> io::Result<Next> {
+    fn take_arrived(&mut self, running: SequenceId, orders: &mut Orders) -> io::Result<Next> {
         loop {
             match self.commands.try_recv() {
                 Ok(command) => {
-                    if let Next::End = self.take(command, Some(running), cancelled)? {
+                    if let Next::End = self.take(command, Some(running), orders)? {
                         return Ok(Next::End);
                     }
                 }
@@ -146,11 +156,14 @@ impl<B: Backend, W: Write> Engine<B, W> {
         }
     }
 
-    fn take(&mut self, command: Command, running: Option<SequenceId>, cancelled: &mut bool) -> io::Result<Next> {
+    fn take(&mut self, command: Command, running: Option<SequenceId>, orders: &mut Orders) -> io::Result<Next> {
         match command {
             Command::Submit(work) => self.waiting.push_back(work),
-            Command::Cancel(sequence) if running == Some(sequence) => *cancelled = true,
+            Command::Cancel(sequence) if running == Some(sequence) => orders.cancelled = true,
             Command::Cancel(sequence) => self.cancel_waiting(sequence)?,
+            Command::End { sequence, sample } if running == Some(sequence) => orders.ended.push(sample),
+            // It has ended while the command was on its way.
+            Command::End { .. } => {}
             // The daemon sends one load, first; a second would be a fault of its own.
             Command::Load(_) | Command::Unload => return Ok(Next::End),
         }

@@ -40,6 +40,12 @@ impl Backend for Counting {
         }
     }
 
+    /// Counts from the seed on.
+    fn fork(&mut self, sequence: &Self::Sequence, submission: &Submission) -> Result<Self::Sequence, Failure> {
+        assert_eq!(sequence.0, 0, "the prompt is computed");
+        Ok((0, submission.sampling.seed as TokenId, submission.grammar.is_some()))
+    }
+
     fn logprobs(&mut self, _: &mut Self::Sequence) -> Result<Option<Logprobs>, Failure> {
         Ok(Some(Logprobs { chosen: -0.5, top: vec![] }))
     }
@@ -193,6 +199,65 @@ fn a_model_that_cannot_be_loaded_ends_the_engine() {
     assert_eq!(events.len(), 2);
     frame::write(&mut socket, &Command::Unload).unwrap();
     events_end(&mut socket);
+}
+
+/// The tokens and ends of each sample of a submission, as they came.
+fn samples(submission: Submission, commands: &[Command]) -> Vec<String> {
+    let mut socket = loaded();
+    frame::write(&mut socket, &Command::Submit(Work::Generate(submission))).unwrap();
+    for command in commands {
+        frame::write(&mut socket, command).unwrap();
+    }
+    let events = events_until(&mut socket, |event| matches!(event, Event::Finished(_) | Event::Failed { .. }));
+    let told = |event: &Event| match event {
+        Event::Token { sample, id, .. } => format!("{sample}: {id}"),
+        Event::Ended { sample, reason, .. } => format!("{sample}: {reason:?}"),
+        Event::Finished(finished) => format!("{:?} {}", finished.reason, finished.completion_tokens),
+        Event::Prefill { done, .. } => format!("prompt {done}"),
+        other => format!("{other:?}"),
+    };
+    events.iter().map(told).collect()
+}
+
+#[test]
+fn samples_share_the_prompt_and_take_their_steps_in_turns() {
+    let mut three = Submission { samples: 3, ..submission(1, 10, 3) };
+    three.sampling.seed = 48;
+    let told = samples(three, &[]);
+    let expected = [
+        "prompt 3",
+        "0: 11",
+        "1: Stop",
+        "2: 51",
+        "0: 12",
+        "2: 52",
+        "0: 13",
+        "0: Length",
+        "2: 53",
+        "2: Length",
+        "Length 6",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn one_sample_ends_by_command_and_the_others_go_on() {
+    let mut two = Submission { samples: 2, ..submission(1, 100, 2000) };
+    two.sampling.seed = 200;
+    let end = |sample| Command::End { sequence: SequenceId(1), sample };
+    let told = samples(two, &[end(1), end(7), Command::End { sequence: SequenceId(9), sample: 0 }]);
+    let ended = |words: &str| told.iter().filter(|told| *told == words).count();
+    // The command may come before the prompt is computed, and is then too early.
+    assert_eq!(ended("1: Cancelled") + ended("1: Length"), 1);
+    assert_eq!(ended("0: Length"), 1);
+    assert_eq!(told.last().map(|last| last.starts_with("Length ")), Some(true), "{told:?}");
+}
+
+#[test]
+fn all_samples_end_when_their_sequence_is_cancelled() {
+    let many = Submission { samples: 4, ..submission(1, 100, u32::MAX) };
+    let told = samples(many, &[Command::Cancel(SequenceId(1))]);
+    assert!(told.last().is_some_and(|last| last.starts_with("Cancelled ")), "{told:?}");
 }
 
 fn embedding(sequence: u64, inputs: &[&[TokenId]]) -> Command {

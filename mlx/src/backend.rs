@@ -96,6 +96,13 @@ impl Backend for Mlx {
         device.scope(|| sequence.step(network.decoder()?, device)).map_err(Failure::from)
     }
 
+    fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
+        let Resident { network, vocabulary, device } = self.resident.as_mut().ok_or_else(missing)?;
+        let forked = device.scope(|| sequence.fork(submission, network.decoder()?))?;
+        let Some(grammar) = &submission.grammar else { return Ok(forked) };
+        Ok(forked.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
+    }
+
     fn logprobs(&mut self, sequence: &mut Sequence) -> std::result::Result<Option<Logprobs>, Failure> {
         let Resident { device, .. } = self.resident()?;
         device.scope(|| sequence.logprobs()).map_err(Failure::from)

@@ -1,7 +1,7 @@
 //! What a sequence keeps of the tokens computed so far, one cache for each layer.
 //!
 //! Written in place, which MLX does only while nothing else holds the buffer: no clone of a handle may be kept, and no
-//! view beyond the step that asked for it.
+//! view beyond the step that asked for it. Only where a sequence is forked is a clone meant: whoever writes first copies.
 
 mod conv;
 mod full;
@@ -21,6 +21,7 @@ pub use self::window::WindowCache;
 const STEP: i32 = 256;
 
 /// The cache of one layer.
+#[derive(Clone)]
 pub enum Cache {
     /// Keys and values of all tokens.
     Full(FullCache),

@@ -82,6 +82,12 @@ impl Sequence {
         })
     }
 
+    /// Another for the same prompt, as far as that is computed, before a token is given. Both hold the same buffers until
+    /// one of them writes, which then makes a copy for itself.
+    pub(crate) fn fork(&self, submission: &Submission, model: &dyn Model) -> Result<Self> {
+        Ok(Self { done: self.done, caches: self.caches.clone(), ..Self::new(submission, model)? })
+    }
+
     /// Time spent on building the graphs of tokens so far.
     pub(crate) fn built(&self) -> Duration {
         self.built

@@ -116,6 +116,37 @@ fn sixteen_bit_weights_give_sixteen_bit_activations_where_they_are_left_alone() 
 }
 
 #[test]
+fn forked_sequences_draw_what_each_would_draw_alone() {
+    let (model, mut device) = load(&Checkpoint::llama());
+    device.prefill_chunk = 64;
+    for len in [1, 70, 257] {
+        let prompt = prompt(len);
+        let seeded = |seed| {
+            let sampling = Sampling { temperature: 3.0, seed, ..Sampling::greedy() };
+            Submission { sampling, ..Submission::greedy(SequenceId(1), &prompt, 12) }
+        };
+        let alone: Vec<_> = (5..8).map(|seed| tokens_of(&seeded(seed), model.as_ref(), &device)).collect();
+        assert!(alone[0] != alone[1] && alone[1] != alone[2], "{alone:?}");
+        let mut first = Sequence::new(&seeded(5), model.as_ref()).unwrap();
+        while first.done + 1 < prompt.len() {
+            first.step(model.as_ref(), &device).unwrap();
+        }
+        let mut all = vec![first];
+        for seed in 6..8 {
+            all.push(all[0].fork(&seeded(seed), model.as_ref()).unwrap());
+        }
+        let mut drawn = vec![Vec::new(); 3];
+        for _ in 0..12 {
+            for (sequence, drawn) in all.iter_mut().zip(&mut drawn) {
+                let Step::Token(token) = sequence.step(model.as_ref(), &device).unwrap() else { panic!("a token") };
+                drawn.push(token);
+            }
+        }
+        assert_eq!(drawn, alone, "a prompt of {len}");
+    }
+}
+
+#[test]
 fn the_prompt_is_reported_up_to_its_last_token() {
     let (model, mut device) = load(&Checkpoint::llama());
     device.prefill_chunk = 4;

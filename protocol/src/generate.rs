@@ -154,10 +154,31 @@ pub struct GenerateResult {
     pub tool_calls: Vec<ToolCall>,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// The other samples, where `options.n` asks for several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Sample>,
     /// Tokens counted.
     pub usage: Usage,
     /// Times measured.
     pub timings: Timings,
+}
+
+/// Another answer to the same prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sample {
+    /// The answer.
+    pub text: String,
+    /// What the model reasoned before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// What the model called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// Of each token, where `options.logprobs` asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<TokenLogprobs>>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
 }
 
 /// Log-probabilities at one token, as the model computed them: before penalties, filters and temperature.
@@ -182,7 +203,7 @@ pub struct TokenLogprob {
 }
 
 /// What `generate.stream` sends, in this order: one `queued`, any number of `loading`, one `started`, any number of
-/// `reasoning`, `text`, `tool_call` and `tool_arguments`, then one `finished` or `failed`. A request that ends early
+/// `reasoning`, `text`, `tool_call` and `tool_arguments`, for each of several samples one `sample_finished`, then one `finished` or `failed`. A request that ends early
 /// skips what lies between; nothing follows its last event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -215,18 +236,34 @@ pub enum GenerateEvent {
     },
     /// The next piece of the answer: whole characters, never empty.
     Text {
+        /// Of which of `options.n` samples; absent for the first.
+        #[serde(default, skip_serializing_if = "is_default")]
+        sample: u32,
         /// To be appended.
         text: String,
     },
     /// A token's log-probabilities, where `options.logprobs` asks for them: before the text that it ends.
-    Logprobs(TokenLogprobs),
+    Logprobs {
+        /// Of which of `options.n` samples; absent for the first.
+        #[serde(default, skip_serializing_if = "is_default")]
+        sample: u32,
+        /// They.
+        #[serde(flatten)]
+        logprobs: TokenLogprobs,
+    },
     /// The next piece of what the model reasons: whole characters, never empty.
     Reasoning {
+        /// Of which of `options.n` samples; absent for the first.
+        #[serde(default, skip_serializing_if = "is_default")]
+        sample: u32,
         /// To be appended.
         text: String,
     },
     /// The model calls a tool; its arguments follow.
     ToolCall {
+        /// Of which of `options.n` samples; absent for the first.
+        #[serde(default, skip_serializing_if = "is_default")]
+        sample: u32,
         /// 0 for the first call of the answer, then 1, …
         index: u32,
         /// Names the call.
@@ -236,14 +273,25 @@ pub enum GenerateEvent {
     },
     /// The next piece of the arguments of a call; together they are one JSON object.
     ToolArguments {
+        /// Of which of `options.n` samples; absent for the first.
+        #[serde(default, skip_serializing_if = "is_default")]
+        sample: u32,
         /// Which call.
         index: u32,
         /// To be appended.
         text: String,
     },
-    /// The answer is complete.
-    Finished {
+    /// One of several samples is complete.
+    SampleFinished {
+        /// Of which of `options.n` samples; absent for the first.
+        #[serde(default, skip_serializing_if = "is_default")]
+        sample: u32,
         /// Why it ended.
+        finish_reason: FinishReason,
+    },
+    /// The answer is complete, with all its samples.
+    Finished {
+        /// Why it ended; of several samples, why the first did.
         finish_reason: FinishReason,
         /// Tokens counted.
         usage: Usage,
@@ -276,7 +324,7 @@ pub enum FinishReason {
 pub struct Usage {
     /// Of the prompt, template included.
     pub prompt_tokens: u32,
-    /// Of the answer, without the stop token.
+    /// Of the answer, all samples together, without stop tokens.
     pub completion_tokens: u32,
 }
 

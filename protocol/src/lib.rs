@@ -26,7 +26,7 @@ pub use error::{ErrorData, Kind};
 pub use format::ResponseFormat;
 pub use generate::{
     CancelRequest, Cancelled, FinishReason, GenerateEvent, GenerateRequest, GenerateResult, Message, RequestId, Role,
-    Timings, TokenCount, TokenLogprob, TokenLogprobs, Usage,
+    Sample, Timings, TokenCount, TokenLogprob, TokenLogprobs, Usage,
 };
 pub use models::{
     Capability, ImportModel, LoadModel, Model, ModelId, ModelList, ModelRef, ModelState, ModelType, Quantization,

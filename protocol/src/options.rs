@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Most likeliest tokens whose log-probabilities are told.
 const MOST_LOGPROBS: u32 = 20;
 
+/// Most samples of one prompt: each has keys and values of its own.
+const MOST_SAMPLES: u32 = 16;
+
 /// Options of one generation. They never belong to a model: two apps with different options share one copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +37,10 @@ pub struct GenerationOptions {
     /// Most tokens to generate, at least 1.
     #[schemars(range(min = 1))]
     pub max_tokens: u32,
+    /// How many answers are drawn to the prompt, which is computed once: 1 to 16. Answer `i` is the one that the seed plus
+    /// `i` gives by itself.
+    #[schemars(range(min = 1, max = 16))]
+    pub n: u32,
     /// Strings that end the answer and are not part of it, none empty, at most 16.
     pub stop_sequences: Vec<String>,
     /// Said to the model before the conversation. Not together with a message of role `system`.
@@ -66,6 +73,7 @@ impl Default for GenerationOptions {
             xtc_probability: 0.0,
             xtc_threshold: 0.1,
             max_tokens: 512,
+            n: 1,
             stop_sequences: Vec::new(),
             system_prompt: None,
             repetition_penalty: 1.0,
@@ -105,6 +113,15 @@ impl GenerationOptions {
         }
         if self.max_tokens == 0 {
             return Some("options.max_tokens is 0, but must be at least 1".into());
+        }
+        if !(1..=MOST_SAMPLES).contains(&self.n) {
+            return Some(format!("options.n is {}, but must lie in 1 to {MOST_SAMPLES}", self.n));
+        }
+        if self.n > 1 && self.temperature == 0.0 {
+            return Some(format!(
+                "options.n is {}, but at options.temperature 0 all answers are alike; raise it, or ask for one",
+                self.n
+            ));
         }
         if let Some(count) = self.logprobs.filter(|count| *count > MOST_LOGPROBS) {
             return Some(format!("options.logprobs is {count}, but must be at most {MOST_LOGPROBS}"));

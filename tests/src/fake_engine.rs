@@ -83,6 +83,7 @@ struct Sequence {
     logprobs: Option<u32>,
 }
 
+#[derive(Clone)]
 struct Answer {
     tokens: Vec<TokenId>,
     /// Whether its grammar allows nothing after it.
@@ -144,6 +145,12 @@ impl Backend for Fake {
         let token = tokens.get(sequence.next).copied().unwrap_or(sequence.stop);
         sequence.next += 1;
         Ok(if *is_whole && sequence.next == tokens.len() { Step::Last(token) } else { Step::Token(token) })
+    }
+
+    /// Another sample says the same.
+    fn fork(&mut self, sequence: &Sequence, _: &Submission) -> Result<Sequence, Failure> {
+        let Sequence { prompt, stop, prefilled, next, logprobs, .. } = *sequence;
+        Ok(Sequence { answer: sequence.answer.clone(), prompt, stop, prefilled, next, logprobs })
     }
 
     /// It is certain of what it says: everything else has no chance.

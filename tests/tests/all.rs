@@ -14,6 +14,7 @@ mod generate;
 mod loss;
 mod models;
 mod reference;
+mod samples;
 mod source;
 mod tools;
 mod wire;

@@ -88,10 +88,10 @@ impl Screen {
                 self.seed = seed;
                 self.progress.show(&format!("reading {prompt_tokens} tokens"));
             }
-            GenerateEvent::Text { text } => self.text(&text).await?,
+            GenerateEvent::Text { text, .. } => self.text(&text).await?,
             // Asked for only together with JSON, which has been written.
-            GenerateEvent::Logprobs(_) => {}
-            GenerateEvent::Reasoning { text } => self.reasoning(&text).await?,
+            GenerateEvent::Logprobs { .. } | GenerateEvent::SampleFinished { .. } => {}
+            GenerateEvent::Reasoning { text, .. } => self.reasoning(&text).await?,
             GenerateEvent::ToolCall { name, .. } => self.call(&name).await?,
             GenerateEvent::ToolArguments { text, .. } => self.shown(&text).await?,
             GenerateEvent::Finished { finish_reason, usage, timings } => {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,6 +20,9 @@ pub enum Seen {
     Call(Value),
     Closed,
 }
+
+/// A program that fails at its start says nothing: without a bound the test would wait for ever.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One call and the way to answer it.
 pub struct Call {
@@ -115,7 +119,7 @@ impl Fake {
 
     /// The next thing it sees.
     pub fn sees(&self) -> Seen {
-        self.seen.recv().expect("the fake reports as long as it runs")
+        self.seen.recv_timeout(PATIENCE).expect("the program says something before long")
     }
 
     /// The next call it sees: method and params.

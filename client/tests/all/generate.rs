@@ -5,7 +5,7 @@ use std::io::Read;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::fake::{Call, Ended, Fake, SUBSCRIPTION, Seen, expect_text, finished, gate, run, run_with_input};
+use crate::fake::{Call, Ended, Fake, PATIENCE, SUBSCRIPTION, Seen, expect_text, finished, gate, run, run_with_input};
 
 fn queued() -> Value {
     json!({"type": "queued", "request_id": "req_1", "model": "org/x", "position": 0})
@@ -419,7 +419,7 @@ fn a_stuck_reader_does_not_hold_up_the_daemon() {
         }
     });
     let child = fake.talkiectl(&["generate", "hi"]).spawn().expect("the program runs");
-    is_sent.recv().expect("everything is taken while nobody reads the output");
+    is_sent.recv_timeout(PATIENCE).expect("everything is taken while nobody reads the output");
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout == text.as_bytes(), "{} bytes", output.stdout.len());

@@ -104,7 +104,9 @@ async fn collect(mut updates: mpsc::Receiver<Update>, texts: usize) -> Result<(C
             }
             Update::Finished(finished) => return Ok((collected, finished)),
             Update::Failed(error) => return Err(error),
-            Update::Token(..) => return Err(internal("an engine gave text where vectors were asked for")),
+            Update::Token(..) | Update::Ended(..) => {
+                return Err(internal("an engine gave text where vectors were asked for"));
+            }
         }
     }
     Err(internal("the scheduler ended"))

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Command, Event, FailureKind, Finished, Load, Loaded, SequenceId};
+use engine::{Command, Event, Finished, Load, Loaded, SequenceId};
 use protocol::{ErrorData, KeepAlive, Kind, ModelId};
 
 use super::backoff::Crashes;
+use super::failure::{failure_kind, load_error, shutting_down};
 use super::resident::{Effect, EngineId, Job, Limits, Phase, Resident, Running, Ticket, Update};
 use crate::local::LocalModel;
 
@@ -124,6 +125,14 @@ impl Residency {
         (false, Vec::new())
     }
 
+    /// Ends one sample of a request that runs.
+    pub fn end_sample(&mut self, sequence: SequenceId, sample: u32) -> Vec<Effect> {
+        let runs = |resident: &&Resident| resident.running.as_ref().is_some_and(|it| it.sequence == sequence);
+        let engine = self.residents.values().find(runs).map(|resident| resident.engine);
+        self.effects.extend(engine.map(|engine| Effect::Send(engine, Command::End { sequence, sample })));
+        self.take()
+    }
+
     /// Takes what an engine reports. Reports of engines given up are ignored.
     pub fn report(&mut self, engine: EngineId, event: Event, now: Instant) -> Vec<Effect> {
         let Some(id) = self.model_of(engine) else { return Vec::new() };
@@ -152,12 +161,13 @@ impl Residency {
                 self.fail_all(&id, &error);
                 self.retire(&id);
             }
-            Event::Token { sequence, id: token, logprobs } => {
+            Event::Token { sequence, sample, id: token, logprobs } => {
                 if let Some(running) = resident.running.as_mut().filter(|running| running.sequence == sequence) {
                     running.tokens += 1;
-                    self.update(sequence, Update::Token(token, logprobs));
+                    self.update(sequence, Update::Token(sample, token, logprobs));
                 }
             }
+            Event::Ended { sequence, sample, reason } => self.update(sequence, Update::Ended(sample, reason)),
             Event::Vector { sequence, vector } => self.update(sequence, Update::Vector(vector)),
             Event::Finished(finished) => {
                 self.crashes.forget(&id);
@@ -368,23 +378,6 @@ impl Residency {
 fn never_run(sequence: SequenceId, prompt_tokens: u32) -> Finished {
     let reason = engine::FinishReason::Cancelled;
     Finished { sequence, reason, prompt_tokens, completion_tokens: 0, prefill_us: 0, decode_us: 0, build_us: 0 }
-}
-
-fn shutting_down() -> ErrorData {
-    ErrorData::new(Kind::ShuttingDown, "the daemon is ending; start it again and repeat the request")
-}
-
-fn load_error(id: &ModelId, failure: &engine::Failure) -> ErrorData {
-    ErrorData::new(failure_kind(failure.kind), format!("failed to load {id}: {}", failure.message))
-}
-
-fn failure_kind(kind: FailureKind) -> Kind {
-    match kind {
-        FailureKind::ModelBroken => Kind::ModelBroken,
-        FailureKind::NotSupported => Kind::NotSupported,
-        FailureKind::InvalidGrammar => Kind::InvalidParams,
-        FailureKind::Internal => Kind::GenerationFailed,
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Command, Finished, Loaded, Logprobs, Memory, SequenceId, TokenId, Work};
+use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, SequenceId, TokenId, Work};
 use protocol::{ErrorData, KeepAlive};
 
 use crate::local::LocalModel;
@@ -60,8 +60,10 @@ pub enum Update {
         /// Waited for other requests.
         queue: Duration,
     },
-    /// Its next token, and its log-probabilities where they are asked for.
-    Token(TokenId, Option<Logprobs>),
+    /// The next token of a sample, and its log-probabilities where they are asked for.
+    Token(u32, TokenId, Option<Logprobs>),
+    /// One of its several samples ended.
+    Ended(u32, FinishReason),
     /// The vector of its next text.
     Vector(Vec<f32>),
     /// It ended as asked.

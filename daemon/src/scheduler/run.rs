@@ -133,6 +133,7 @@ impl Loop {
                 answer(reply, cancelled);
                 effects
             }
+            Message::End(sequence, sample) => self.residency.end_sample(sequence, sample),
             Message::Snapshot(reply) => return answer(reply, self.snapshot(now)),
             Message::Engine(engine, Report::Event(event)) => self.residency.report(engine, event, now),
             Message::Engine(engine, Report::Gone(how)) => {

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use engine::{Logprobs, TokenId};
-use protocol::{GenerateEvent, TokenLogprob, TokenLogprobs};
+use protocol::{FinishReason, GenerateEvent, TokenLogprob, TokenLogprobs};
 
 use crate::text::{Call, Detokenizer, Parser, Part, Reading, StopMatcher, TextModel};
 
@@ -14,47 +14,61 @@ use crate::text::{Call, Detokenizer, Parser, Part, Reading, StopMatcher, TextMod
 const ID_CHARACTERS: usize = 9;
 const ID_ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Reads one answer.
-#[derive(Debug)]
+/// Reads one sample of an answer.
+#[derive(Debug, Clone)]
 pub struct Reader {
     model: Arc<TextModel>,
+    /// Its number.
+    sample: u32,
     detokenizer: Detokenizer,
     parser: Parser,
     stop: StopMatcher,
-    read: Read,
-}
-
-/// What was read so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Read {
     /// Tokens that went into the answer.
-    pub tokens: u32,
+    tokens: u32,
     /// Calls of tools.
-    pub calls: u32,
+    calls: u32,
     /// Whether a stop sequence was found; what the engine still says is then not shown.
-    pub is_stopped: bool,
+    is_stopped: bool,
+    finish_reason: Option<FinishReason>,
 }
 
 impl Reader {
-    /// At the start of an answer. Stop sequences are looked for in its text alone.
+    /// At the start of the first sample. Stop sequences are looked for in its text alone.
     pub fn new(model: Arc<TextModel>, reading: Reading, stop_sequences: Vec<String>) -> Self {
         let detokenizer = Detokenizer::new(Arc::clone(&model), &reading.marks());
         let (parser, stop) = (Parser::new(reading), StopMatcher::new(stop_sequences));
-        Self { model, detokenizer, parser, stop, read: Read::default() }
+        let (is_stopped, finish_reason) = (false, None);
+        Self { model, sample: 0, detokenizer, parser, stop, tokens: 0, calls: 0, is_stopped, finish_reason }
+    }
+
+    /// The same for another sample.
+    pub(super) fn of(&self, sample: u32) -> Self {
+        Self { sample, ..self.clone() }
     }
 
     /// Whether a stop sequence was found.
     pub(super) fn is_stopped(&self) -> bool {
-        self.read.is_stopped
+        self.is_stopped
+    }
+
+    /// Tokens that went into the answer.
+    pub(super) fn tokens(&self) -> u32 {
+        self.tokens
+    }
+
+    /// Why it ended; `None` before.
+    pub(super) fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish_reason
     }
 
     /// What is certain with this token; nothing behind a stop sequence.
     pub(super) fn push(&mut self, id: TokenId, logprobs: Option<&Logprobs>) -> Vec<GenerateEvent> {
-        if self.read.is_stopped {
+        if self.is_stopped {
             return Vec::new();
         }
-        self.read.tokens += 1;
-        let told = logprobs.map(|logprobs| GenerateEvent::Logprobs(self.named(id, logprobs)));
+        self.tokens += 1;
+        let told = logprobs
+            .map(|logprobs| GenerateEvent::Logprobs { sample: self.sample, logprobs: self.named(id, logprobs) });
         let piece = self.detokenizer.push(id);
         let parts = self.parser.push(&piece);
         told.into_iter().chain(self.events(parts)).collect()
@@ -67,18 +81,28 @@ impl Reader {
         TokenLogprobs { chosen: named(id, logprobs.chosen), top }
     }
 
-    /// What was held back at the end, and what was read in all.
-    pub(super) fn finish(mut self) -> (Vec<GenerateEvent>, Read) {
-        if self.read.is_stopped {
-            return (Vec::new(), self.read);
-        }
+    /// Takes the end of the answer: what was held back.
+    pub(super) fn finish(&mut self, reason: engine::FinishReason) -> Vec<GenerateEvent> {
+        let events = if self.is_stopped { Vec::new() } else { self.rest() };
+        self.finish_reason = Some(match reason {
+            _ if self.is_stopped => FinishReason::Stop,
+            engine::FinishReason::Stop if self.calls > 0 => FinishReason::ToolCalls,
+            engine::FinishReason::Stop => FinishReason::Stop,
+            engine::FinishReason::Length => FinishReason::Length,
+            engine::FinishReason::Cancelled => FinishReason::Cancelled,
+        });
+        events
+    }
+
+    fn rest(&mut self) -> Vec<GenerateEvent> {
         let mut parts = self.parser.push(&self.detokenizer.finish());
         parts.extend(self.parser.finish());
         let mut events = self.events(parts);
-        if !self.read.is_stopped {
-            events.extend(text(self.stop.finish()));
+        if !self.is_stopped {
+            let text = self.stop.finish();
+            events.extend(self.text(text));
         }
-        (events, self.read)
+        events
     }
 
     fn events(&mut self, parts: Vec<Part>) -> Vec<GenerateEvent> {
@@ -87,30 +111,34 @@ impl Reader {
             match part {
                 Part::Text(piece) => {
                     let piece = self.stop.push(&piece);
-                    events.extend(text(piece.text));
+                    events.extend(self.text(piece.text));
                     if piece.hit.is_some() {
-                        self.read.is_stopped = true;
+                        self.is_stopped = true;
                         break;
                     }
                 }
-                Part::Reasoning(text) => events.push(GenerateEvent::Reasoning { text }),
+                Part::Reasoning(text) => events.push(GenerateEvent::Reasoning { sample: self.sample, text }),
                 Part::Call(call) => {
-                    events.extend(called(self.read.calls, call));
-                    self.read.calls += 1;
+                    events.extend(self.called(call));
+                    self.calls += 1;
                 }
             }
         }
         events
     }
-}
 
-fn text(text: String) -> Option<GenerateEvent> {
-    (!text.is_empty()).then_some(GenerateEvent::Text { text })
-}
+    fn text(&self, text: String) -> Option<GenerateEvent> {
+        (!text.is_empty()).then_some(GenerateEvent::Text { sample: self.sample, text })
+    }
 
-fn called(index: u32, Call { name, arguments }: Call) -> [GenerateEvent; 2] {
-    let text = serde_json::Value::Object(arguments).to_string();
-    [GenerateEvent::ToolCall { index, id: id(), name }, GenerateEvent::ToolArguments { index, text }]
+    fn called(&self, Call { name, arguments }: Call) -> [GenerateEvent; 2] {
+        let (sample, index) = (self.sample, self.calls);
+        let text = serde_json::Value::Object(arguments).to_string();
+        [
+            GenerateEvent::ToolCall { sample, index, id: id(), name },
+            GenerateEvent::ToolArguments { sample, index, text },
+        ]
+    }
 }
 
 /// An id that no other call of a conversation has.

@@ -1,24 +1,27 @@
 //! The events of one answer, put together again for a caller who wants it at once.
 
-use protocol::{ErrorData, GenerateEvent, TokenLogprobs, ToolCall};
+use protocol::{ErrorData, FinishReason, GenerateEvent, Sample, TokenLogprobs, ToolCall};
 
 use crate::error::internal;
 
-/// What came so far.
+/// What came so far, of each sample.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct Whole(Vec<Parts>);
+
+/// What came of one sample.
+#[derive(Debug, Clone, Default)]
+struct Parts {
     text: String,
     reasoning: String,
     calls: Vec<Call>,
     /// `None` where they are not asked for.
     logprobs: Option<Vec<TokenLogprobs>>,
+    /// Told of several samples only.
+    finish_reason: Option<FinishReason>,
 }
 
-/// Text, reasoning where there was any, calls, and log-probabilities where they were asked for.
-type Parts = (String, Option<String>, Vec<ToolCall>, Option<Vec<TokenLogprobs>>);
-
 /// A call whose arguments are still text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Call {
     id: String,
     name: String,
@@ -27,22 +30,28 @@ struct Call {
 
 impl Whole {
     /// Nothing yet.
-    pub(super) fn new(logprobs: bool) -> Self {
-        let (text, reasoning, calls) = (String::new(), String::new(), Vec::new());
-        Self { text, reasoning, calls, logprobs: logprobs.then(Vec::new) }
+    pub(super) fn new(samples: u32, logprobs: bool) -> Self {
+        Self(vec![Parts { logprobs: logprobs.then(Vec::new), ..Parts::default() }; samples as usize])
     }
 
     /// Takes the next event; those without a part of the answer change nothing.
     pub(super) fn take(&mut self, event: GenerateEvent) {
         match event {
-            GenerateEvent::Text { text } => self.text.push_str(&text),
-            GenerateEvent::Logprobs(of_token) => self.logprobs.get_or_insert_default().push(of_token),
-            GenerateEvent::Reasoning { text } => self.reasoning.push_str(&text),
-            GenerateEvent::ToolCall { id, name, .. } => self.calls.push(Call { id, name, arguments: String::new() }),
-            GenerateEvent::ToolArguments { index, text } => {
-                if let Some(call) = self.calls.get_mut(index as usize) {
+            GenerateEvent::Text { sample, text } => self.change(sample, |parts| parts.text.push_str(&text)),
+            GenerateEvent::Logprobs { sample, logprobs } => {
+                self.change(sample, |parts| parts.logprobs.get_or_insert_default().push(logprobs));
+            }
+            GenerateEvent::Reasoning { sample, text } => self.change(sample, |parts| parts.reasoning.push_str(&text)),
+            GenerateEvent::ToolCall { sample, id, name, .. } => {
+                self.change(sample, |parts| parts.calls.push(Call { id, name, arguments: String::new() }));
+            }
+            GenerateEvent::ToolArguments { sample, index, text } => self.change(sample, |parts| {
+                if let Some(call) = parts.calls.get_mut(index as usize) {
                     call.arguments.push_str(&text);
                 }
+            }),
+            GenerateEvent::SampleFinished { sample, finish_reason } => {
+                self.change(sample, |parts| parts.finish_reason = Some(finish_reason));
             }
             GenerateEvent::Queued { .. }
             | GenerateEvent::Loading { .. }
@@ -52,14 +61,33 @@ impl Whole {
         }
     }
 
-    /// All of it.
-    pub(super) fn parts(self) -> Result<Parts, ErrorData> {
+    fn change(&mut self, sample: u32, change: impl FnOnce(&mut Parts)) {
+        if let Some(parts) = self.0.get_mut(sample as usize) {
+            change(parts);
+        }
+    }
+
+    /// The first sample, and the others.
+    pub(super) fn samples(self) -> Result<(Sample, Vec<Sample>), ErrorData> {
+        let mut samples = self.0.into_iter().map(Parts::sample);
+        let first = samples.next().unwrap_or_else(|| Parts::default().sample())?;
+        Ok((first, samples.collect::<Result<_, _>>()?))
+    }
+}
+
+impl Parts {
+    fn sample(self) -> Result<Sample, ErrorData> {
         let whole = |Call { id, name, arguments }: Call| {
             let arguments = serde_json::from_str(&arguments);
             arguments.map(|arguments| ToolCall { id, name, arguments })
         };
         let calls: Result<Vec<ToolCall>, _> = self.calls.into_iter().map(whole).collect();
-        let calls = calls.map_err(|error| internal(format!("the arguments of a call: {error}")))?;
-        Ok((self.text, (!self.reasoning.is_empty()).then_some(self.reasoning), calls, self.logprobs))
+        Ok(Sample {
+            text: self.text,
+            reasoning: (!self.reasoning.is_empty()).then_some(self.reasoning),
+            tool_calls: calls.map_err(|error| internal(format!("the arguments of a call: {error}")))?,
+            logprobs: self.logprobs,
+            finish_reason: self.finish_reason.unwrap_or(FinishReason::Stop),
+        })
     }
 }

@@ -48,7 +48,7 @@ pub struct Call {
 }
 
 /// One answer so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Parser {
     /// All of it is text.
     Plain,

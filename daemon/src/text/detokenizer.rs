@@ -14,7 +14,7 @@ use super::tokenizer::{Decoding, Tokenizer};
 /// (`<0xE5>`) stand in a row and some of them are no part of a character, a whole decode gives U+FFFD for every byte
 /// of the row, even for characters that were complete before. The stream gives U+FFFD for the stray bytes only: it has
 /// shown the characters already.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Detokenizer {
     model: Arc<TextModel>,
     /// Special tokens that are shown all the same, and their text.
@@ -25,7 +25,7 @@ pub struct Detokenizer {
 }
 
 /// What the next piece is decoded after: some decoders treat the first token of a text unlike the others.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Pieces {
     /// Tokens of `bytes`, where single-byte tokens are tokens among others.
     waiting: Vec<u32>,

@@ -7,7 +7,7 @@
 ///
 /// The sequence that is complete first wins, as if the model had stopped at that very character; of several complete
 /// at the same character, the longest. How the text is cut into pieces changes nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StopMatcher {
     stops: Vec<Stop>,
     /// The end of the text so far, as far as it is the beginning of a stop sequence.
@@ -25,7 +25,7 @@ pub struct StopPiece {
 }
 
 /// One sequence and how much of it the end of the text matches (Knuth, Morris, Pratt).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stop {
     sequence: String,
     /// At `i`: how many of the first `i + 1` bytes remain matched, at most, once the next byte fails to match.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use super::samples::Samples;
 use super::{Engine, Next};
 use crate::backend::{Backend, Step};
 use crate::message::{Embedding, Event, Failure, FailureKind, FinishReason, Finished, Submission};
@@ -33,63 +34,77 @@ impl Clock {
 }
 
 impl<B: Backend, W: Write> Engine<B, W> {
-    /// Tokens until one ends the sequence, there are enough, or it is cancelled.
+    /// Tokens until one ends the sequence, there are enough, or it is cancelled: of each sample one in turn.
     pub(super) fn generate(
         &mut self,
         submission: &Submission,
         next: &mut Next,
     ) -> io::Result<Result<Finished, Failure>> {
-        if submission.prompt.is_empty() || submission.max_tokens == 0 {
+        if submission.prompt.is_empty() || submission.max_tokens == 0 || submission.samples == 0 {
             let failure = Failure::new(FailureKind::Internal, "a submission needs a prompt and room for one token");
             return Ok(Err(failure));
         }
         let id = submission.sequence;
-        let mut sequence = match self.backend.begin(submission) {
+        let first = match self.backend.begin(submission) {
             Ok(sequence) => sequence,
             Err(failure) => return Ok(Err(failure)),
         };
+        let mut samples = Samples::new(submission, first);
         let mut clock = Clock::start();
-        let mut count = 0;
-        let reason = loop {
-            if self.interrupted(id, next)? {
-                break FinishReason::Cancelled;
+        while samples.are_running() {
+            let orders = self.orders(id, next)?;
+            if orders.cancelled {
+                samples.cancel();
+                break;
             }
-            match self.backend.step(&mut sequence) {
+            for sample in orders.ended {
+                let ended = samples.end(sample, FinishReason::Cancelled);
+                self.ended(submission, ended)?;
+            }
+            if let Err(failure) = samples.fork(&mut self.backend) {
+                return Ok(Err(failure));
+            }
+            let Some((sample, sequence)) = samples.next() else { continue };
+            match self.backend.step(sequence) {
                 Err(failure) => return Ok(Err(failure)),
                 Ok(Step::Prefill { done }) => {
+                    samples.prefilled(done);
                     let total = submission.prompt.len() as u32;
                     self.send(&Event::Prefill { sequence: id, done, total })?;
                 }
                 Ok(step @ (Step::Token(token) | Step::Last(token))) => {
                     clock.tick();
                     if submission.stop_tokens.contains(&token) {
-                        break FinishReason::Stop;
+                        let ended = samples.end(sample, FinishReason::Stop);
+                        self.ended(submission, ended)?;
+                        continue;
                     }
-                    count += 1;
-                    let logprobs = match self.backend.logprobs(&mut sequence) {
+                    let logprobs = match self.backend.logprobs(sequence) {
                         Ok(logprobs) => logprobs,
                         Err(failure) => return Ok(Err(failure)),
                     };
-                    self.send(&Event::Token { sequence: id, id: token, logprobs })?;
-                    if matches!(step, Step::Last(_)) {
-                        break FinishReason::Stop;
-                    }
-                    if count == submission.max_tokens {
-                        break FinishReason::Length;
-                    }
+                    self.send(&Event::Token { sequence: id, sample, id: token, logprobs })?;
+                    let ended = samples.given(sample, matches!(step, Step::Last(_)));
+                    self.ended(submission, ended)?;
                 }
             }
-        };
+        }
         let (prefill, decode) = clock.times();
         Ok(Ok(Finished {
             sequence: id,
-            reason,
+            reason: samples.reason(),
             prompt_tokens: submission.prompt.len() as u32,
-            completion_tokens: count,
+            completion_tokens: samples.tokens(),
             prefill_us: prefill.as_micros() as u64,
             decode_us: decode.as_micros() as u64,
-            build_us: self.backend.built(&sequence).as_micros() as u64,
+            build_us: samples.built(&self.backend).as_micros() as u64,
         }))
+    }
+
+    /// Says that one of several samples ended.
+    fn ended(&mut self, submission: &Submission, ended: Option<(u32, FinishReason)>) -> io::Result<()> {
+        let Some((sample, reason)) = ended.filter(|_| submission.samples > 1) else { return Ok(()) };
+        self.send(&Event::Ended { sequence: submission.sequence, sample, reason })
     }
 
     /// One vector after the other.
@@ -107,7 +122,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
                 Err(failure) => return Ok(Err(failure)),
             };
             let vector = loop {
-                if self.interrupted(id, next)? {
+                if self.orders(id, next)?.cancelled {
                     break None;
                 }
                 match self.backend.embed(&mut text) {

@@ -7,6 +7,7 @@ use mlx_rs::ops;
 use crate::array::tokens_of;
 
 /// Empty at first, which a convolution sees as zeros.
+#[derive(Clone)]
 pub struct ConvCache {
     /// Tokens before its own that a step of the convolution sees.
     before: i32,

@@ -7,7 +7,7 @@ use super::{Buffer, in_steps, put, tokens};
 use crate::array::rows;
 
 /// Grows by steps, empty at first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct FullCache {
     keys: Buffer,
     values: Buffer,

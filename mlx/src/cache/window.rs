@@ -11,6 +11,7 @@ use super::{Buffer, in_steps, put, tokens};
 use crate::array::rows;
 
 /// Of `window` tokens, empty at first.
+#[derive(Clone)]
 pub struct WindowCache {
     window: i32,
     keys: Buffer,

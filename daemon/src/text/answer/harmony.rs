@@ -22,7 +22,7 @@ const RECIPIENT: &str = "to=";
 const HEADER_BYTES: usize = 512;
 
 /// One answer so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Harmony {
     /// Whether there are tools that can be called.
     has_tools: bool,

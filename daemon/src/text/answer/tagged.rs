@@ -7,7 +7,7 @@ use super::super::dialect::{Family, Marks, Thinking};
 use super::{Part, Reading, begun, calls, text};
 
 /// One answer so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tagged {
     reading: Reading,
     stage: Stage,
