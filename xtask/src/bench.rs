@@ -2,16 +2,20 @@
 //!
 //! These are figures, not tests: nothing fails because it is slow, only because it could not be measured. What is
 //! compared is measured in turns, since other programs use the machine as well. In reading order: [`contest`] takes
-//! the turns of [`talkied`] and [`mlx_lm`], [`alone`] measures what only a daemon has, [`report`] shows all of it.
+//! the turns of [`talkied`] and [`mlx_lm`], [`held`] and [`cold`] take pairs of turns, [`alone`] measures what only a
+//! daemon has, [`report`] shows all of it.
 
 mod alone;
+mod cold;
 mod connection;
 mod contest;
 mod engine;
 mod figures;
+mod held;
 mod machine;
 mod memory;
 mod mlx_lm;
+mod pairs;
 mod prompt;
 mod report;
 pub mod shape;
@@ -30,7 +34,7 @@ use crate::workspace::Workspace;
 
 use alone::Alone;
 use connection::Connection;
-use contest::Standing;
+use contest::{Candidate, Standing};
 use machine::Machine;
 use mlx_lm::{Cast, MlxLm};
 use report::Report;
@@ -120,9 +124,16 @@ impl Bench<'_> {
         let plan = contest::Plan::of(self.extent);
         let contested = contest::run(&plan, &mut talkied, &mut others, self.interrupt);
         let engine = talkied.candidate.engine();
-        self.report.contest(plan, talkied, others);
         self.report.alone.resident = self.report.keep("the resident daemon's memory", memory::of(daemon.pid()));
         self.report.alone.engine = self.report.keep("the engine's memory", engine.and_then(memory::of));
+        eprintln!("measuring output control and cold starts");
+        let held = held::measure(&mut talkied.candidate, self.extent, self.interrupt);
+        self.report.held = self.report.keep("decoding held to a schema", held);
+        // What takes seconds for a token is no peer for the first one.
+        let cast = if others[1].candidate.is_slow() { Cast::Float32 } else { Cast::Half };
+        let cold = cold::measure(&mut talkied.candidate, || start(cast), self.extent, self.interrupt);
+        self.report.cold = self.report.keep("cold starts", cold);
+        self.report.contest(plan, talkied, others);
         contested
     }
 

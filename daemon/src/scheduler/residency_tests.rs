@@ -243,7 +243,10 @@ fn a_model_that_cannot_be_loaded_fails_everybody_who_waits_for_it() {
     let mut script = Script::new(8);
     script.load("a", 1);
     let request = script.submit("a", None);
-    script.report(0, Event::LoadFailed(engine::Failure::new(engine::FailureKind::ModelBroken, "model.safetensors is cut")));
+    script.report(
+        0,
+        Event::LoadFailed(engine::Failure::new(engine::FailureKind::ModelBroken, "model.safetensors is cut")),
+    );
     assert_eq!(script.error(request).kind, Kind::ModelBroken);
     assert_eq!(script.error(request).message, "failed to load a: model.safetensors is cut");
     assert!(script.seen.iter().any(|effect| matches!(effect, Effect::Answer(Ticket(1), Err(_)))));

@@ -43,6 +43,16 @@ pub struct Generation {
     pub answer: Vec<u32>,
 }
 
+impl Generation {
+    /// Itself; an error in which `name` stands when it is shorter than was asked for.
+    pub fn of_length(self, tokens: u32, name: &str) -> Result<Self> {
+        if self.tokens == tokens {
+            return Ok(self);
+        }
+        Err(Error::Unexpected(format!("{name} ended its answer after {} of {tokens} tokens", self.tokens)))
+    }
+}
+
 /// How much is asked of the candidates.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Plan {
@@ -149,12 +159,7 @@ impl<'a> Turn<'a> {
 
     /// Generates, and fails when the answer is shorter than was asked for.
     fn generate(&mut self, prompt: &str, tokens: u32) -> Result<Generation> {
-        let generation = self.candidate.generate(prompt, tokens)?;
-        if generation.tokens == tokens {
-            return Ok(generation);
-        }
-        let (name, got) = (self.candidate.name(), generation.tokens);
-        Err(Error::Unexpected(format!("{name} ended its answer after {got} of {tokens} tokens")))
+        self.candidate.generate(prompt, tokens)?.of_length(tokens, &self.candidate.name())
     }
 }
 

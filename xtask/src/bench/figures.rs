@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-/// Measurements of one thing, in any order.
+/// Measurements of one thing, in the order in which they were taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples(Vec<f64>);
 
@@ -34,6 +34,16 @@ impl Samples {
     /// The most.
     pub fn most(&self) -> Option<f64> {
         self.sorted().last().copied()
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Each by the one of `others` that was taken in the same turn.
+    pub fn over(&self, others: &Self) -> Self {
+        self.0.iter().zip(&others.0).map(|(one, other)| one / other).collect()
     }
 
     fn sorted(&self) -> Vec<f64> {

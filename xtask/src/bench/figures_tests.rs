@@ -20,6 +20,14 @@ fn a_quantile_is_one_of_the_samples() {
 }
 
 #[test]
+fn ratios_are_taken_within_a_pair() {
+    let ratios = samples(&[10.0, 30.0, 8.0]).over(&samples(&[20.0, 20.0, 16.0]));
+    assert_eq!((ratios.clone(), ratios.count()), (samples(&[0.5, 1.5, 0.5]), 3));
+    // The median of the pairs is not the ratio of the medians.
+    assert_eq!(ratios.median(), Some(0.5));
+}
+
+#[test]
 fn figures_have_as_many_digits_as_they_are_worth() {
     assert_eq!(samples(&[]).to_string(), "not measured");
     assert_eq!(samples(&[0.2345]).to_string(), "0.234");

@@ -5,8 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::alone::Alone;
+use super::cold::Cold;
 use super::contest::{Candidate, Figures, Plan, Standing};
 use super::figures::{Samples, places};
+use super::held::{self, Held};
 use super::machine::Machine;
 use super::memory::Memory;
 use super::mlx_lm::MlxLm;
@@ -24,6 +26,10 @@ pub struct Report {
     pub plan: Option<Plan>,
     /// talkied first.
     pub candidates: Vec<Row>,
+    /// Output control; absent when it could not be measured.
+    pub held: Option<Held>,
+    /// Cold starts; absent when they could not be measured.
+    pub cold: Option<Cold>,
     /// Of talkied only.
     pub alone: Alone,
     /// What could not be measured and why.
@@ -46,7 +52,7 @@ impl Report {
     /// Without figures.
     pub fn new(machine: Machine) -> Self {
         let (model, candidates, problems) = (String::new(), Vec::new(), Vec::new());
-        Self { machine, model, plan: None, candidates, alone: Alone::default(), problems }
+        Self { machine, model, plan: None, candidates, held: None, cold: None, alone: Alone::default(), problems }
     }
 
     /// Notes that something could not be measured.
@@ -109,6 +115,7 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.head(f)?;
         self.contest_table(f)?;
+        self.pairs_table(f)?;
         self.alone_table(f)?;
         self.aims_table(f)?;
         self.problems.iter().try_for_each(|problem| writeln!(f, "\n{problem}"))
@@ -125,6 +132,10 @@ impl Report {
         let Plan { rounds, tokens, slow_rounds, slow_tokens } = plan;
         writeln!(f, "{}: one folder, greedy, {rounds} rounds in turns; median (least–most)", self.model)?;
         writeln!(f, "decode and first token: {tokens} tokens after {short}; prefill: {long} tokens")?;
+        writeln!(f, "load: talkied from the start of its engine's process until the model has run once,")?;
+        writeln!(f, "      mlx-lm its load() and a cast, in a process that is up")?;
+        writeln!(f, "cold start: talkied from a request to a daemon without the model, tokenizer included;")?;
+        writeln!(f, "      mlx-lm from the start of a Python process, its imports included")?;
         if self.candidates.iter().any(|row| row.slow) {
             writeln!(f, "* takes seconds for a token: {slow_tokens} tokens after {short}, {slow_rounds} rounds")?;
         }
@@ -145,6 +156,11 @@ impl Report {
             cells(f, "  talkied is better by", |column| factor(times(&talkied.figures, &other.figures, column)))?;
         }
         writeln!(f)
+    }
+
+    fn pairs_table(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\ndecode held to a JSON schema     {}", told(self.held.as_ref()))?;
+        writeln!(f, "cold start to the first token    {}", told(self.cold.as_ref()))
     }
 
     fn alone_table(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -172,7 +188,7 @@ impl Report {
         })
     }
 
-    fn aims(&self) -> [Aim; 5] {
+    fn aims(&self) -> [Aim; 6] {
         let [talkied, others @ ..] = self.candidates.as_slice() else { return self.aims_against(None, None) };
         let decode = |row: &Row| times(&talkied.figures, &row.figures, COLUMNS[0]);
         let float32 = |row: &&Row| row.dtype.as_deref() == Some("float32");
@@ -180,13 +196,15 @@ impl Report {
         self.aims_against(others.iter().find(float32).and_then(decode), others.iter().find(half).and_then(decode))
     }
 
-    fn aims_against(&self, float32: Option<f64>, half: Option<f64>) -> [Aim; 5] {
+    fn aims_against(&self, float32: Option<f64>, half: Option<f64>) -> [Aim; 6] {
         let Alone { ping, listening, idle, .. } = &self.alone;
         let idle_mb = idle.as_ref().map(|memory| megabytes(memory.resident));
+        let held = self.held.as_ref().and_then(|held| held.schema_over_free.median());
         let aim = |what, better, limit, value| Aim { what, better, limit, value };
         [
             aim("decode, times mlx-lm in float32", Better::More, 1.0, float32),
             aim("decode, times mlx-lm in half precision", Better::More, 30.0, half),
+            aim("decode held to a schema, times free", Better::More, held::LIMIT, held),
             aim("ping p50, µs", Better::Less, 100.0, ping.as_ref().and_then(|samples| samples.quantile(0.5))),
             aim("start to listening, median ms", Better::Less, 100.0, listening.as_ref().and_then(Samples::median)),
             aim("memory of the idle daemon, MB", Better::Less, 25.0, idle_mb),
@@ -219,6 +237,10 @@ fn factor(times: Option<f64>) -> String {
 
 fn shown(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.*}", places(value)))
+}
+
+fn told(row: Option<&impl Display>) -> String {
+    row.map_or_else(|| "not measured".to_owned(), ToString::to_string)
 }
 
 fn bytes(memory: Option<&Memory>) -> String {

@@ -59,6 +59,20 @@ fn aims_are_met_missed_or_not_measured() {
 }
 
 #[test]
+fn pairs_are_told_with_the_aim_of_output_control() {
+    let mut report = report();
+    assert_eq!(line(&report.to_string(), "decode held to a JSON schema"), ["not", "measured"]);
+    assert_eq!(line(&report.to_string(), "decode held to a schema, times free"), ["≥", "0.95", "–", "not", "measured"]);
+    let schema_over_free = [0.9, 0.97, 0.96].into_iter().collect();
+    report.held = Some(Held { schema_over_free, ..Held::default() });
+    report.cold = Some(Cold { talkied_ms: [400.0].into_iter().collect(), ..Cold::default() });
+    let text = report.to_string();
+    assert!(line(&text, "decode held to a JSON schema").contains(&"(0.900–0.970),"));
+    assert_eq!(line(&text, "cold start to the first token")[..2], ["400", "ms,"]);
+    assert_eq!(line(&text, "decode held to a schema, times free"), ["≥", "0.95", "0.960", "met"]);
+}
+
+#[test]
 fn what_failed_is_said_and_the_rest_is_still_shown() {
     let mut report = Report::new(machine());
     assert_eq!(report.keep("ping", Err::<(), _>(Error::Unexpected("no daemon".into()))), None);

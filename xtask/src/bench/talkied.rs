@@ -27,25 +27,20 @@ impl Talkied {
         let pid = model["residency"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         pid.ok_or_else(|| Error::Unexpected(format!("no engine holds {}: {model}", self.model)))
     }
-}
 
-impl Candidate for Talkied {
-    fn name(&self) -> String {
-        "talkied".into()
-    }
-
-    fn load(&mut self) -> Result<f64> {
+    /// Ends the engine, so that the next request starts one.
+    pub fn unload(&mut self) -> Result<()> {
         let model = json!({ "model": self.model });
-        self.connection.call::<Value>("models.unload", &model)?;
-        let load = json!({ "model": self.model, "keep_alive": "forever" });
-        let started = Instant::now();
-        self.connection.call::<Value>("models.load", &load)?;
-        Ok(started.elapsed().as_secs_f64() * 1000.0)
+        self.connection.call::<Value>("models.unload", &model).map(|_| ())
     }
 
-    fn generate(&mut self, prompt: &str, tokens: u32) -> Result<Generation> {
+    /// Answers like [`Candidate::generate`], held to a `response_format` where there is one.
+    pub fn answer(&mut self, prompt: &str, tokens: u32, response_format: Option<&Value>) -> Result<Generation> {
         let options = json!({ "temperature": 0, "max_tokens": tokens });
-        let request = json!({ "model": self.model, "prompt": prompt, "options": options, "keep_alive": "forever" });
+        let mut request = json!({ "model": self.model, "prompt": prompt, "options": options, "keep_alive": "forever" });
+        if let Some(format) = response_format {
+            request["response_format"] = format.clone();
+        }
         self.connection.call::<Value>("generate.stream", &request)?;
         loop {
             match self.connection.event()? {
@@ -54,6 +49,24 @@ impl Candidate for Talkied {
                 Event::Other => {}
             }
         }
+    }
+}
+
+impl Candidate for Talkied {
+    fn name(&self) -> String {
+        "talkied".into()
+    }
+
+    fn load(&mut self) -> Result<f64> {
+        self.unload()?;
+        let load = json!({ "model": self.model, "keep_alive": "forever" });
+        let started = Instant::now();
+        self.connection.call::<Value>("models.load", &load)?;
+        Ok(started.elapsed().as_secs_f64() * 1000.0)
+    }
+
+    fn generate(&mut self, prompt: &str, tokens: u32) -> Result<Generation> {
+        self.answer(prompt, tokens, None)
     }
 
     /// The engine casts to what its device is quick with.

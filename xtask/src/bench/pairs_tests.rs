@@ -1,0 +1,24 @@
+use super::*;
+use crate::error::Error;
+
+#[test]
+fn sides_take_turns_and_the_first_round_is_not_counted() {
+    let mut turns = Vec::new();
+    let sides = measure(2, &Interrupt::never(), |side, round| {
+        turns.push((side, round));
+        Ok(f64::from(round) + if side == Side::First { 10.0 } else { 20.0 })
+    });
+    let both = |round| [(Side::First, round), (Side::Second, round)];
+    assert_eq!(turns, [both(0), both(1), both(2)].concat());
+    assert_eq!(sides.unwrap(), [[11.0, 12.0], [21.0, 22.0]].map(Samples::from_iter));
+}
+
+#[test]
+fn a_turn_that_fails_ends_all() {
+    let mut turns = 0;
+    let result = measure(9, &Interrupt::never(), |side, round| {
+        turns += 1;
+        if (side, round) == (Side::Second, 1) { Err(Error::Unexpected("gone".into())) } else { Ok(1.0) }
+    });
+    assert_eq!((result.unwrap_err().to_string(), turns), ("gone".to_owned(), 4));
+}
