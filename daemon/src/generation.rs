@@ -86,6 +86,7 @@ impl Generation {
             logprobs: options.logprobs,
             sampling: sampling(&options, seed, &text)?,
             grammar,
+            kv_bits: None,
         };
         let head = Head {
             sequence,

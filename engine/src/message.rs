@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::grammar::Grammar;
 
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One token of a model's vocabulary.
 pub type TokenId = u32;
@@ -114,13 +114,42 @@ pub struct Submission {
     pub sampling: Sampling,
     /// What the text of the tokens must match; `None` leaves it free.
     pub grammar: Option<Grammar>,
+    /// In how many bits keys and values are kept; `None` for the model's own type.
+    pub kv_bits: Option<KvBits>,
 }
 
 impl Submission {
     /// The likeliest `max_tokens` tokens after `prompt`, ended by none.
     pub fn greedy(sequence: SequenceId, prompt: &[TokenId], max_tokens: u32) -> Self {
-        let (stop_tokens, sampling) = (Vec::new(), Sampling::greedy());
-        Self { sequence, prompt: prompt.to_vec(), max_tokens, stop_tokens, logprobs: None, sampling, grammar: None }
+        Self {
+            sequence,
+            prompt: prompt.to_vec(),
+            max_tokens,
+            stop_tokens: Vec::new(),
+            logprobs: None,
+            sampling: Sampling::greedy(),
+            grammar: None,
+            kv_bits: None,
+        }
+    }
+}
+
+/// Bits of each number of the keys and values that a sequence keeps, with a scale and a bias for each group of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvBits {
+    /// A bit more than a quarter of 16-bit numbers.
+    Four,
+    /// A bit more than half of 16-bit numbers.
+    Eight,
+}
+
+impl KvBits {
+    /// As a number.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Chunks, steps ahead, and ends of a sequence, on a tiny checkpoint.
 
-use engine::message::{Sampling, SequenceId};
+use engine::message::{KvBits, Sampling, SequenceId};
 use mlx_rs::ops;
 use serde_json::json;
 
@@ -113,6 +113,59 @@ fn sixteen_bit_weights_give_sixteen_bit_activations_where_they_are_left_alone() 
     let long = logits(&device, Dtype::Float32);
     let difference = short.iter().zip(&long).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(difference > 0.0 && difference < 0.5, "{difference}");
+}
+
+#[test]
+fn packed_keys_and_values_depend_on_no_chunk_and_eight_bits_lose_little() {
+    let (model, mut device) = load(&Checkpoint::llama().wide_heads());
+    for len in [1, 2, 255, 256, 257] {
+        let prompt = prompt(len);
+        let mut logits = |kv_bits, chunk| {
+            device.prefill_chunk = chunk;
+            let submission = Submission { kv_bits, ..submission(&prompt, 1) };
+            Sequence::new(&submission, model.as_ref()).unwrap().logits(model.as_ref(), &device).unwrap()
+        };
+        let plain = logits(None, 2048);
+        let lost = [KvBits::Eight, KvBits::Four].map(|bits| {
+            let whole = logits(Some(bits), 2048);
+            for chunk in [1, 32, 255, 256] {
+                let difference = difference(&logits(Some(bits), chunk), &whole);
+                assert!(difference < 1e-3, "{len} tokens in {bits:?} bits, in chunks of {chunk}: {difference}");
+            }
+            difference(&whole, &plain)
+        });
+        // Of logits between -10 and 10; scores of random weights are steep, and half the bits cost a lot.
+        assert!(0.0 < lost[0] && lost[0] < 0.5 && lost[0] < lost[1], "{len} tokens: {lost:?}");
+    }
+}
+
+/// The largest difference.
+fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn steps_ahead_of_packed_keys_give_the_same_tokens() {
+    let (model, mut device) = load(&Checkpoint::llama().wide_heads());
+    for bits in [KvBits::Four, KvBits::Eight] {
+        let sampling = Sampling { temperature: 1.0, seed: 4, ..Sampling::greedy() };
+        let submission = Submission { sampling, kv_bits: Some(bits), ..submission(&prompt(5), 300) };
+        let [one_by_one, ahead] = [false, true].map(|pipelines| {
+            device.pipelines = pipelines;
+            tokens_of(&submission, model.as_ref(), &device)
+        });
+        assert_eq!(ahead, one_by_one);
+    }
+}
+
+#[test]
+fn heads_that_cannot_be_packed_are_refused_with_their_size() {
+    let (model, _device) = load(&Checkpoint::llama());
+    let submission = Submission { kv_bits: Some(KvBits::Eight), ..submission(&prompt(3), 1) };
+    let Err(Error::NotSupported(words)) = Sequence::new(&submission, model.as_ref()) else {
+        panic!("heads of 16 numbers have no group")
+    };
+    assert!(words.contains("16 numbers"), "{words}");
 }
 
 #[test]
