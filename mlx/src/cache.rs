@@ -82,9 +82,8 @@ pub fn in_bits(caches: Vec<Cache>, bits: KvBits, head_dim: i32) -> Result<Vec<Ca
     let group_size = packed::group_size(head_dim)?;
     if !caches.iter().any(|cache| matches!(cache, Cache::Full(_))) {
         let bits = bits.count();
-        return Err(Error::NotSupported(format!(
-            "keys and values cannot be kept in {bits} bits: every layer keeps only a window of tokens, which is not packed"
-        )));
+        let words = "every layer keeps only a window of tokens, which is not packed; leave them as they are";
+        return Err(Error::NotSupported(format!("keys and values cannot be kept in {bits} bits: {words}")));
     }
     let packed = |cache| match cache {
         Cache::Full(_) => Cache::Packed(PackedCache::new(bits, group_size)),

@@ -256,9 +256,13 @@ fn tokens_outside_the_vocabulary_are_refused() {
     assert!(Sequence::new(&submission(&[], 1), model.as_ref()).is_err());
 }
 
-/// With NaN where `numbers` of the tensor's rows lie.
+/// With NaN in these rows of a tensor.
 fn with_nan(name: &str, rows: std::ops::Range<i32>) -> Checkpoint {
-    let mut checkpoint = Checkpoint::llama();
+    damaged(Checkpoint::llama(), name, rows)
+}
+
+/// `checkpoint` with NaN in these rows of a tensor.
+fn damaged(mut checkpoint: Checkpoint, name: &str, rows: std::ops::Range<i32>) -> Checkpoint {
     let sound = &checkpoint.tensors[name];
     let row = Array::from_iter(0..sound.shape()[0], &[sound.shape()[0], 1]);
     let damaged = row.ge(Array::from_int(rows.start)).unwrap().logical_and(row.lt(Array::from_int(rows.end)).unwrap());
@@ -291,6 +295,24 @@ fn a_sequence_ends_when_the_model_computes_nan_and_its_neighbours_do_not() {
         }
         assert!(failed.is_some_and(|words| words.starts_with("the model computed NaN")));
         assert_eq!(given, alone);
+    }
+}
+
+#[test]
+fn packed_keys_and_values_hide_no_nan() {
+    // One number of a head of the second layer, and all of a token that every prompt begins with.
+    let [keys, values] = ["k", "v"].map(|part| format!("model.layers.1.self_attn.{part}_proj.weight"));
+    for (name, row) in [(keys.as_str(), 5), (&values, 5), ("model.embed_tokens.weight", 0)] {
+        let (model, device) = load(&damaged(Checkpoint::llama().wide_heads(), name, row..row + 1));
+        for bits in [KvBits::Four, KvBits::Eight] {
+            for len in [1, 2, 9] {
+                let submission = Submission { kv_bits: Some(bits), ..submission(&prompt(len), 12) };
+                let mut sequence = Sequence::new(&submission, model.as_ref()).unwrap();
+                let failed = (0..4).find_map(|_| sequence.step(model.as_ref(), &device).err());
+                let words = failed.map(|error| error.to_string());
+                assert!(words.is_some_and(|words| words.contains("NaN")), "{name}, {bits:?}, {len} tokens");
+            }
+        }
     }
 }
 

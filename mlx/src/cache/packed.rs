@@ -5,11 +5,11 @@
 //! copies a part of one first. What lies behind the last token is zeros, which attention must not see.
 
 use engine::message::KvBits;
-use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result as MlxResult};
+use mlx_rs::{Array, ops};
 
 use super::{in_steps, tokens, written};
-use crate::array::rows;
+use crate::array::{rows, scalar};
 use crate::error::{Error, Result};
 use crate::packed::Packed;
 
@@ -20,7 +20,9 @@ const GROUP_SIZES: [i32; 2] = [64, 32];
 pub fn group_size(dims: i32) -> Result<i32> {
     GROUP_SIZES.into_iter().find(|size| dims % size == 0).ok_or_else(|| {
         let words = "keys and values cannot be kept in few bits: the model's heads have";
-        Error::NotSupported(format!("{words} {dims} numbers, which cannot be cut into groups of 64 or 32"))
+        Error::NotSupported(format!(
+            "{words} {dims} numbers, which cannot be cut into groups of 64 or 32; leave them as they are"
+        ))
     })
 }
 
@@ -46,12 +48,16 @@ impl PackedCache {
         self.len
     }
 
-    /// Appends keys and values, both of shape `[1, heads, tokens, dims]`.
+    /// Appends keys and values, both of shape `[1, heads, tokens, dims]`. A token with NaN among its numbers has it among
+    /// its values from then on.
     pub fn append(&mut self, keys: &Array, values: &Array) -> MlxResult<()> {
         let end = self.len + tokens(keys)?;
-        for (slot, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
-            let new = Packed::pack(new, self.group_size, self.bits)?;
-            *slot = Some(put(slot.take(), &new, self.len, in_steps(end))?);
+        let zeros = zeros(keys, values)?;
+        let keys = Packed::pack(keys, self.group_size, self.bits)?;
+        let mut values = Packed::pack(values, self.group_size, self.bits)?;
+        values.biases = values.biases.map(|biases| ops::add(&biases, &zeros)).transpose()?;
+        for (slot, new) in [(&mut self.keys, &keys), (&mut self.values, &values)] {
+            *slot = Some(put(slot.take(), new, self.len, in_steps(end))?);
         }
         self.len = end;
         Ok(())
@@ -73,6 +79,11 @@ impl PackedCache {
     pub fn buffers(&self) -> Vec<Option<&Array>> {
         [&self.keys, &self.values].into_iter().flatten().flat_map(Packed::arrays).collect()
     }
+}
+
+/// `[1, heads, tokens, 1]`: zero, and NaN where a key or a value is no finite number, of which codes would keep nothing.
+fn zeros(keys: &Array, values: &Array) -> MlxResult<Array> {
+    ops::multiply(ops::multiply(keys, &scalar(0.0, keys)?)?, values)?.sum_axis(-1, true)
 }
 
 /// `old` with `new` at `start`, and room for `room` tokens if it had less.
