@@ -241,6 +241,9 @@ pub struct Sampling {
     /// Draw N answers to the prompt, each with its own number in the events
     #[arg(long, value_name = "N", default_value_t = defaults().n, requires = "json")]
     samples: u32,
+    /// Keep keys and values in 4 or 8 bits, which saves memory and costs some accuracy
+    #[arg(long, value_name = "BITS")]
+    kv_bits: Option<u32>,
     /// Tell the log-probability of each token and of the N likeliest
     #[arg(long, value_name = "N", requires = "json")]
     logprobs: Option<u32>,
@@ -270,6 +273,7 @@ impl Generate {
             logit_bias: defaults().logit_bias,
             logprobs: sampling.logprobs,
             n: sampling.samples,
+            kv_bits: sampling.kv_bits,
             seed: sampling.seed,
         }
     }

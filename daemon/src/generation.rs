@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use engine::{Sampling, SequenceId, Submission, Work, Xtc};
+use engine::{KvBits, Sampling, SequenceId, Submission, Work, Xtc};
 use protocol::{
     Capability, ErrorData, GenerateRequest, GenerateResult, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES,
     ModelId, RequestId, TokenCount,
@@ -82,6 +82,7 @@ impl Generation {
             logprobs: options.logprobs,
             sampling: sampling(&options, seed, &text)?,
             grammar,
+            kv_bits: kv_bits(&options),
         };
         let head = Head {
             sequence,
@@ -280,6 +281,10 @@ fn sampling(options: &GenerationOptions, seed: u64, text: &TextModel) -> Result<
         logit_bias: options.logit_bias.iter().map(|(token, bias)| (*token, *bias)).collect(),
         seed,
     })
+}
+
+fn kv_bits(options: &GenerationOptions) -> Option<KvBits> {
+    options.kv_bits.map(|bits| if bits == 4 { KvBits::Four } else { KvBits::Eight })
 }
 
 /// Spares what ends a line and what ends the answer, as mlx-lm does: neither is a choice of words.

@@ -42,7 +42,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub enum Message {
     /// A request with the channel of its updates.
-    Submit(Job, mpsc::Sender<Update>),
+    Submit(Box<Job>, mpsc::Sender<Update>),
     /// Begin to load a model that a request is about to need.
     Warm(Arc<LocalModel>, Option<KeepAlive>),
     /// Load a model; answered when it is ready or cannot be.
@@ -101,7 +101,7 @@ impl Scheduler {
     pub async fn submit(&self, job: Job) -> Result<mpsc::Receiver<Update>, ErrorData> {
         // Room for every result: a client that reads slowly never stalls the engine.
         let (sender, receiver) = mpsc::channel(job.work.results() + FIXED_UPDATES + PROGRESS_UPDATES);
-        self.messages.send(Message::Submit(job, sender)).await.map_err(|_| shutting_down())?;
+        self.messages.send(Message::Submit(Box::new(job), sender)).await.map_err(|_| shutting_down())?;
         Ok(receiver)
     }
 

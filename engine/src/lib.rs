@@ -20,8 +20,8 @@ pub mod serve;
 pub use backend::{Backend, Step};
 pub use grammar::Grammar;
 pub use message::{
-    Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, Load, Loaded, Logprobs, Memory, Pooling,
-    Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
+    Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, KvBits, Load, Loaded, Logprobs, Memory,
+    Pooling, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
 };
 
 /// Values of `model_type` of encoders: some engine makes vectors with them, and none makes text.

@@ -123,6 +123,8 @@ pub struct Submission {
     pub sampling: Sampling,
     /// What the text of the tokens must match; `None` leaves it free.
     pub grammar: Option<Grammar>,
+    /// In how many bits keys and values are kept; `None` for the model's own type.
+    pub kv_bits: Option<KvBits>,
 }
 
 impl Submission {
@@ -137,6 +139,26 @@ impl Submission {
             logprobs: None,
             sampling: Sampling::greedy(),
             grammar: None,
+            kv_bits: None,
+        }
+    }
+}
+
+/// Bits of each number of the keys and values that a sequence keeps, with a scale and a bias for each group of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvBits {
+    /// A bit more than a quarter of 16-bit numbers.
+    Four,
+    /// A bit more than half of 16-bit numbers.
+    Eight,
+}
+
+impl KvBits {
+    /// As a number.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
         }
     }
 }

@@ -44,16 +44,26 @@ impl Mlx {
 
     /// The logits after `prompt`, one for each token of the vocabulary. For comparing a model with its reference.
     pub fn logits(&self, prompt: &[TokenId]) -> std::result::Result<Vec<f32>, Failure> {
+        self.logits_after(&greedy(prompt, 1))
+    }
+
+    /// The logits after a submission's prompt, computed as it asks. Like [`Self::logits`], for comparing.
+    pub fn logits_after(&self, submission: &Submission) -> std::result::Result<Vec<f32>, Failure> {
         let Resident { network, device, .. } = self.resident()?;
         let model = network.decoder()?;
-        device.scope(|| Sequence::new(&greedy(prompt, 1), model)?.logits(model, device)).map_err(Failure::from)
+        device.scope(|| Sequence::new(submission, model)?.logits(model, device)).map_err(Failure::from)
     }
 
     /// The likeliest `count` tokens after `prompt`, one after the other. Like [`Self::logits`], for comparing.
     pub fn greedy(&mut self, prompt: &[TokenId], count: u32) -> std::result::Result<Vec<TokenId>, Failure> {
-        let mut sequence = self.begin(&greedy(prompt, count))?;
+        self.tokens(&greedy(prompt, count))
+    }
+
+    /// All tokens of a submission without stop tokens and grammar. Like [`Self::logits`], for comparing.
+    pub fn tokens(&mut self, submission: &Submission) -> std::result::Result<Vec<TokenId>, Failure> {
+        let mut sequence = self.begin(submission)?;
         let mut tokens = Vec::new();
-        while tokens.len() < count as usize {
+        while tokens.len() < submission.max_tokens as usize {
             if let Step::Token(token) = self.step(&mut sequence)? {
                 tokens.push(token);
             }

@@ -5,16 +5,20 @@
 
 mod conv;
 mod full;
+mod packed;
 mod window;
 
+use engine::message::KvBits;
 use mlx_rs::Array;
-use mlx_rs::error::{Exception, Result};
+use mlx_rs::error::{Exception, Result as MlxResult};
 use mlx_rs::ops;
 
 use crate::array::write;
+use crate::error::{Error, Result};
 
 pub use self::conv::ConvCache;
 pub use self::full::FullCache;
+pub use self::packed::PackedCache;
 pub use self::window::WindowCache;
 
 /// Tokens that room is made for at a time.
@@ -25,6 +29,8 @@ const STEP: i32 = 256;
 pub enum Cache {
     /// Keys and values of all tokens.
     Full(FullCache),
+    /// The same in few bits.
+    Packed(PackedCache),
     /// Those of the last tokens.
     Window(WindowCache),
     /// What a short convolution sees of the last tokens.
@@ -51,6 +57,7 @@ impl Cache {
     pub fn len(&self) -> i32 {
         match self {
             Self::Full(cache) => cache.len(),
+            Self::Packed(cache) => cache.len(),
             Self::Window(cache) => cache.len(),
             Self::Conv(cache) => cache.len(),
         }
@@ -59,19 +66,38 @@ impl Cache {
     /// The buffers: once they are computed, so is everything written to them.
     pub fn state(&self) -> impl Iterator<Item = &Array> {
         let buffers = match self {
-            Self::Full(cache) => cache.buffers(),
-            Self::Window(cache) => cache.buffers(),
-            Self::Conv(cache) => cache.buffers(),
+            Self::Full(cache) => cache.buffers().to_vec(),
+            Self::Packed(cache) => cache.buffers(),
+            Self::Window(cache) => cache.buffers().to_vec(),
+            Self::Conv(cache) => cache.buffers().to_vec(),
         };
         buffers.into_iter().flatten()
     }
+}
+
+/// Empty `caches` of one model, with those that keep every token in `bits` for each number; `head_dim` numbers make a
+/// head. What is bounded stays as it is: a window, and what a convolution sees.
+///
+/// Not supported where heads cannot be cut into groups, or no layer keeps every token.
+pub fn in_bits(caches: Vec<Cache>, bits: KvBits, head_dim: i32) -> Result<Vec<Cache>> {
+    let group_size = packed::group_size(head_dim)?;
+    if !caches.iter().any(|cache| matches!(cache, Cache::Full(_))) {
+        let bits = bits.count();
+        let words = "every layer keeps only a window of tokens, which is not packed; leave them as they are";
+        return Err(Error::NotSupported(format!("keys and values cannot be kept in {bits} bits: {words}")));
+    }
+    let packed = |cache| match cache {
+        Cache::Full(_) => Cache::Packed(PackedCache::new(bits, group_size)),
+        other => other,
+    };
+    Ok(caches.into_iter().map(packed).collect())
 }
 
 /// A buffer of keys or of values, `[1, heads, room, dims]`; `None` until the first tokens come.
 type Buffer = Option<Array>;
 
 /// The tokens of an array of keys or values, `[1, heads, tokens, dims]`.
-fn tokens(new: &Array) -> Result<i32> {
+fn tokens(new: &Array) -> MlxResult<i32> {
     match new.shape() {
         &[_, _, tokens, _] => Ok(tokens),
         shape => Err(Exception::custom(format!("a cache cannot hold the shape {shape:?}"))),
@@ -79,14 +105,18 @@ fn tokens(new: &Array) -> Result<i32> {
 }
 
 /// Writes `new` at `start` into the buffer in `slot`, which gets room for `room` tokens if it has less.
-fn put(slot: &mut Buffer, new: &Array, start: i32, room: i32) -> Result<()> {
-    let buffer = with_room(slot.take(), new, room)?;
-    *slot = Some(write(buffer, new, [0, 0, start, 0])?);
+fn put(slot: &mut Buffer, new: &Array, start: i32, room: i32) -> MlxResult<()> {
+    *slot = Some(written(slot.take(), new, start, room)?);
     Ok(())
 }
 
+/// `buffer` with `new` at `start`, and room for `room` tokens if it had less.
+fn written(buffer: Buffer, new: &Array, start: i32, room: i32) -> MlxResult<Array> {
+    write(with_room(buffer, new, room)?, new, [0, 0, start, 0])
+}
+
 /// `buffer` with room for `room` tokens of the shape and type of `new`.
-fn with_room(buffer: Buffer, new: &Array, room: i32) -> Result<Array> {
+fn with_room(buffer: Buffer, new: &Array, room: i32) -> MlxResult<Array> {
     let has = buffer.as_ref().map_or(0, |buffer| buffer.shape()[2]);
     let mut shape = new.shape().to_vec();
     shape[2] = room - has;

@@ -42,6 +42,17 @@ impl Checkpoint {
         checkpoint
     }
 
+    /// With heads of 64 numbers: those of 16 cannot be packed.
+    pub fn wide_heads(mut self) -> Self {
+        for layer in ["model.layers.0", "model.layers.1"] {
+            let attention = [("q_proj", 256, 64), ("k_proj", 128, 64), ("v_proj", 128, 64), ("o_proj", 64, 256)];
+            for (name, rows, columns) in attention {
+                self.matrix(&format!("{layer}.self_attn.{name}"), rows, columns);
+            }
+        }
+        self.with("head_dim", json!(64))
+    }
+
     /// With `value` under `key` of the config.
     pub fn with(mut self, key: &str, value: Value) -> Self {
         self.config[key] = value;

@@ -20,6 +20,7 @@ mod layers;
 mod logprobs;
 mod models;
 mod network;
+mod packed;
 mod sampler;
 mod sequence;
 mod weights;

@@ -39,6 +39,9 @@ pub trait Model {
     /// What a sequence keeps, a cache for each layer, all empty.
     fn caches(&self) -> Vec<Cache>;
 
+    /// Numbers of each head of keys and values.
+    fn head_dim(&self) -> i32;
+
     /// What callers need to know.
     fn facts(&self) -> Facts;
 }

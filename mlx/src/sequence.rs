@@ -13,7 +13,7 @@ use engine::message::{Logprobs, Submission, TokenId};
 use mlx_rs::{Array, Dtype, memory, transforms};
 
 use crate::array::tokens;
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::device::{Device, OneThread};
 use crate::error::{Error, Result};
 use crate::grammar::Constraint;
@@ -65,10 +65,14 @@ impl Sequence {
         let facts = model.facts();
         let prompt = &submission.prompt;
         facts.check(prompt)?;
+        let caches = match submission.kv_bits {
+            Some(bits) => cache::in_bits(model.caches(), bits, model.head_dim())?,
+            None => model.caches(),
+        };
         Ok(Self {
             prompt: prompt.clone(),
             done: 0,
-            caches: model.caches(),
+            caches,
             sampler: Sampler::new(&submission.sampling, prompt, facts.vocab_size)?,
             constraint: None,
             input: tokens(&prompt[prompt.len() - 1..]),

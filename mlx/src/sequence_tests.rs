@@ -1,6 +1,6 @@
 //! Chunks, steps ahead, and ends of a sequence, on a tiny checkpoint.
 
-use engine::message::{Sampling, SequenceId};
+use engine::message::{KvBits, Sampling, SequenceId};
 use mlx_rs::ops;
 use serde_json::json;
 
@@ -147,6 +147,59 @@ fn forked_sequences_draw_what_each_would_draw_alone() {
 }
 
 #[test]
+fn packed_keys_and_values_depend_on_no_chunk_and_eight_bits_lose_little() {
+    let (model, mut device) = load(&Checkpoint::llama().wide_heads());
+    for len in [1, 2, 255, 256, 257] {
+        let prompt = prompt(len);
+        let mut logits = |kv_bits, chunk| {
+            device.prefill_chunk = chunk;
+            let submission = Submission { kv_bits, ..submission(&prompt, 1) };
+            Sequence::new(&submission, model.as_ref()).unwrap().logits(model.as_ref(), &device).unwrap()
+        };
+        let plain = logits(None, 2048);
+        let lost = [KvBits::Eight, KvBits::Four].map(|bits| {
+            let whole = logits(Some(bits), 2048);
+            for chunk in [1, 32, 255, 256] {
+                let difference = difference(&logits(Some(bits), chunk), &whole);
+                assert!(difference < 1e-3, "{len} tokens in {bits:?} bits, in chunks of {chunk}: {difference}");
+            }
+            difference(&whole, &plain)
+        });
+        // Of logits between -10 and 10; scores of random weights are steep, and half the bits cost a lot.
+        assert!(0.0 < lost[0] && lost[0] < 0.5 && lost[0] < lost[1], "{len} tokens: {lost:?}");
+    }
+}
+
+/// The largest difference.
+fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn steps_ahead_of_packed_keys_give_the_same_tokens() {
+    let (model, mut device) = load(&Checkpoint::llama().wide_heads());
+    for bits in [KvBits::Four, KvBits::Eight] {
+        let sampling = Sampling { temperature: 1.0, seed: 4, ..Sampling::greedy() };
+        let submission = Submission { sampling, kv_bits: Some(bits), ..submission(&prompt(5), 300) };
+        let [one_by_one, ahead] = [false, true].map(|pipelines| {
+            device.pipelines = pipelines;
+            tokens_of(&submission, model.as_ref(), &device)
+        });
+        assert_eq!(ahead, one_by_one);
+    }
+}
+
+#[test]
+fn heads_that_cannot_be_packed_are_refused_with_their_size() {
+    let (model, _device) = load(&Checkpoint::llama());
+    let submission = Submission { kv_bits: Some(KvBits::Eight), ..submission(&prompt(3), 1) };
+    let Err(Error::NotSupported(words)) = Sequence::new(&submission, model.as_ref()) else {
+        panic!("heads of 16 numbers have no group")
+    };
+    assert!(words.contains("16 numbers"), "{words}");
+}
+
+#[test]
 fn the_prompt_is_reported_up_to_its_last_token() {
     let (model, mut device) = load(&Checkpoint::llama());
     device.prefill_chunk = 4;
@@ -234,9 +287,13 @@ fn tokens_outside_the_vocabulary_are_refused() {
     assert!(Sequence::new(&submission(&[], 1), model.as_ref()).is_err());
 }
 
-/// With NaN where `numbers` of the tensor's rows lie.
+/// With NaN in these rows of a tensor.
 fn with_nan(name: &str, rows: std::ops::Range<i32>) -> Checkpoint {
-    let mut checkpoint = Checkpoint::llama();
+    damaged(Checkpoint::llama(), name, rows)
+}
+
+/// `checkpoint` with NaN in these rows of a tensor.
+fn damaged(mut checkpoint: Checkpoint, name: &str, rows: std::ops::Range<i32>) -> Checkpoint {
     let sound = &checkpoint.tensors[name];
     let row = Array::from_iter(0..sound.shape()[0], &[sound.shape()[0], 1]);
     let damaged = row.ge(Array::from_int(rows.start)).unwrap().logical_and(row.lt(Array::from_int(rows.end)).unwrap());
@@ -269,6 +326,24 @@ fn a_sequence_ends_when_the_model_computes_nan_and_its_neighbours_do_not() {
         }
         assert!(failed.is_some_and(|words| words.starts_with("the model computed NaN")));
         assert_eq!(given, alone);
+    }
+}
+
+#[test]
+fn packed_keys_and_values_hide_no_nan() {
+    // One number of a head of the second layer, and all of a token that every prompt begins with.
+    let [keys, values] = ["k", "v"].map(|part| format!("model.layers.1.self_attn.{part}_proj.weight"));
+    for (name, row) in [(keys.as_str(), 5), (&values, 5), ("model.embed_tokens.weight", 0)] {
+        let (model, device) = load(&damaged(Checkpoint::llama().wide_heads(), name, row..row + 1));
+        for bits in [KvBits::Four, KvBits::Eight] {
+            for len in [1, 2, 9] {
+                let submission = Submission { kv_bits: Some(bits), ..submission(&prompt(len), 12) };
+                let mut sequence = Sequence::new(&submission, model.as_ref()).unwrap();
+                let failed = (0..4).find_map(|_| sequence.step(model.as_ref(), &device).err());
+                let words = failed.map(|error| error.to_string());
+                assert!(words.is_some_and(|words| words.contains("NaN")), "{name}, {bits:?}, {len} tokens");
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 mod checkpoint;
 
 use engine::backend::{Backend, Step};
-use engine::message::{Load, SequenceId, Submission};
+use engine::message::{KvBits, Load, SequenceId, Submission};
 use mlx_rs::memory;
 use serde_json::json;
 
@@ -27,18 +27,23 @@ const fn buffer_bytes(tokens: usize) -> usize {
 #[test]
 fn a_step_copies_no_cache() {
     let full = Checkpoint::llama().with("max_position_embeddings", json!(8192));
-    check(&full, buffer_bytes(4096));
+    check(&full, None, buffer_bytes(4096));
     // The window has long been full, so that each step overwrites its oldest token.
     let types = json!(["full_attention", "sliding_attention"]);
-    check(&full.with("layer_types", types).with("sliding_window", json!(2048)), buffer_bytes(2048));
+    check(&full.with("layer_types", types).with("sliding_window", json!(2048)), None, buffer_bytes(2048));
+    // Two heads of 64 numbers. Scales are a ninth of all that is kept, and as large as the scores of a step.
+    let wide = Checkpoint::llama().wide_heads().with("max_position_embeddings", json!(8192));
+    check(&wide, Some(KvBits::Eight), 4096 * 2 * 64);
+    check(&wide, Some(KvBits::Four), 4096 * 2 * 64 / 2);
 }
 
 /// That steps after a prompt need less than the smallest buffer of a layer.
-fn check(checkpoint: &Checkpoint, smallest: usize) {
+fn check(checkpoint: &Checkpoint, kv_bits: Option<KvBits>, smallest: usize) {
     let folder = checkpoint.write();
     let mut mlx = Mlx::new();
     let loaded = mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
-    let mut sequence = mlx.begin(&Submission::greedy(SequenceId(1), &vec![3; PROMPT], 40)).unwrap();
+    let submission = Submission { kv_bits, ..Submission::greedy(SequenceId(1), &vec![3; PROMPT], 40) };
+    let mut sequence = mlx.begin(&submission).unwrap();
     while matches!(mlx.step(&mut sequence).unwrap(), Step::Prefill { .. }) {}
     // A window's buffer is a view of the last chunk's until a step writes to it.
     mlx.step(&mut sequence).unwrap();

@@ -112,7 +112,7 @@ impl Loop {
                     sequence
                 });
                 self.requests.insert(sequence, Request { updates, reserved, watch });
-                self.residency.submit(job, now)
+                self.residency.submit(*job, now)
             }
             Message::Warm(model, keep_alive) => self.residency.load(&model, keep_alive, None, now),
             Message::Load(model, keep_alive, reply) => {

@@ -1,5 +1,7 @@
 //! Causal attention of new tokens to themselves and to all before them, with grouped heads.
 
+mod packed;
+
 use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_attention};
@@ -74,6 +76,15 @@ pub fn attend(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, 
     };
     let (keys, values) = match cache {
         Cache::Full(cache) => cache.update(keys, values)?,
+        Cache::Packed(cache) => {
+            cache.append(keys, values)?;
+            if tokens == 1 {
+                return packed::attend(queries, cache, scores);
+            }
+            // For this chunk alone: products of many rows are faster with plain numbers, and MLX's kernel for them
+            // keeps no score of each token with each.
+            cache.unpacked()?
+        }
         Cache::Window(cache) => cache.update(keys, values)?,
         Cache::Conv(_) => return Err(Exception::custom("a convolution's cache holds no keys")),
     };

@@ -1,6 +1,10 @@
-//! A sliding window against the formula on numbers, however its tokens come.
+//! A sliding window against the formula on numbers, however its tokens come; packed keys and values against plain ones.
+
+use engine::message::KvBits;
+use mlx_rs::random;
 
 use super::*;
+use crate::cache::{FullCache, PackedCache};
 
 /// One head of one dimension: scores are all equal, so that each token gets the mean of the values it sees.
 fn means(window: i32, chunks: &[i32]) -> Vec<f32> {
@@ -52,4 +56,53 @@ fn a_window_holds_no_more_than_itself() {
         attend(&new, &new, &new, &mut cache, Scores::of(1)).unwrap();
         assert!(cache.state().all(|buffer| buffer.shape()[2] <= 20), "after {count} more");
     }
+}
+
+/// How scores are computed by some model: plain, with a cap, with sinks.
+fn kinds_of_scores(sinks: &Array) -> [Scores<'_>; 3] {
+    let plain = Scores::of(64);
+    [plain, Scores { cap: Some(1.5), ..plain }, Scores { sinks: Some(sinks), ..plain }]
+}
+
+/// Pairs of query heads, or each alone, that look at packed tokens: what plain attention sees when it gets the numbers
+/// that the packed ones stand for.
+#[test]
+fn packed_tokens_are_seen_as_what_they_stand_for() {
+    let normal = |heads: i32, tokens: i32, seed: u64| {
+        let seeds = random::key(seed).unwrap();
+        random::normal::<f32>(&[1, heads, tokens, 64], 0.0, 2.0, &seeds).unwrap()
+    };
+    let sinks = Array::from_slice(&[2.0_f32, -1.0, 0.5, 4.0], &[4]);
+    for (bits, kv_heads) in [(KvBits::Four, 2), (KvBits::Eight, 2), (KvBits::Four, 4), (KvBits::Eight, 1)] {
+        for scores in kinds_of_scores(&sinks) {
+            let mut packed = Cache::Packed(PackedCache::new(bits, 64));
+            let mut start: i32 = 0;
+            for count in [1, 1, 253, 1, 1, 7, 1] {
+                let seed = u64::from(start.unsigned_abs()) * 3;
+                let [keys, values] = [0, 1].map(|more| normal(kv_heads, count, seed + more));
+                let queries = normal(4, count, seed + 2);
+                let found = attend(&queries, &keys, &values, &mut packed, scores).unwrap();
+                start += count;
+                let Cache::Packed(cache) = &packed else { unreachable!("it is packed") };
+                let (keys, values) = cache.unpacked().unwrap();
+                let expected = seen(&queries, &keys, &values, scores);
+                let difference = found.subtract(expected).unwrap().abs().unwrap().max(None).unwrap();
+                let difference = difference.item_exact::<f32>();
+                assert!(difference < 1e-4, "{bits:?}, {kv_heads} heads, {scores:?}, {start} tokens: {difference}");
+            }
+        }
+    }
+}
+
+/// What the last of the tokens see, as many as there are `queries`.
+fn seen(queries: &Array, keys: &Array, values: &Array, scores: Scores<'_>) -> Array {
+    let (all, new) = (keys.shape()[2], queries.shape()[2]);
+    let mut cache = Cache::Full(FullCache::default());
+    let part = |array: &Array, start, end| crate::array::rows(array, start, end).unwrap();
+    if all > new {
+        let (keys, values) = (part(keys, 0, all - new), part(values, 0, all - new));
+        let Cache::Full(full) = &mut cache else { unreachable!("it is full") };
+        full.update(&keys, &values).unwrap();
+    }
+    attend(queries, &part(keys, all - new, all), &part(values, all - new, all), &mut cache, scores).unwrap()
 }

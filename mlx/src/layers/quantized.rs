@@ -1,16 +1,14 @@
 //! Matrices of packed bits with a scale, and in the affine mode a bias, for each group of a row.
 
-mod call;
-
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype, ops};
 
-use self::call::Packed;
 use crate::config::quantization::{Mode, Packing};
 use crate::error::Result;
+use crate::packed::Packed;
 use crate::weights::Weights;
 
-pub use self::call::Order;
+pub use crate::packed::Order;
 
 /// The type of unpacked floats where nothing asks for another: MLX's own, which holds all of them exactly.
 const UNPACKED: Dtype = Dtype::Bfloat16;

@@ -48,6 +48,7 @@ pub struct Decoder<B> {
     norm: RmsNorm,
     head: Head,
     around: Around,
+    head_dim: i32,
     vocab_size: u32,
     context: u32,
     dtype: Dtype,
@@ -72,8 +73,8 @@ impl<B: Block> Decoder<B> {
         let norm = norm(weights, "model.norm")?;
         let head = Head::load(weights, "lm_head", sizes.vocabulary(), around.tied)?;
         let dtype = embed_tokens.forward(&crate::array::tokens(&[0]))?.dtype();
-        let (vocab_size, context) = (sizes.vocab_size as u32, sizes.context() as u32);
-        Ok(Self { embed_tokens, layers, norm, head, around, vocab_size, context, dtype })
+        let (head_dim, vocab_size, context) = (sizes.head_dim(), sizes.vocab_size as u32, sizes.context() as u32);
+        Ok(Self { embed_tokens, layers, norm, head, around, head_dim, vocab_size, context, dtype })
     }
 }
 
@@ -99,6 +100,10 @@ impl<B: Block> Model for Decoder<B> {
 
     fn caches(&self) -> Vec<Cache> {
         self.layers.iter().map(Block::cache).collect()
+    }
+
+    fn head_dim(&self) -> i32 {
+        self.head_dim
     }
 
     fn facts(&self) -> Facts {

@@ -13,7 +13,7 @@ mod reference;
 use std::fmt::Write;
 
 use engine::backend::Backend;
-use engine::message::Load;
+use engine::message::{KvBits, Load, SequenceId, Submission, TokenId};
 use talkied_mlx::Mlx;
 
 use reference::{Answer, Row};
@@ -30,7 +30,7 @@ fn every_row_is_what_mlx_lm_computes() {
     let mut table = String::new();
     let mut wrong = Vec::new();
     for (place, (row, answers)) in rows.iter().zip(&answers).enumerate() {
-        let verdict = compare(&folder.join(place.to_string()), answers);
+        let verdict = compare(row, &folder.join(place.to_string()), answers);
         let (line, good) = match verdict {
             Ok(difference) => (format!("tokens equal, largest difference {difference:.1e}"), difference <= TOLERANCE),
             Err(problem) => (problem, false),
@@ -53,23 +53,38 @@ fn every_architecture_has_a_row() {
 }
 
 /// The largest difference over all prompts, or what is wrong.
-fn compare(folder: &std::path::Path, answers: &[Answer]) -> Result<f32, String> {
+fn compare(row: &Row, folder: &std::path::Path, answers: &[Answer]) -> Result<f32, String> {
     let mut mlx = Mlx::new();
     mlx.load(&Load { path: folder.to_owned() }, &mut |_, _| {}).map_err(|failure| failure.to_string())?;
-    let mut largest = 0.0_f32;
+    let (mut largest, mut plain) = (0.0_f32, 0.0_f32);
     for answer in answers {
         let count = answer.prompt.len();
-        let tokens = mlx.greedy(&answer.prompt, answer.tokens.len() as u32).map_err(|failure| failure.to_string())?;
+        let tokens = mlx
+            .tokens(&submission(&answer.prompt, answer.tokens.len(), row.kv_bits()))
+            .map_err(|failure| failure.to_string())?;
         let whole = [answer.prompt.as_slice(), &answer.tokens].concat();
         for (ids, theirs) in [(&answer.prompt, &answer.first), (&whole, &answer.last)] {
-            let ours = mlx.logits(ids).map_err(|failure| failure.to_string())?;
-            largest = largest.max(difference(&ours, theirs));
+            let difference = |kv_bits| {
+                let ours = mlx.logits_after(&submission(ids, 1, kv_bits)).map_err(|failure| failure.to_string())?;
+                Ok::<_, String>(difference(&ours, theirs))
+            };
+            largest = largest.max(difference(row.kv_bits())?);
+            if row.kv_bits().is_some() {
+                plain = plain.max(difference(None)?);
+            }
         }
         if tokens != answer.tokens {
             return Err(format!("after {count}: {tokens:?}, not {:?}; difference {largest:.1e}", answer.tokens));
         }
     }
+    if row.kv_bits().is_some() && plain <= 2.0 * TOLERANCE {
+        return Err(format!("a cache of plain numbers is as near: {plain:.1e}"));
+    }
     Ok(largest)
+}
+
+fn submission(prompt: &[TokenId], count: usize, kv_bits: Option<KvBits>) -> Submission {
+    Submission { kv_bits, ..Submission::greedy(SequenceId(1), prompt, count as u32) }
 }
 
 /// Infinite where a number is missing or none.

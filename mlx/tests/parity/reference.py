@@ -1,7 +1,7 @@
 """Random checkpoints and what mlx-lm makes of them, for `tests/parity`.
 
 Reads {"folder": path, "lengths": [...], "tokens": n, "rows": [{"name", "config", "quantize"?, "lengths"?,
-"stretch"?, "published"?}, ...]} from standard input, writes a model's folder for each row (`folder/<place of the row>`), and answers with the prompts, the
+"stretch"?, "published"?, "kv_cache"?}, ...]} from standard input, writes a model's folder for each row (`folder/<place of the row>`), and answers with the prompts, the
 likeliest tokens after them, and the logits before the first and after the last of those.
 """
 
@@ -16,7 +16,7 @@ answers, sys.stdout = sys.stdout, sys.stderr
 
 import mlx.core as mx  # noqa: E402
 from mlx.utils import tree_flatten, tree_unflatten  # noqa: E402
-from mlx_lm.models.cache import make_prompt_cache  # noqa: E402
+from mlx_lm.models.cache import KVCache, make_prompt_cache  # noqa: E402
 from mlx_lm.utils import _get_classes, load_model, quantize_model  # noqa: E402
 
 MIXTRAL = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
@@ -115,9 +115,16 @@ def logits_after(model, ids, cache):
     return model(mx.array([ids]), cache=cache)[0, -1].astype(mx.float32)
 
 
-def answer(model, vocabulary, length, tokens):
+def caches(model, settings):
+    """A cache for each layer, with those that keep every token quantized from the first on: mlx-lm's own generation
+    refuses models with windows, whose caches it cannot quantize."""
+    made = make_prompt_cache(model)
+    return [cache.to_quantized(**settings) if settings and type(cache) is KVCache else cache for cache in made]
+
+
+def answer(model, vocabulary, length, tokens, kv_cache):
     prompt = [(place * 7919 + length * 31 + 5) % vocabulary for place in range(length)]
-    cache = make_prompt_cache(model)
+    cache = caches(model, kv_cache)
     # Like mlx-lm's own generation: the last token apart, so that the first logits are those of a step.
     if length > 1:
         model(mx.array([prompt[:-1]]), cache=cache)
@@ -135,5 +142,6 @@ for place, row in enumerate(request["rows"]):
     model = make(row, Path(request["folder"]) / str(place), place)
     vocabulary = row["config"].get("vocab_size") or row["config"]["text_config"]["vocab_size"]
     lengths = row.get("lengths") or request["lengths"]
-    results.append([answer(model, vocabulary, length, request["tokens"]) for length in lengths])
+    kv_cache = row.get("kv_cache")
+    results.append([answer(model, vocabulary, length, request["tokens"], kv_cache) for length in lengths])
 json.dump(results, answers)

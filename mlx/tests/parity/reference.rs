@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use engine::message::KvBits;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +33,11 @@ const STRETCH: &str = "+stretch";
 /// The key of a row for a checkpoint as the model's makers publish it, where mlx-lm's own has another layout.
 const PUBLISHED: &str = "+published";
 
+/// The key of a row for keys and values in few bits. A number near the middle of two codes takes either of them, and
+/// steep scores make much of that: mlx-lm's own logits move by up to 1e-2 of their range when weights change by 1e-7 of
+/// themselves. Such rows have flat scores and few layers, where they move by less than 1e-3.
+const KV_CACHE: &str = "+kv_cache";
+
 /// A configuration of an architecture.
 #[derive(Debug, Serialize)]
 pub struct Row {
@@ -44,6 +50,27 @@ pub struct Row {
     lengths: Option<Value>,
     stretch: Option<Value>,
     published: Option<Value>,
+    kv_cache: Option<KvCache>,
+}
+
+/// Keys and values in few bits.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KvCache {
+    bits: u32,
+    /// mlx-lm has to be told; the engine finds it.
+    group_size: u32,
+}
+
+impl Row {
+    /// What a submission says of keys and values.
+    pub fn kv_bits(&self) -> Option<KvBits> {
+        self.kv_cache.map(|cache| match cache.bits {
+            4 => KvBits::Four,
+            8 => KvBits::Eight,
+            bits => panic!("{}, {}: nothing is kept in {bits} bits", self.architecture, self.name),
+        })
+    }
 }
 
 /// What mlx-lm computed.
@@ -76,8 +103,9 @@ pub fn rows() -> Vec<Row> {
             merge(&mut config, changes.as_object().expect("a row is an object"));
             let [quantize, lengths, stretch, published] =
                 [QUANTIZE, OTHER_LENGTHS, STRETCH, PUBLISHED].map(|key| config.remove(key));
+            let kv_cache = config.remove(KV_CACHE).map(|cache| serde_json::from_value(cache).unwrap());
             let architecture = architecture.clone();
-            rows.push(Row { architecture, name, config, quantize, lengths, stretch, published });
+            rows.push(Row { architecture, name, config, quantize, lengths, stretch, published, kv_cache });
         }
     }
     rows

@@ -64,6 +64,40 @@ fn a_seed_repeats_an_answer_and_another_changes_it() {
 }
 
 #[test]
+fn each_sample_is_the_answer_of_its_own_seed() {
+    let daemon = daemon();
+    let answer = |seed: u64, n: u32| {
+        let mut request = request(8);
+        request["options"]["temperature"] = json!(1.5);
+        request["options"]["seed"] = json!(seed);
+        request["options"]["n"] = json!(n);
+        daemon.call("generate.text", request).unwrap()
+    };
+    let three = answer(7, 3);
+    let samples = [&three, &three["others"][0], &three["others"][1]].map(|sample| sample["text"].clone());
+    for (seed, sample) in (7..).zip(&samples) {
+        assert_eq!(answer(seed, 1)["text"], *sample, "seed {seed}");
+    }
+    assert_ne!(samples[0], samples[1]);
+    assert_eq!(three["usage"]["completion_tokens"], 24);
+}
+
+#[test]
+fn keys_and_values_in_few_bits_answer_as_well() {
+    let daemon = daemon();
+    let long = "The sea was calm and the boat lay still. ".repeat(60);
+    let held = |bits: Value| {
+        let options = json!({ "temperature": 0, "max_tokens": 8, "n": 1, "kv_bits": bits });
+        let result = daemon.call("generate.text", json!({ "prompt": long, "options": options })).unwrap();
+        assert!(!result["text"].as_str().unwrap().is_empty(), "{result}");
+        result["text"].clone()
+    };
+    let plain = held(Value::Null);
+    assert_eq!(held(json!(8)), plain, "eight bits change nothing that eight tokens would show");
+    held(json!(4));
+}
+
+#[test]
 fn an_engine_killed_in_mid_generation_costs_one_request() {
     let daemon = daemon();
     let mut connection = daemon.connect();

@@ -1,12 +1,13 @@
-//! MLX's operations on packed numbers, which `mlx-rs` has for the affine mode only.
+//! Packed numbers, of weights and of caches, and MLX's operations on them, which `mlx-rs` has for the affine mode only.
 
 use mlx_rs::error::{Exception, Result};
-use mlx_rs::{Array, Dtype, Stream};
+use mlx_rs::{Array, Dtype, Stream, ops};
 use mlx_sys::{mlx_array, mlx_optional_dtype, mlx_optional_int};
 
-use crate::config::quantization::Packing;
+use crate::config::quantization::{Mode, Packing};
 
 /// Packed numbers as MLX takes them.
+#[derive(Clone)]
 pub struct Packed {
     /// `[…, rows, columns · bits / 32]` of 32 bits.
     pub weight: Array,
@@ -27,7 +28,29 @@ pub enum Order {
     Sorted,
 }
 
+/// Which way round the matrix of a product is.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// As it lies.
+    None,
+    /// Its rows as columns.
+    Transposed,
+}
+
 impl Packed {
+    /// `numbers` with axes `[…, rows, columns]`, packed in the affine mode: each group of a row between its least and
+    /// its greatest.
+    pub fn pack(numbers: &Array, group_size: i32, bits: i32) -> Result<Self> {
+        let (weight, scales, biases) = ops::quantize(numbers, group_size, bits)?;
+        let packing = Packing { mode: Mode::Affine, group_size, bits };
+        Ok(Self { weight, scales, biases: Some(biases), packing })
+    }
+
+    /// What it consists of.
+    pub fn arrays(&self) -> [Option<&Array>; 3] {
+        [Some(&self.weight), Some(&self.scales), self.biases.as_ref()]
+    }
+
     /// All numbers in a floating-point type, `[…, rows, columns]`.
     pub fn unpack(&self, dtype: Dtype) -> Result<Array> {
         let Self { weight, scales, packing, .. } = self;
@@ -45,13 +68,23 @@ impl Packed {
 
     /// `x · wᵀ`: the last axis of `x` goes from `columns` to `rows`.
     pub fn matmul(&self, x: &Array) -> Result<Array> {
+        self.product(x, Turn::Transposed)
+    }
+
+    /// `x · w`: the last axis of `x` goes from `rows` to `columns`.
+    pub fn mix(&self, x: &Array) -> Result<Array> {
+        self.product(x, Turn::None)
+    }
+
+    fn product(&self, x: &Array, turn: Turn) -> Result<Array> {
         let Self { weight, scales, packing, .. } = self;
+        let turned = matches!(turn, Turn::Transposed);
         self.called("multiply with", |result, stream| {
             // SAFETY: all handles outlive the call; MLX takes an absent one as none.
             unsafe {
                 let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
                 let (x, weight, scales) = (x.as_ptr(), weight.as_ptr(), scales.as_ptr());
-                mlx_sys::mlx_quantized_matmul(result, x, weight, scales, biases, true, group_size, bits, mode, stream)
+                mlx_sys::mlx_quantized_matmul(result, x, weight, scales, biases, turned, group_size, bits, mode, stream)
             }
         })
     }
