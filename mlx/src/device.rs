@@ -22,6 +22,8 @@ pub type OneThread = PhantomData<*const ()>;
 pub struct Device {
     /// The thread's default stream, and no stream of its own: a few operations of `mlx-rs` overlook the scope.
     stream: Stream,
+    /// Where files are read.
+    files: Stream,
     /// In words for a person.
     pub name: String,
     /// In which form weights are held.
@@ -46,25 +48,41 @@ impl Device {
         }
         Ok(match device.get_type()? {
             DeviceType::Cpu => Self::processor(stream),
-            DeviceType::Gpu => Self::gpu(stream, info.text(c"device_name")),
+            DeviceType::Gpu => Self::gpu(stream, info::has_cuda(), info.text(c"device_name")),
         })
     }
 
     /// Building a graph costs a processor one part in a hundred of a step, and two steps in flight would both hold the
     /// caches, which are then copied whole at each step. Its time grows with every row of a chunk.
     fn processor(stream: Stream) -> Self {
-        Self { stream, name: "cpu".into(), weights: WeightPolicy::PROCESSOR, prefill_chunk: 64, pipelines: false }
+        let files = stream.clone();
+        Self {
+            stream,
+            files,
+            name: "cpu".into(),
+            weights: WeightPolicy::PROCESSOR,
+            prefill_chunk: 64,
+            pipelines: false,
+        }
     }
 
-    /// A GPU is busy only with long chunks, and would wait while the next graph is built.
-    fn gpu(stream: Stream, name: Option<String>) -> Self {
+    /// A GPU is busy only with long chunks, and would wait while the next graph is built. With CUDA, what is read on the
+    /// processor lies in memory of both, which moves page by page when it is first used; what is read on the GPU's
+    /// stream lies in its own. Metal has one memory, and no way to read files.
+    fn gpu(stream: Stream, has_cuda: bool, name: Option<String>) -> Self {
         let name = name.unwrap_or_else(|| "gpu".into());
-        Self { stream, name, weights: WeightPolicy::AS_THEY_COME, prefill_chunk: 2048, pipelines: true }
+        let files = if has_cuda { stream.clone() } else { Stream::cpu() };
+        Self { stream, files, name, weights: WeightPolicy::AS_THEY_COME, prefill_chunk: 2048, pipelines: true }
     }
 
     /// Runs `work` with every operation on this device's stream, which is then looked up once.
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
         with_stream(&self.stream, work)
+    }
+
+    /// Runs `work`, which makes arrays of files, on the stream that reads them.
+    pub fn reading<T>(&self, work: impl FnOnce() -> T) -> T {
+        with_stream(&self.files, work)
     }
 }
 

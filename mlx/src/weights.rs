@@ -1,7 +1,8 @@
 //! The tensors of a model folder, taken one by one by the layers that own them.
 //!
 //! Headers are checked before MLX sees a file: MLX trusts them, and reads a file only when an array is first needed.
-//! Each tensor is read, cast and counted when it is taken, so that two copies of one tensor are held at most.
+//! A tensor is counted when it is taken, and begins to be read and cast then; the next ones may be taken meanwhile. MLX
+//! has a few under way at most, so that no more than these are held in two copies.
 
 mod files;
 mod header;
@@ -11,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use mlx_rs::error::IoError;
-use mlx_rs::{Array, Dtype, Stream, with_stream};
+use mlx_rs::{Array, Dtype, transforms};
 
 use self::files::File;
 use crate::array::is_float;
@@ -50,7 +51,7 @@ impl<'a> Weights<'a> {
         let total = files.iter().map(|file| file.bytes).sum();
         let mut arrays = HashMap::new();
         for file in &files {
-            for (name, array) in load(file)? {
+            for (name, array) in device.reading(|| load(file))? {
                 if arrays.insert(name.clone(), array).is_some() {
                     return Err(Error::Broken(format!("{}: {name} is also in another file", file.path.display())));
                 }
@@ -67,12 +68,12 @@ impl<'a> Weights<'a> {
         self.arrays.contains_key(&format!("{path}.{part}"))
     }
 
-    /// The floating-point tensor `path.part`, in memory and in the device's type. Its shape must be `shape`.
+    /// The floating-point tensor `path.part`, on its way to memory and in the device's type. Its shape must be `shape`.
     pub fn take(&mut self, path: &str, part: &str, shape: &[i32]) -> Result<Array> {
         self.take_if(path, part, shape, is_float)
     }
 
-    /// The packed bits `path.part`, or their scales where those are bytes, in memory.
+    /// The packed bits `path.part`, or their scales where those are bytes, on their way to memory.
     pub fn take_packed(&mut self, path: &str, part: &str, shape: &[i32], dtype: Dtype) -> Result<Array> {
         self.take_if(path, part, shape, |found| found == dtype)
     }
@@ -106,7 +107,7 @@ impl<'a> Weights<'a> {
             Some(dtype) if is_float(array.dtype()) => array.as_dtype(dtype)?,
             _ => array,
         };
-        array.eval()?;
+        transforms::async_eval([&array])?;
         self.held += array.nbytes() as u64;
         self.count(bytes);
         Ok(array)
@@ -188,9 +189,9 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The arrays of one file. MLX can read files on the processor only.
+/// The arrays of one file.
 fn load(file: &File) -> Result<HashMap<String, Array>> {
-    let arrays = with_stream(&Stream::cpu(), || Array::load_safetensors(&file.path));
+    let arrays = Array::load_safetensors(&file.path);
     let why = |error| match error {
         IoError::Exception(error) => error.what().to_owned(),
         error => error.to_string(),

@@ -41,6 +41,14 @@ impl Info {
     }
 }
 
+/// Whether the GPU is one of CUDA's.
+pub fn has_cuda() -> bool {
+    let mut has_cuda = false;
+    // SAFETY: writes one value. Where the call fails there is none.
+    let status = unsafe { mlx_sys::mlx_cuda_is_available(&raw mut has_cuda) };
+    status == 0 && has_cuda
+}
+
 impl Drop for Info {
     fn drop(&mut self) {
         // SAFETY: the handle is ours and is not used again.

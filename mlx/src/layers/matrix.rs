@@ -40,8 +40,7 @@ impl Matrix {
         if !weights.unpacks() {
             return Ok(Self::Quantized(quantized));
         }
-        let dense = quantized.unpacked()?;
-        dense.eval()?;
+        let dense = quantized.unpack()?;
         weights.replace(quantized.bytes(), dense.nbytes());
         Self::dense(dense)
     }

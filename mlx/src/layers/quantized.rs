@@ -1,5 +1,7 @@
 //! Matrices of packed bits with a scale, and in the affine mode a bias, for each group of a row.
 
+mod unpack;
+
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype, ops};
 
@@ -52,6 +54,14 @@ impl Quantized {
     /// All numbers, with the axes of the matrices.
     pub fn unpacked(&self) -> MlxResult<Array> {
         self.packed.unpack(self.dtype)
+    }
+
+    /// All numbers, in memory. Made once, when the model is loaded.
+    pub fn unpack(&self) -> MlxResult<Array> {
+        match unpack::unpack(&self.packed) {
+            Some(numbers) if self.dtype == Dtype::Float32 => Ok(numbers),
+            _ => self.unpacked().and_then(|numbers| numbers.eval().map(|()| numbers)),
+        }
     }
 
     /// `x · wᵀ` with one matrix: the last axis of `x` goes from `columns` to `rows`.

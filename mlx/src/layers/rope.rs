@@ -7,6 +7,24 @@ use super::attention::Heads;
 use crate::config::rope::{Llama3, Long, Rope as Settings, Scaling, Yarn};
 use crate::error::{Error, Result};
 
+/// Where the first token of a step lies: one number for all its layers, which MLX takes as an array.
+pub struct Offset {
+    tokens: i32,
+    array: Array,
+}
+
+impl Offset {
+    /// After so many tokens.
+    pub fn new(tokens: i32) -> Self {
+        Self { tokens, array: Array::from_int(tokens) }
+    }
+
+    /// The tokens before.
+    pub fn tokens(&self) -> i32 {
+        self.tokens
+    }
+}
+
 /// Turns the first `dims` numbers of each head.
 pub struct Rope {
     dims: i32,
@@ -56,14 +74,15 @@ impl Rope {
         })
     }
 
-    /// `x` of shape `[…, tokens, dims]`, the first token at position `offset`.
-    pub fn forward(&self, x: &Array, offset: i32) -> MlxResult<Array> {
+    /// `x` of shape `[…, tokens, dims]`, the first token at `offset`.
+    pub fn forward(&self, x: &Array, offset: &Offset) -> MlxResult<Array> {
         let Self { dims, traditional, base, scale, wavelengths, stretch } = self;
         let stretched = match stretch {
             Some(factors) => Some(ops::multiply(x, &factors.as_dtype(x.dtype())?)?),
             None => None,
         };
-        fast::rope(stretched.as_ref().unwrap_or(x), *dims, *traditional, *base, *scale, offset, wavelengths)
+        let x = stretched.as_ref().unwrap_or(x);
+        fast::rope_dynamic(x, *dims, *traditional, *base, *scale, &offset.array, wavelengths)
     }
 }
 

@@ -12,12 +12,13 @@ use crate::layers::attention::soft_cap;
 use crate::layers::embedding::Embedding;
 use crate::layers::head::Head;
 use crate::layers::norm::RmsNorm;
+use crate::layers::rope::Offset;
 use crate::weights::Weights;
 
 /// One layer of a decoder.
 pub trait Block {
-    /// `x`: `[1, tokens, hidden]`, and so is what comes out.
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array>;
+    /// `x`: `[1, tokens, hidden]`, and so is what comes out. The first token lies at `offset`.
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array>;
 
     /// What the layer keeps of a sequence, empty.
     fn cache(&self) -> Cache;
@@ -84,8 +85,9 @@ impl<B: Block> Model for Decoder<B> {
         if let Some(scale) = self.around.embedding_scale {
             x = ops::multiply(&x, &scalar(scale, &x)?)?;
         }
+        let offset = Offset::new(caches.first().map_or(0, Cache::len));
         for (layer, cache) in self.layers.iter().zip(caches) {
-            x = layer.forward(&x, cache)?;
+            x = layer.forward(&x, cache, &offset)?;
         }
         self.norm.forward(&x)
     }

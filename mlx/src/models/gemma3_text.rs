@@ -19,7 +19,7 @@ use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
 use crate::layers::mlp::{Gate, GatedMlp};
 use crate::layers::norm::RmsNorm;
-use crate::layers::rope::Rope;
+use crate::layers::rope::{Offset, Rope};
 use crate::weights::Weights;
 
 const ABSENT: Absent = Absent { head_dim: None, context: None };
@@ -83,8 +83,7 @@ impl Attention {
     }
 
     /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let offset = cache.len();
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
         let queries = self.q_norm.forward(&self.heads.split(&self.q_proj.forward(x)?)?)?;
         let keys = self.k_norm.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?)?;
         let (queries, keys) = (self.rope.forward(&queries, offset)?, self.rope.forward(&keys, offset)?);
@@ -105,8 +104,8 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let seen = self.self_attn.forward(&self.input_layernorm.forward(x)?, cache)?;
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+        let seen = self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?;
         let x = add(x, &self.post_attention_layernorm.forward(&seen)?)?;
         let wide = self.mlp.forward(&self.pre_feedforward_layernorm.forward(&x)?)?;
         add(&x, &self.post_feedforward_layernorm.forward(&wide)?)

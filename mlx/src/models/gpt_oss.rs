@@ -20,7 +20,7 @@ use crate::layers::experts::{Choice, Experts, SwitchGlu};
 use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
 use crate::layers::norm::RmsNorm;
-use crate::layers::rope::Rope;
+use crate::layers::rope::{Offset, Rope};
 use crate::weights::Weights;
 
 const ABSENT: Absent = Absent { head_dim: Some(64), context: None };
@@ -108,8 +108,7 @@ impl Attention {
     }
 
     /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let offset = cache.len();
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
         let queries = self.rope.forward(&self.heads.split(&self.q_proj.forward(x)?)?, offset)?;
         let keys = self.rope.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?, offset)?;
         let values = self.kv_heads.split(&self.v_proj.forward(x)?)?;
@@ -162,8 +161,8 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache)?)?;
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
         ops::add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
     }
 

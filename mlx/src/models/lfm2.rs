@@ -18,7 +18,7 @@ use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
 use crate::layers::mlp::swiglu;
 use crate::layers::norm::RmsNorm;
-use crate::layers::rope::Rope;
+use crate::layers::rope::{Offset, Rope};
 use crate::weights::Weights;
 
 const ABSENT: Absent = Absent { head_dim: None, context: None };
@@ -110,8 +110,7 @@ impl Attention {
     }
 
     /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let offset = cache.len();
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
         let queries = self.q_layernorm.forward(&self.heads.split(&self.q_proj.forward(x)?)?)?;
         let keys = self.k_layernorm.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?)?;
         let (queries, keys) = (self.rope.forward(&queries, offset)?, self.rope.forward(&keys, offset)?);
@@ -199,10 +198,10 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
         let normed = self.operator_norm.forward(x)?;
         let y = match &self.operator {
-            Operator::Attention(attention) => attention.forward(&normed, cache)?,
+            Operator::Attention(attention) => attention.forward(&normed, cache, offset)?,
             Operator::Conv(conv) => conv.forward(&normed, cache)?,
         };
         let x = ops::add(x, &y)?;

@@ -18,7 +18,7 @@ use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
 use crate::layers::mlp::{Gate, GatedMlp};
 use crate::layers::norm::RmsNorm;
-use crate::layers::rope::Rope;
+use crate::layers::rope::{Offset, Rope};
 use crate::weights::Weights;
 
 const ABSENT: Absent = Absent { head_dim: None, context: None };
@@ -83,11 +83,10 @@ impl Attention {
     }
 
     /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let offset = cache.len();
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
         let queries = self.rope.forward(&self.heads.split(&self.q_proj.forward(x)?)?, offset)?;
         let keys = self.rope.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?, offset)?;
-        let queries = self.temperature.apply(queries, offset)?;
+        let queries = self.temperature.apply(queries, offset.tokens())?;
         let values = self.kv_heads.split(&self.v_proj.forward(x)?)?;
         let output = attend(&queries, &keys, &values, cache, Scores::of(self.heads.dims))?;
         self.o_proj.forward(&self.heads.join(&output)?)
@@ -103,8 +102,8 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache)?)?;
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
         ops::add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
     }
 
