@@ -2,7 +2,7 @@
 
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::ops::indexing::TryIndexOp;
-use mlx_rs::{Array, Dtype, Stream};
+use mlx_rs::{Array, Dtype, Stream, ops, transforms};
 
 /// Token numbers as an array of shape `[n]`.
 pub fn tokens(ids: &[u32]) -> Array {
@@ -20,6 +20,21 @@ pub fn rows(array: &Array, start: i32, end: i32) -> Result<Array> {
         return Err(Exception::custom(format!("no rows in the shape {:?}", array.shape())));
     };
     slice(array, [0, 0, start, 0], [batch, heads, end, dims])
+}
+
+/// The rows of all, one part after the other, on their way to memory.
+pub fn joined(parts: &[&Array]) -> Result<Array> {
+    let joined = ops::concatenate(parts, 0)?;
+    transforms::async_eval([&joined])?;
+    Ok(joined)
+}
+
+/// The heads from `start` to before `end` of an array `[1, heads, tokens, dims]`; a view.
+pub fn heads(array: &Array, start: i32, end: i32) -> Result<Array> {
+    let &[batch, _, tokens, dims] = array.shape() else {
+        return Err(Exception::custom(format!("no heads in the shape {:?}", array.shape())));
+    };
+    slice(array, [0, start, 0, 0], [batch, end, tokens, dims])
 }
 
 /// `count` entries from `start` of the last axis of an array with three axes; a view.

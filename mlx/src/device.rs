@@ -95,16 +95,19 @@ pub struct WeightPolicy {
     pub unpack_bytes: u64,
     /// Where they stay packed: rows from which on a product is faster with a matrix unpacked for it alone.
     pub unpack_rows: Option<usize>,
+    /// Packed matrices with the same input become one, where they are packed alike.
+    pub joins: bool,
 }
 
 impl WeightPolicy {
     /// GPUs have kernels for everything that checkpoints hold.
-    const AS_THEY_COME: Self = Self { cast: None, unpack_bytes: 0, unpack_rows: None };
+    const AS_THEY_COME: Self = Self { cast: None, unpack_bytes: 0, unpack_rows: None, joins: true };
 
     /// A processor has no arithmetic for 16-bit numbers: one row times 28 million weights of 4 bits takes 29 ms with
     /// 32-bit scales, nine times that with bfloat16 and forty with float16. Unpacked they take 13 ms, in eight times the
     /// memory, which small models may have. Unpacking takes as long as three rows of a packed product.
-    const PROCESSOR: Self = Self { cast: Some(Dtype::Float32), unpack_bytes: 320 << 20, unpack_rows: Some(8) };
+    const PROCESSOR: Self =
+        Self { cast: Some(Dtype::Float32), unpack_bytes: 320 << 20, unpack_rows: Some(8), joins: false };
 }
 
 /// Bytes in use by the whole process.

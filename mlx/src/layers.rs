@@ -8,5 +8,6 @@ pub mod linear;
 pub mod matrix;
 pub mod mlp;
 pub mod norm;
+pub mod qkv;
 pub mod quantized;
 pub mod rope;

@@ -118,6 +118,11 @@ impl<'a> Weights<'a> {
         self.total <= self.policy.unpack_bytes
     }
 
+    /// Whether matrices with the same input are made one.
+    pub fn joins(&self) -> bool {
+        self.policy.joins
+    }
+
     /// Rows from which on one product is faster with a matrix unpacked for it.
     pub fn unpack_rows(&self) -> Option<usize> {
         self.policy.unpack_rows

@@ -4,6 +4,7 @@ use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, ops};
 
 use super::matrix::{Matrix, Size};
+use crate::array::joined;
 use crate::error::Result;
 use crate::weights::Weights;
 
@@ -37,6 +38,19 @@ impl Linear {
             Bias::Added => Some(weights.take(path, "bias", &[size.rows])?),
         };
         Ok(Self { weight, bias })
+    }
+
+    /// One with the rows of all, one part after the other; `None` where they are not packed alike.
+    pub fn join(parts: &[Self]) -> Result<Option<Self>> {
+        let weights: Vec<_> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
+        let Some(weight) = Matrix::join(&weights)? else { return Ok(None) };
+        let bias = match biases.len() {
+            0 => None,
+            count if count == parts.len() => Some(joined(&biases)?),
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { weight, bias }))
     }
 
     /// `[…, columns]` to `[…, rows]`

@@ -51,6 +51,16 @@ impl Matrix {
         Ok(Self::Dense { weight, transposed })
     }
 
+    /// One with the rows of all; `None` where they are not packed, or not alike.
+    pub fn join(parts: &[&Self]) -> Result<Option<Self>> {
+        let packed = parts.iter().map(|part| match part {
+            Self::Quantized(quantized) => Some(quantized),
+            Self::Dense { .. } => None,
+        });
+        let Some(packed) = packed.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        Ok(Quantized::join(&packed)?.map(Self::Quantized))
+    }
+
     /// `x · wᵀ`: the last axis of `x` goes from `columns` to `rows`.
     pub fn matmul(&self, x: &Array) -> MlxResult<Array> {
         match self {

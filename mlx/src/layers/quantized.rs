@@ -5,6 +5,7 @@ mod unpack;
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype, ops};
 
+use crate::array::joined;
 use crate::config::quantization::{Mode, Packing};
 use crate::error::Result;
 use crate::packed::Packed;
@@ -43,6 +44,22 @@ impl Quantized {
         };
         let unpack_from = weights.unpack_rows().map(|rows| rows * columns as usize);
         Ok(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from })
+    }
+
+    /// One with the rows of all; `None` where they are not packed alike.
+    pub fn join(parts: &[&Self]) -> MlxResult<Option<Self>> {
+        let Some(first) = parts.first() else { return Ok(None) };
+        let is_like_first = |part: &&Self| part.packed.packing == first.packed.packing && part.dtype == first.dtype;
+        if !parts.iter().all(is_like_first) {
+            return Ok(None);
+        }
+        let all =
+            |array: fn(&Packed) -> &Array| joined(&parts.iter().map(|part| array(&part.packed)).collect::<Vec<_>>());
+        let biases: Vec<_> = parts.iter().filter_map(|part| part.packed.biases.as_ref()).collect();
+        let biases = if biases.is_empty() { None } else { Some(joined(&biases)?) };
+        let (weight, scales) = (all(|packed| &packed.weight)?, all(|packed| &packed.scales)?);
+        let Self { dtype, unpack_from, packed: Packed { packing, .. } } = **first;
+        Ok(Some(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from }))
     }
 
     /// Bytes of all arrays.

@@ -17,6 +17,7 @@ use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
 use crate::layers::mlp::{Gate, GatedMlp};
 use crate::layers::norm::RmsNorm;
+use crate::layers::qkv::Qkv;
 use crate::layers::rope::{Offset, Rope};
 use crate::weights::Weights;
 
@@ -32,37 +33,27 @@ struct Args {
 }
 
 struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
+    qkv_proj: Qkv,
     o_proj: Linear,
     rope: Rope,
     heads: Heads,
-    kv_heads: Heads,
 }
 
 impl Attention {
     fn load(weights: &mut Weights, path: &str, sizes: &Sizes, bias: Bias, rope: &RopeSettings) -> Result<Self> {
         let (heads, kv_heads, hidden) = (sizes.heads(), sizes.kv_heads(), sizes.hidden_size);
-        let mut linear = |name: &str, rows: i32, columns: i32| {
-            Linear::load(weights, &format!("{path}.{name}"), Size { rows, columns }, bias)
-        };
+        let o_size = Size { rows: hidden, columns: heads.width() };
         Ok(Self {
-            q_proj: linear("q_proj", heads.width(), hidden)?,
-            k_proj: linear("k_proj", kv_heads.width(), hidden)?,
-            v_proj: linear("v_proj", kv_heads.width(), hidden)?,
-            o_proj: linear("o_proj", hidden, heads.width())?,
+            qkv_proj: Qkv::load(weights, path, hidden, [heads, kv_heads], bias)?,
+            o_proj: Linear::load(weights, &format!("{path}.o_proj"), o_size, bias)?,
             rope: Rope::new(rope, heads)?,
             heads,
-            kv_heads,
         })
     }
 
     /// `x`: `[1, tokens, hidden]`
     fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
-        let queries = self.rope.forward(&self.heads.split(&self.q_proj.forward(x)?)?, offset)?;
-        let keys = self.rope.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?, offset)?;
-        let values = self.kv_heads.split(&self.v_proj.forward(x)?)?;
+        let [queries, keys, values] = self.qkv_proj.forward(x, &self.rope, offset)?;
         let output = attend(&queries, &keys, &values, cache, Scores::of(self.heads.dims))?;
         self.o_proj.forward(&self.heads.join(&output)?)
     }

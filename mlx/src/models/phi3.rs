@@ -18,6 +18,7 @@ use crate::layers::linear::{Bias, Linear};
 use crate::layers::matrix::Size;
 use crate::layers::mlp::swiglu;
 use crate::layers::norm::RmsNorm;
+use crate::layers::qkv::Qkv;
 use crate::layers::rope::{Offset, Rope};
 use crate::weights::Weights;
 
@@ -47,37 +48,27 @@ impl Args {
 }
 
 struct Attention {
-    qkv_proj: Linear,
+    qkv_proj: Qkv,
     o_proj: Linear,
     rope: Rope,
     heads: Heads,
-    kv_heads: Heads,
 }
 
 impl Attention {
     fn load(weights: &mut Weights, path: &str, sizes: &Sizes, rope: &RopeSettings, turned: i32) -> Result<Self> {
         let (heads, kv_heads, hidden) = (sizes.heads(), sizes.kv_heads(), sizes.hidden_size);
-        let mut linear = |name: &str, rows: i32, columns: i32| {
-            Linear::load(weights, &format!("{path}.{name}"), Size { rows, columns }, Bias::None)
-        };
+        let o_size = Size { rows: hidden, columns: heads.width() };
         Ok(Self {
-            qkv_proj: linear("qkv_proj", heads.width() + 2 * kv_heads.width(), hidden)?,
-            o_proj: linear("o_proj", hidden, heads.width())?,
+            qkv_proj: Qkv::joined(weights, &format!("{path}.qkv_proj"), hidden, [heads, kv_heads])?,
+            o_proj: Linear::load(weights, &format!("{path}.o_proj"), o_size, Bias::None)?,
             rope: Rope::partial(rope, heads, turned)?,
             heads,
-            kv_heads,
         })
     }
 
     /// `x`: `[1, tokens, hidden]`
     fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
-        let (wide, narrow) = (self.heads.width(), self.kv_heads.width());
-        let qkv = self.qkv_proj.forward(x)?;
-        let queries = columns(&qkv, 0, wide)?;
-        let (keys, values) = (columns(&qkv, wide, narrow)?, columns(&qkv, wide + narrow, narrow)?);
-        let queries = self.rope.forward(&self.heads.split(&queries)?, offset)?;
-        let keys = self.rope.forward(&self.kv_heads.split(&keys)?, offset)?;
-        let values = self.kv_heads.split(&values)?;
+        let [queries, keys, values] = self.qkv_proj.forward(x, &self.rope, offset)?;
         let output = attend(&queries, &keys, &values, cache, Scores::of(self.heads.dims))?;
         self.o_proj.forward(&self.heads.join(&output)?)
     }
