@@ -61,32 +61,8 @@ impl<B: Backend, W: Write> Engine<B, W> {
                 let ended = samples.end(sample, FinishReason::Cancelled);
                 self.ended(submission, ended)?;
             }
-            if let Err(failure) = samples.fork(&mut self.backend) {
+            if let Err(failure) = self.turn(submission, &mut samples, &mut clock)? {
                 return Ok(Err(failure));
-            }
-            let Some((sample, sequence)) = samples.next() else { continue };
-            match self.backend.step(sequence) {
-                Err(failure) => return Ok(Err(failure)),
-                Ok(Step::Prefill { done }) => {
-                    samples.prefilled(done);
-                    let total = submission.prompt.len() as u32;
-                    self.send(&Event::Prefill { sequence: id, done, total })?;
-                }
-                Ok(step @ (Step::Token(token) | Step::Last(token))) => {
-                    clock.tick();
-                    if submission.stop_tokens.contains(&token) {
-                        let ended = samples.end(sample, FinishReason::Stop);
-                        self.ended(submission, ended)?;
-                        continue;
-                    }
-                    let logprobs = match self.backend.logprobs(sequence) {
-                        Ok(logprobs) => logprobs,
-                        Err(failure) => return Ok(Err(failure)),
-                    };
-                    self.send(&Event::Token { sequence: id, sample, id: token, logprobs })?;
-                    let ended = samples.given(sample, matches!(step, Step::Last(_)));
-                    self.ended(submission, ended)?;
-                }
             }
         }
         let (prefill, decode) = clock.times();
@@ -99,6 +75,44 @@ impl<B: Backend, W: Write> Engine<B, W> {
             decode_us: decode.as_micros() as u64,
             build_us: samples.built(&self.backend).as_micros() as u64,
         }))
+    }
+
+    /// The next step of the sample whose turn it is.
+    fn turn(
+        &mut self,
+        submission: &Submission,
+        samples: &mut Samples<'_, B>,
+        clock: &mut Clock,
+    ) -> io::Result<Result<(), Failure>> {
+        if let Err(failure) = samples.fork(&mut self.backend) {
+            return Ok(Err(failure));
+        }
+        let Some((sample, next)) = samples.next() else { return Ok(Ok(())) };
+        let sequence = submission.sequence;
+        match self.backend.step(next) {
+            Err(failure) => return Ok(Err(failure)),
+            Ok(Step::Prefill { done }) => {
+                samples.prefilled(done);
+                let total = submission.prompt.len() as u32;
+                self.send(&Event::Prefill { sequence, done, total })?;
+            }
+            Ok(Step::Token(token) | Step::Last(token)) if submission.stop_tokens.contains(&token) => {
+                clock.tick();
+                let ended = samples.end(sample, FinishReason::Stop);
+                self.ended(submission, ended)?;
+            }
+            Ok(step @ (Step::Token(token) | Step::Last(token))) => {
+                clock.tick();
+                let logprobs = match self.backend.logprobs(next) {
+                    Ok(logprobs) => logprobs,
+                    Err(failure) => return Ok(Err(failure)),
+                };
+                self.send(&Event::Token { sequence, sample, id: token, logprobs })?;
+                let ended = samples.given(sample, matches!(step, Step::Last(_)));
+                self.ended(submission, ended)?;
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Says that one of several samples ended.
