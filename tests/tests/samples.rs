@@ -59,7 +59,6 @@ fn a_stream_tells_the_samples_apart_and_when_each_ends() {
 
 #[test]
 fn a_stop_sequence_ends_each_sample_by_itself() {
-    // It would go on for a week.
     let daemon = daemon(|files| files.config["fake"] = json!({ "repeat": 600, "token_ms": 1 }));
     let options = json!({ "n": 2, "max_tokens": 3000, "stop_sequences": ["de"] });
     let result = daemon.call("generate.text", request(options)).unwrap();

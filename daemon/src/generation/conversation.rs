@@ -6,9 +6,7 @@ use protocol::tools::{MAX_NAME_BYTES, MAX_TOOLS, is_name};
 use protocol::{ErrorData, GenerateRequest, Message, Role};
 
 use crate::error::invalid;
-
-/// Most messages of one conversation.
-const MOST_MESSAGES: usize = 4096;
+use crate::text::MAX_MESSAGES;
 
 /// The messages of a request; those of tools know the names of their tools.
 pub(super) fn checked(request: &GenerateRequest) -> Result<Vec<Message>, ErrorData> {
@@ -19,8 +17,8 @@ pub(super) fn checked(request: &GenerateRequest) -> Result<Vec<Message>, ErrorDa
         (None, None) => return Err(invalid("missing field `prompt` (or `messages`)")),
     };
     let Some(last) = messages.last() else { return Err(invalid("`messages` is empty")) };
-    if messages.len() > MOST_MESSAGES {
-        return Err(invalid(format!("`messages` has {} entries, but {MOST_MESSAGES} are the most", messages.len())));
+    if messages.len() > MAX_MESSAGES {
+        return Err(invalid(format!("`messages` has {} entries, but {MAX_MESSAGES} are the most", messages.len())));
     }
     if !matches!(last.role, Role::User | Role::Tool) {
         return Err(invalid("the last of `messages` must be of role `user` or `tool`: it is what the model answers"));

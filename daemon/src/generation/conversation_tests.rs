@@ -33,7 +33,7 @@ fn a_conversation_is_taken_when_a_user_or_a_tool_speaks_last() {
     assert_eq!(refusal(&[user(), calls(&["1"]), result("1")]), "");
     assert!(refusal(&[user(), Message::new(Role::Assistant, "hello")]).contains("must be of role `user` or `tool`"));
     assert!(refusal(&[user(), Message::new(Role::System, "late"), user()]).contains("only be the first"));
-    assert!(refusal(&vec![user(); MOST_MESSAGES + 1]).contains("4097 entries"));
+    assert!(refusal(&vec![user(); MAX_MESSAGES + 1]).contains("4097 entries"));
 }
 
 #[test]
