@@ -5,20 +5,10 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use engine::convert::{MAX_DOCUMENT_BYTES, POOLING, is_document};
+
 use super::target::Target;
 use crate::error::{Error, Result};
-
-/// Ends of the names of files that some reader of a model needs, or its owner: texts, all of them.
-const ENDS: [&str; 6] = [".json", ".jsonl", ".jinja", ".txt", ".model", ".tiktoken"];
-
-/// Licences, which go where the weights go.
-const STARTS: [&str; 3] = ["LICENSE", "LICENCE", "NOTICE"];
-
-/// Where sentence models say how vectors become one.
-const POOLING: [&str; 2] = ["1_Pooling", "config.json"];
-
-/// Longest file that is carried over: the largest tokenizers have 40 million bytes.
-const MAX_BYTES: u64 = 256 << 20;
 
 /// Most files of a folder that are looked at.
 const MAX_FILES: usize = 10_000;
@@ -42,8 +32,7 @@ pub fn copy(from: &Path, target: &Target) -> Result<()> {
 }
 
 fn is_carried(name: &str) -> bool {
-    let known = ENDS.iter().any(|end| name.ends_with(end)) || STARTS.iter().any(|start| name.starts_with(start));
-    known && !name.starts_with('.') && name != "config.json" && !name.ends_with(".index.json")
+    is_document(name) && name != "config.json" && !name.ends_with(".index.json")
 }
 
 /// Links are followed; what is no regular file at their end is passed over, for opening it might wait.
@@ -54,9 +43,9 @@ fn copy_file(from: &Path, target: &Target, name: &str) -> Result<()> {
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(from).map_err(|error| broken(error.to_string()))?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| broken(error.to_string()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(broken(format!("more than the {MAX_BYTES} bytes that are carried over")));
+    file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| broken(error.to_string()))?;
+    if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(broken(format!("more than the {MAX_DOCUMENT_BYTES} bytes that are carried over")));
     }
     target.write(name, &bytes)
 }
