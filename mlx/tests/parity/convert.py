@@ -1,8 +1,8 @@
 """What mlx-lm converts checkpoints into.
 
-Reads {"folder": path, "conversions": [{"row", "stored", "torch_dtype"?, "dtype"?, "bits"?, "group_size"?, "extra"?},
-...]} from standard input and writes, for each, `folder/<place>/from` and what `mlx_lm.convert` makes of it,
-`folder/<place>/theirs`.
+Reads {"folder": path, "conversions": [{"row", "stored", "torch_dtype"?, "text_dtype"?, "dtype"?, "bits"?,
+"group_size"?, "extra"?}, ...]} from standard input and writes, for each, `folder/<place>/from` and what
+`mlx_lm.convert` makes of it, `folder/<place>/theirs`.
 """
 
 from mlx_lm.convert import convert  # noqa: E402
@@ -18,6 +18,8 @@ def write_source(conversion, folder, place):
             weights[name] = array.astype(stored)
     if conversion.get("torch_dtype"):
         config["torch_dtype"] = conversion["torch_dtype"]
+    if conversion.get("text_dtype"):
+        config["text_config"] |= {"dtype": conversion["text_dtype"]}
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config | {"_name_or_path": "somewhere", "vision_config": {}}))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 7]}))

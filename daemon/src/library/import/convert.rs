@@ -20,6 +20,9 @@ use super::{ImportError, Quantize, Source};
 /// How often an import that hears nothing asks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long the last words of a child that has ended may take: another process may hold its standard error.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Reports that may wait.
 const REPORTS: usize = 64;
 
@@ -107,7 +110,7 @@ impl Running {
             }
             Some(Failed { message, .. }) => gone(source, message),
             None => {
-                let said = self.said.recv().unwrap_or_default();
+                let said = self.said.recv_timeout(GRACE).unwrap_or_default();
                 let said = if said.is_empty() { said } else { format!("; it said: {said}") };
                 gone(source, format!("{status}{said}"))
             }
