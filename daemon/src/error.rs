@@ -46,13 +46,14 @@ impl From<ImportError> for ErrorData {
     fn from(error: ImportError) -> Self {
         let kind = match error {
             ImportError::Lost(error) => return error.into(),
-            ImportError::InvalidId { .. } => Kind::InvalidParams,
-            ImportError::Exists { .. } => Kind::ModelExists,
+            ImportError::InvalidId { .. } | ImportError::InvalidQuantize { .. } => Kind::InvalidParams,
+            ImportError::Exists { .. } | ImportError::InLibrary { .. } => Kind::ModelExists,
             ImportError::NotSupported { .. } => Kind::NotSupported,
             ImportError::Read { .. }
             | ImportError::Damaged { .. }
             | ImportError::NoSpace { .. }
             | ImportError::Write { .. }
+            | ImportError::Engine { .. }
             | ImportError::Cancelled { .. } => Kind::ImportFailed,
         };
         Self::new(kind, format!("failed to {}", chain(&error)))

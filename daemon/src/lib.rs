@@ -73,6 +73,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     let rpc = Rpc::new(Parts {
         generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
         library,
+        engine: config.engine.clone(),
         scheduler,
         stop: stop.clone(),
         socket: socket.clone(),

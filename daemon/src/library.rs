@@ -1,4 +1,4 @@
-//! Models on disk: which are there, in what condition, and how a GGUF file becomes one.
+//! Models on disk: which are there, in what condition, and how a folder or a GGUF file becomes one.
 //!
 //! The disk is the truth: nothing is remembered between calls, and a broken folder is listed with its problem, not
 //! hidden. Nothing here runs a model, downloads or deletes one. All of it blocks, so the daemon calls it on threads
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::{Capability, Model, ModelId, ModelState, ModelType};
 
-pub use import::{ImportError, Progress, import};
+pub use import::{ImportError, Progress, Quantize, Source, import};
 use inspect::{Condition, Inspection};
 
 /// Ends of the names of folders that somebody is still filling.

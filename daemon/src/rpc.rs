@@ -33,6 +33,8 @@ pub struct Parts {
     pub generation: Generation,
     /// Knows models on disk.
     pub library: Arc<Library>,
+    /// Program of the engine, which converts models too.
+    pub engine: PathBuf,
     /// Knows models in memory.
     pub scheduler: Scheduler,
     /// Ends the daemon.

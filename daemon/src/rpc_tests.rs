@@ -13,6 +13,7 @@ async fn the_methods_served_are_the_methods_described() {
     let rpc = Rpc::new(Parts {
         generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
         library,
+        engine: "none".into(),
         scheduler,
         stop: stop.clone(),
         socket: "none".into(),

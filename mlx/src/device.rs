@@ -103,6 +103,9 @@ impl WeightPolicy {
     /// GPUs have kernels for everything that checkpoints hold.
     const AS_THEY_COME: Self = Self { cast: None, unpack_bytes: 0, unpack_rows: None, joins: true };
 
+    /// For a load that only looks at what it would hold.
+    pub const RECORDED: Self = Self { joins: false, ..Self::AS_THEY_COME };
+
     /// A processor has no arithmetic for 16-bit numbers: one row times 28 million weights of 4 bits takes 29 ms with
     /// 32-bit scales, nine times that with bfloat16 and forty with float16. Unpacked they take 13 ms, in eight times the
     /// memory, which small models may have. Unpacking takes as long as three rows of a packed product.

@@ -1,5 +1,6 @@
 //! Why something failed in here, and how it is told to the daemon.
 
+use engine::convert::{Failed, FailedKind};
 use engine::message::{Failure, FailureKind};
 use mlx_rs::error::Exception;
 
@@ -15,6 +16,12 @@ pub enum Error {
     /// The grammar that a sequence is to obey is faulty or too much.
     #[error("{0}")]
     Grammar(String),
+    /// The files of a conversion cannot be written.
+    #[error("{0}")]
+    Write(String),
+    /// A conversion was told to end.
+    #[error("it was cancelled")]
+    Cancelled,
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),
@@ -40,8 +47,21 @@ impl From<Error> for Failure {
             Error::Broken(_) => FailureKind::ModelBroken,
             Error::NotSupported(_) => FailureKind::NotSupported,
             Error::Grammar(_) => FailureKind::InvalidGrammar,
-            Error::Internal(_) | Error::Mlx(_) => FailureKind::Internal,
+            Error::Write(_) | Error::Cancelled | Error::Internal(_) | Error::Mlx(_) => FailureKind::Internal,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Broken(_) => FailedKind::ModelBroken,
+            Error::NotSupported(_) => FailedKind::NotSupported,
+            Error::Write(_) => FailedKind::Write,
+            Error::Cancelled => FailedKind::Cancelled,
+            Error::Grammar(_) | Error::Internal(_) | Error::Mlx(_) => FailedKind::Internal,
+        };
+        Self { kind, message: error.to_string() }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`Mlx`] stands behind the boundary of the `engine` crate; the program `talkied-mlx` serves it to the daemon. Only
 //! token numbers and errors leave this crate: no MLX type is public, and neither text nor templates are known here.
-//! In reading order: the backend, the sequence it steps, the grammar it may obey, the models and their layers, what they are loaded from.
+//! In reading order: the backend, the sequence it steps, the grammar it may obey, the models and their layers, what they are loaded from;
+//! and beside all that the conversion, which writes a model anew and runs none.
 
 mod array;
 mod backend;
@@ -11,6 +12,7 @@ mod blas;
 mod cache;
 mod clock;
 mod config;
+pub mod convert;
 mod device;
 mod embedding;
 mod encoders;

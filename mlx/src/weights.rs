@@ -7,6 +7,7 @@
 mod files;
 mod header;
 mod packing;
+mod recording;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -15,10 +16,13 @@ use mlx_rs::error::IoError;
 use mlx_rs::{Array, Dtype, transforms};
 
 use self::files::File;
+use self::recording::Recording;
 use crate::array::is_float;
 use crate::config::quantization::Layers;
 use crate::device::{Device, WeightPolicy};
 use crate::error::{Error, Result};
+
+pub use self::recording::{Fineness, Recorded, Role};
 
 /// Names that one error message lists.
 const NAMED: usize = 5;
@@ -31,6 +35,8 @@ pub struct Weights<'a> {
     /// Those of them that no tensor and no layer has been found of yet.
     unknown: BTreeSet<String>,
     policy: WeightPolicy,
+    /// For a conversion: what was taken.
+    recording: Option<Recording>,
     folder: &'a Path,
     progress: &'a mut dyn FnMut(u64, u64),
     done: u64,
@@ -60,7 +66,7 @@ impl<'a> Weights<'a> {
         progress(0, total);
         let (policy, quantization) = (device.weights, quantization.clone());
         let unknown = packing::without_tensors(&quantization, &arrays);
-        Ok(Self { arrays, quantization, unknown, policy, folder, progress, done: 0, total, held: 0 })
+        Ok(Self { arrays, quantization, unknown, policy, recording: None, folder, progress, done: 0, total, held: 0 })
     }
 
     /// Whether there is a tensor `path.part`.
@@ -69,12 +75,12 @@ impl<'a> Weights<'a> {
     }
 
     /// The floating-point tensor `path.part`, on its way to memory and in the device's type. Its shape must be `shape`.
-    pub fn take(&mut self, path: &str, part: &str, shape: &[i32]) -> Result<Array> {
+    pub fn take(&mut self, path: &str, part: &'static str, shape: &[i32]) -> Result<Array> {
         self.take_if(path, part, shape, is_float)
     }
 
     /// The packed bits `path.part`, or their scales where those are bytes, on their way to memory.
-    pub fn take_packed(&mut self, path: &str, part: &str, shape: &[i32], dtype: Dtype) -> Result<Array> {
+    pub fn take_packed(&mut self, path: &str, part: &'static str, shape: &[i32], dtype: Dtype) -> Result<Array> {
         self.take_if(path, part, shape, |found| found == dtype)
     }
 
@@ -92,7 +98,13 @@ impl<'a> Weights<'a> {
         Ok(())
     }
 
-    fn take_if(&mut self, path: &str, part: &str, shape: &[i32], fits: impl Fn(Dtype) -> bool) -> Result<Array> {
+    fn take_if(
+        &mut self,
+        path: &str,
+        part: &'static str,
+        shape: &[i32],
+        fits: impl Fn(Dtype) -> bool,
+    ) -> Result<Array> {
         let name = format!("{path}.{part}");
         let array = self.arrays.remove(&name).ok_or_else(|| self.missing(&name))?;
         if !fits(array.dtype()) {
@@ -103,6 +115,9 @@ impl<'a> Weights<'a> {
             return Err(self.broken(&format!("{name} has shape {found:?}, but {shape:?} follows from config.json")));
         }
         let bytes = array.nbytes() as u64;
+        if let Some(recording) = &mut self.recording {
+            return recording.take(path, part, array);
+        }
         let array = match self.policy.cast {
             Some(dtype) if is_float(array.dtype()) => array.as_dtype(dtype)?,
             _ => array,

@@ -1,6 +1,26 @@
-//! Makes GGUF files for tests, whole ones and hostile ones, and the arithmetic to check what became of them.
+//! Makes GGUF files for tests, whole ones and hostile ones, and the arithmetic to check what became of them; and small
+//! folders of safetensors.
 
 use std::path::{Path, PathBuf};
+
+/// Writes a folder that looks whole, of a model with this config, its weights in two files of 100 bytes of numbers.
+pub(super) fn folder(path: &Path, config: &serde_json::Value) {
+    std::fs::create_dir_all(path).unwrap();
+    std::fs::write(path.join("config.json"), config.to_string()).unwrap();
+    for name in ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] {
+        std::fs::write(path.join(name), safetensors(name, 100)).unwrap();
+    }
+    std::fs::write(path.join("tokenizer.json"), "{}").unwrap();
+}
+
+/// A file with one tensor of so many bytes.
+pub(super) fn safetensors(tensor: &str, bytes: u64) -> Vec<u8> {
+    let header = format!(r#"{{"{tensor}":{{"dtype":"U8","shape":[{bytes}],"data_offsets":[0,{bytes}]}}}}"#);
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.resize(file.len() + bytes as usize, 7);
+    file
+}
 
 /// A GGUF file to be.
 #[derive(Clone)]

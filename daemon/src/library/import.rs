@@ -1,9 +1,14 @@
-//! Makes a GGUF file into a model folder that MLX reads, without rounding a single weight.
+//! Makes what lies on the disk into a model of the library: a folder with safetensors, or a GGUF file, without rounding
+//! a single weight unless that is asked for.
 //!
-//! The folder is filled under a hidden name and renamed when all of it is on the disk: no one ever sees half a
+//! The model grows under a hidden name and gets its own when all of it is on the disk: no one ever sees half a
 //! model. Imports into one library run one after the other. What cannot be carried over exactly is refused by name.
-//! Called by `models.import`, on a thread that may block.
+//! The source is never changed. Called by `models.import`, on a thread that may block.
 
+mod carry;
+mod convert;
+mod file;
+mod folder;
 mod incoming;
 mod llama;
 mod quants;
@@ -11,21 +16,18 @@ mod rope;
 mod tokenizer;
 mod weights;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use engine::convert::{BITS, GROUP_SIZES};
 use protocol::{Model, ModelId};
-use serde_json::{Map, Value, json};
 
-use super::gguf::{Gguf, GgufError, Metadata};
 use super::{Library, LibraryError};
 use incoming::Incoming;
-use llama::{Llama, Piece};
-use tokenizer::Vocabulary;
-use weights::Plan;
+
+pub use engine::convert::Progress;
 
 /// Bytes that must stay free beyond those of the model, for the file system's own needs.
 const SPARE_BYTES: u64 = 16 << 20;
@@ -33,19 +35,38 @@ const SPARE_BYTES: u64 = 16 << 20;
 /// Longest name that is made of a file's own.
 const MAX_NAME_BYTES: usize = 96;
 
-/// The small files of a model by name.
-type Documents = BTreeMap<&'static str, Vec<u8>>;
-
-/// How far an import is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of weights written.
-    pub done_bytes: u64,
-    /// Bytes of weights in all.
-    pub total_bytes: u64,
+/// What is to become a model, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// A GGUF file or a model's folder.
+    pub path: PathBuf,
+    /// The new model's id; one made of the source's name when absent.
+    pub id: Option<ModelId>,
+    /// Whether weights are copied where a second name for the same bytes would do.
+    pub copy: bool,
+    /// How weights are to be packed that are not; `None` leaves them as they are.
+    pub quantize: Option<Quantize>,
+    /// Program that packs them.
+    pub engine: PathBuf,
 }
 
-/// Why a file did not become a model. Nothing of it is left on the disk.
+impl Source {
+    /// One that is taken as it is, without a byte more on the disk than it needs.
+    pub fn new(path: PathBuf, id: Option<ModelId>, engine: PathBuf) -> Self {
+        Self { path, id, copy: false, quantize: None, engine }
+    }
+}
+
+/// A way to pack weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantize {
+    /// Of each weight.
+    pub bits: u32,
+    /// Weights that share a scale.
+    pub group_size: u32,
+}
+
+/// Why something did not become a model. Nothing of it is left in the library.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file is not there, or cannot be read.
@@ -71,6 +92,22 @@ pub enum ImportError {
         id: ModelId,
         /// The folder.
         path: PathBuf,
+    },
+    /// The source is a model of the library, or lies inside one.
+    #[error("import {}: it is in the library already: use it from there, or copy it elsewhere first", path.display())]
+    InLibrary {
+        /// The source.
+        path: PathBuf,
+    },
+    /// Weights cannot be packed so.
+    #[error(
+        "import with {bits} bits in groups of {group_size}: bits are one of {BITS:?}, groups one of {GROUP_SIZES:?}"
+    )]
+    InvalidQuantize {
+        /// The bits asked for.
+        bits: u32,
+        /// The weights of a group asked for.
+        group_size: u32,
     },
     /// The file is sound, but holds something that cannot be carried over.
     #[error("import {}: {what}", path.display())]
@@ -106,6 +143,14 @@ pub enum ImportError {
         /// Why.
         source: io::Error,
     },
+    /// The engine's program cannot be started, or ended without a word of what is wrong with the model.
+    #[error("convert with {}: {how}", program.display())]
+    Engine {
+        /// The program.
+        program: PathBuf,
+        /// How it ended, and its last words.
+        how: String,
+    },
     /// The caller's progress function ended it.
     #[error("import {}: it was cancelled", path.display())]
     Cancelled {
@@ -117,84 +162,42 @@ pub enum ImportError {
     Lost(#[from] LibraryError),
 }
 
-/// Makes the GGUF file into a model of the library, under `id` or one made of the file's own name. `progress` is
-/// called at least once a megabyte and can end the import; while another import runs, this one waits for it.
+/// Makes the source into a model of the library. `progress` is called at least once a megabyte and can end the import;
+/// while another import runs, this one waits for it.
 pub fn import(
-    source: &Path,
-    id: Option<ModelId>,
+    source: &Source,
     library: &Library,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Model, ImportError> {
-    let gguf = Gguf::open(source).map_err(|error| refused(source, error))?;
-    let id = id.unwrap_or_else(|| default_id(&gguf.header.metadata, source));
-    check_id(&id)?;
-    let target = library.folder(&id);
-    let (pieces, mut documents) = understand(&gguf).map_err(|error| refused(source, error))?;
-    let plan = Plan::new(&pieces, weights::SHARD_BYTES);
-    documents.extend(plan.index().map(|index| ("model.safetensors.index.json", format!("{index:#}\n").into_bytes())));
+    if let Some(Quantize { bits, group_size }) = source.quantize
+        && !(BITS.contains(&bits) && GROUP_SIZES.contains(&group_size))
+    {
+        return Err(ImportError::InvalidQuantize { bits, group_size });
+    }
+    match fs::metadata(&source.path) {
+        Ok(metadata) if metadata.is_dir() => folder::import(source, library, progress),
+        _ => file::import(source, library, progress),
+    }
+}
 
-    let incoming = Incoming::begin(&library.root, &id)?;
-    let nothing_done = Progress { done_bytes: 0, total_bytes: plan.bytes };
-    if progress(nothing_done).is_break() {
-        return Err(ImportError::Cancelled { path: source.to_path_buf() });
+/// Waits for other imports and makes room for a model of this id, which must be free. Nothing is written yet.
+fn begin(
+    source: &Source,
+    id: &ModelId,
+    library: &Library,
+    total_bytes: u64,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Incoming, ImportError> {
+    check_id(id)?;
+    let target = library.folder(id);
+    let incoming = Incoming::begin(&library.root, id)?;
+    if progress(Progress { done_bytes: 0, total_bytes }).is_break() {
+        return Err(ImportError::Cancelled { path: source.path.clone() });
     }
     if fs::symlink_metadata(&target).is_ok() {
-        return Err(ImportError::Exists { id, path: target });
+        return Err(ImportError::Exists { id: id.clone(), path: target });
     }
-    let small_bytes: u64 = documents.values().map(|document| document.len() as u64).sum();
-    check_space(&library.root, plan.bytes + small_bytes + SPARE_BYTES)?;
-    for (name, document) in &documents {
-        incoming.write(name, document)?;
-    }
-    plan.write(&gguf, incoming.path(), progress)?;
-    incoming.install(&target)?;
-    Ok(library.find(&id)?.model)
-}
-
-/// The tensors of a file and the small files of its model.
-fn understand(gguf: &Gguf) -> Result<(Vec<Piece<'_>>, Documents), GgufError> {
-    llama::refuse_unknown(gguf)?;
-    let llama = Llama::read(gguf)?;
-    let pieces = llama.pieces(gguf)?;
-    let vocabulary = Vocabulary::read(&gguf.header.metadata, llama.vocab)?;
-    let mut config = llama.config();
-    config.extend(vocabulary.ids());
-    if let Some(quantization) = quantization(&pieces) {
-        config.insert("quantization".into(), quantization.clone());
-        config.insert("quantization_config".into(), quantization);
-    }
-    let documents = [
-        ("config.json", Value::Object(config)),
-        ("generation_config.json", vocabulary.generation_config()),
-        ("tokenizer_config.json", vocabulary.tokenizer_config(llama.context)),
-    ];
-    let mut documents: Documents =
-        documents.into_iter().map(|(name, value)| (name, format!("{value:#}\n").into_bytes())).collect();
-    documents.insert("tokenizer.json", vocabulary.tokenizer()?);
-    Ok((pieces, documents))
-}
-
-/// `quantization` of `config.json`: the bits of most layers, and by path those of the others.
-fn quantization(pieces: &[Piece]) -> Option<Value> {
-    let bits = |piece: &Piece| quants::bits(piece.tensor.encoding);
-    let count = |wanted| pieces.iter().filter(|piece| bits(piece) == Some(wanted)).count();
-    let common = pieces.iter().filter_map(bits).max_by_key(|bits| count(*bits))?;
-    let entry = |bits| json!({"group_size": quants::GROUP_SIZE, "bits": bits});
-    let others = pieces.iter().filter_map(|piece| Some((piece.path.clone(), bits(piece)?)));
-    let others = others.filter(|(_, bits)| *bits != common).map(|(path, bits)| (path, entry(bits)));
-    let Value::Object(mut quantization) = entry(common) else { unreachable!("an entry is an object") };
-    quantization.extend(others.collect::<Map<_, _>>());
-    Some(Value::Object(quantization))
-}
-
-/// `local/` and the name of the file, which is what its owner knows it by, else the name that it gives its model:
-/// that is often of a training run.
-fn default_id(metadata: &Metadata, source: &Path) -> ModelId {
-    let text = |key| metadata.text(key).ok().flatten().map(str::to_owned);
-    let stem = source.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let names = [stem, text("general.name"), text("general.basename")].into_iter().flatten();
-    let name = names.map(|name| sanitized(&name)).find(|name| !name.is_empty());
-    ModelId(format!("local/{}", name.as_deref().unwrap_or("model")))
+    Ok(incoming)
 }
 
 /// The name with each stretch of characters that no id has as one `-`.
@@ -222,23 +225,16 @@ fn check_id(id: &ModelId) -> Result<(), ImportError> {
     Ok(())
 }
 
+/// That the root's disk has room for so many bytes and what must stay free.
 fn check_space(root: &Path, needed_bytes: u64) -> Result<(), ImportError> {
     let failed = |error: rustix::io::Errno| ImportError::Write { path: root.to_path_buf(), source: error.into() };
     let disk = rustix::fs::statvfs(root).map_err(failed)?;
+    let needed_bytes = needed_bytes.saturating_add(SPARE_BYTES);
     let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
     if free_bytes < needed_bytes {
         return Err(ImportError::NoSpace { path: root.to_path_buf(), needed_bytes, free_bytes });
     }
     Ok(())
-}
-
-fn refused(path: &Path, error: GgufError) -> ImportError {
-    let path = path.to_path_buf();
-    match error {
-        GgufError::Damaged(what) => ImportError::Damaged { path, what },
-        GgufError::NotSupported(what) => ImportError::NotSupported { path, what },
-        GgufError::Io(source) => ImportError::Read { path, source },
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use proptest::prelude::*;
 use protocol::ModelState;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::library::fixture::{self, Entry, File, Q4_0, Q4_1, Q8_0};
@@ -13,6 +14,21 @@ fn library() -> (tempfile::TempDir, Library) {
     let folder = tempfile::tempdir().unwrap();
     let library = Library { root: folder.path().join("models") };
     (folder, library)
+}
+
+/// Imports a file, for which no engine is needed.
+fn import(
+    path: &Path,
+    id: Option<ModelId>,
+    library: &Library,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Model, ImportError> {
+    super::import(&source(path, id, None), library, progress)
+}
+
+fn source(path: &Path, id: Option<ModelId>, quantize: Option<(u32, u32)>) -> Source {
+    let quantize = quantize.map(|(bits, group_size)| Quantize { bits, group_size });
+    Source { quantize, ..Source::new(path.to_owned(), id, "none".into()) }
 }
 
 fn go_on(_: Progress) -> ControlFlow<()> {
@@ -99,7 +115,7 @@ fn what_is_no_file_is_told_apart_from_what_is_no_model() {
     let (folder, library) = library();
     let error = |path: &Path| import(path, None, &library, &mut go_on).unwrap_err();
     assert!(matches!(error(&folder.path().join("none.gguf")), ImportError::Read { .. }));
-    assert!(matches!(error(folder.path()), ImportError::Read { .. }));
+    assert!(matches!(error(folder.path()), ImportError::Damaged { .. }));
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     assert!(matches!(error(&pipe), ImportError::Read { .. }));
@@ -115,6 +131,30 @@ fn what_is_no_file_is_told_apart_from_what_is_no_model() {
     file.set("general.architecture", Entry::Text("gemma3"));
     assert!(matches!(error(&file.write(folder.path())), ImportError::NotSupported { .. }));
     assert!(names(&library).is_empty());
+}
+
+#[test]
+fn a_files_weights_keep_their_bits() {
+    let (folder, library) = library();
+    let file = |kind| File::tiny(kind).write(folder.path());
+    let asked = |path: &Path, bits, group_size| {
+        super::import(&source(path, Some(id("x")), Some((bits, group_size))), &library, &mut go_on)
+    };
+    for (kind, bits, group_size, own) in [
+        (Q4_0, 8, 32, "4 bits in groups of 32"),
+        (Q8_0, 8, 64, "8 bits in groups of 32"),
+        (fixture::F16, 4, 32, "plain"),
+    ] {
+        let error = asked(&file(kind), bits, group_size).unwrap_err();
+        assert!(matches!(error, ImportError::NotSupported { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("stay as they are, {own}: leave the bits out")), "{error}");
+    }
+    for (bits, group_size) in [(7, 32), (4, 16), (0, 0)] {
+        let error = asked(&file(Q4_0), bits, group_size).unwrap_err();
+        assert!(matches!(error, ImportError::InvalidQuantize { .. }), "{error}");
+    }
+    assert!(names(&library).is_empty());
+    asked(&file(Q8_0), 8, 32).unwrap();
 }
 
 #[test]

@@ -118,7 +118,8 @@ fn files(folder: &Path) -> io::Result<Files> {
     Ok(files)
 }
 
-fn is_weights(name: &str) -> bool {
+/// Whether a file of this name holds weights that the engine reads.
+pub(super) fn is_weights(name: &str) -> bool {
     (name.starts_with("model") || name.starts_with("weights")) && name.ends_with(".safetensors")
 }
 

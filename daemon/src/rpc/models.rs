@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Rpc, error};
 use crate::error::{internal, invalid};
-use crate::library::import;
+use crate::library::{Source, import};
 
 #[async_trait]
 impl ModelsServer for Rpc {
@@ -85,11 +85,12 @@ impl Rpc {
             return Err(invalid(words));
         }
         let library = Arc::clone(&self.0.library);
+        let source = Source::new(request.path, request.model, self.0.engine.clone());
         let wanted = CancellationToken::new();
         let (watched, _gone) = (wanted.clone(), wanted.drop_guard());
         let imported = tokio::task::spawn_blocking(move || {
             let progress = |_| if watched.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-            import(&request.path, request.model, &library, &mut { progress })
+            import(&source, &library, &mut { progress })
         });
         let model = imported.await.map_err(|_| internal("the import panicked"))??;
         tracing::info!(model = %model.id, bytes = model.size, "imported");

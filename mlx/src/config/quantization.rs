@@ -7,14 +7,12 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fmt;
 
+use engine::convert::{BITS, GROUP_SIZES};
 use mlx_rs::Dtype;
 use serde_json::{Map, Value};
 
 use super::Config;
 use crate::error::{Error, Result};
-
-const GROUP_SIZES: [i32; 3] = [32, 64, 128];
-const BITS: [i32; 6] = [2, 3, 4, 5, 6, 8];
 
 /// How packed bits become numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +62,12 @@ impl Packing {
     /// floats have one group size and number of bits each.
     pub fn of(columns: i32, words: i32, groups: i32, scales: Dtype) -> Option<Self> {
         let fits = |size: &i32| groups.checked_mul(*size) == Some(columns);
-        let bits = BITS.into_iter().find(|bits| i64::from(columns) * i64::from(*bits) == i64::from(words) * 32)?;
+        let bits = BITS
+            .map(u32::cast_signed)
+            .into_iter()
+            .find(|bits| i64::from(columns) * i64::from(*bits) == i64::from(words) * 32)?;
         if scales != Dtype::Uint8 {
-            let group_size = GROUP_SIZES.into_iter().find(fits)?;
+            let group_size = GROUP_SIZES.map(u32::cast_signed).into_iter().find(fits)?;
             return Some(Self { mode: Mode::Affine, group_size, bits });
         }
         let floats = [(Mode::Mxfp4, 32, 4), (Mode::Nvfp4, 16, 4), (Mode::Mxfp8, 32, 8)];

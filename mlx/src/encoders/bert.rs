@@ -78,7 +78,7 @@ struct LayerNorm {
 
 impl LayerNorm {
     fn load(weights: &mut Weights, path: &str, args: &Args) -> Result<Self> {
-        let mut part = |name: &str| weights.take(path, name, &[args.hidden_size]);
+        let mut part = |name: &'static str| weights.take(path, name, &[args.hidden_size]);
         Ok(Self { weight: part("weight")?, bias: part("bias")?, eps: args.layer_norm_eps })
     }
 

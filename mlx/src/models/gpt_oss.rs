@@ -127,7 +127,9 @@ struct SparseMlp {
 impl SparseMlp {
     fn load(weights: &mut Weights, path: &str, experts: Experts) -> Result<Self> {
         let size = Size { rows: experts.count, columns: experts.hidden };
-        let router = Linear::load(weights, &format!("{path}.router"), size, Bias::Added)?;
+        let router = format!("{path}.router");
+        weights.keep_fine(&router);
+        let router = Linear::load(weights, &router, size, Bias::Added)?;
         let path = format!("{path}.experts");
         published::rename(weights, &path)?;
         let switch_mlp = SwitchGlu::load(weights, &path, experts, Bias::Added, clipped_swiglu)?;

@@ -11,6 +11,7 @@ use crate::weights::Weights;
 /// Takes the tensors of the language model and forgets those of the eyes.
 pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
     let text = config.part("text_config")?.or(json!({ "tie_word_embeddings": false }));
+    weights.within("language_model.");
     weights.rename(inner_name);
     match text.model_type() {
         Ok("ministral3") => ministral3::load(&text, weights),

@@ -113,7 +113,9 @@ impl SparseMlp {
             stack(weights, experts.count, of, &format!("{path}.switch_mlp.{name}"))?;
         }
         let size = Size { rows: experts.count, columns: experts.hidden };
-        let gate = Linear::load(weights, &format!("{path}.gate"), size, Bias::None)?;
+        let gate = format!("{path}.gate");
+        weights.keep_fine(&gate);
+        let gate = Linear::load(weights, &gate, size, Bias::None)?;
         let switch_mlp = SwitchGlu::load(weights, &format!("{path}.switch_mlp"), experts, Bias::None, swiglu)?;
         Ok(Self { gate, switch_mlp, experts, normed })
     }

@@ -17,6 +17,14 @@ pub fn without_tensors(layers: &Layers, arrays: &HashMap<String, Array>) -> BTre
 impl Weights<'_> {
     /// How the numbers of `path` are packed, `columns` in a row; `None` for plain ones.
     pub fn packing(&mut self, path: &str, columns: i32) -> Result<Option<Packing>> {
+        let packing = self.checked_packing(path, columns)?;
+        if let Some(recording) = &mut self.recording {
+            recording.matrix(path, packing);
+        }
+        Ok(packing)
+    }
+
+    fn checked_packing(&mut self, path: &str, columns: i32) -> Result<Option<Packing>> {
         self.unknown.remove(path);
         let said = self.quantization.get(path).copied();
         if !self.has(path, "scales") {

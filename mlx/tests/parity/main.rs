@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may end in a panic, and shows its figures")]
 
 mod contradictions;
+mod convert;
 #[path = "../real/given.rs"]
 mod given;
 mod reference;

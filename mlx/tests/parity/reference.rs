@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::given;
 
 const TABLE: &str = include_str!("rows.json");
-const SCRIPT: &str = include_str!("reference.py");
+const SCRIPT: &str = concat!(include_str!("checkpoints.py"), include_str!("reference.py"));
 
 /// Prompts that end before, at and behind the edges of a chunk on a processor (64) and of a step of the caches (256),
 /// and the sliding windows of the table.
@@ -130,10 +130,22 @@ pub fn made(rows: &[Row]) -> &'static Path {
 }
 
 fn make(rows: &[Row]) -> PathBuf {
+    let decides = format!("{TABLE} {LENGTHS:?} {TOKENS}");
+    kept(
+        "parity",
+        SCRIPT,
+        &decides,
+        |folder| json!({ "folder": folder, "lengths": LENGTHS, "tokens": TOKENS, "rows": rows }),
+    )
+}
+
+/// The folder in which a script's work is kept, with what it answered, under a name made of all that decides it; made
+/// where it is missing, by what the script is asked with that folder.
+pub fn kept(kind: &str, script: &str, decides: &str, request: impl FnOnce(&Path) -> Value) -> PathBuf {
     let python = given::python();
-    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity");
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join(kind);
     let mut hasher = DefaultHasher::new();
-    for part in [SCRIPT, TABLE, &format!("{LENGTHS:?} {TOKENS}"), &python.display().to_string()] {
+    for part in [script, decides, &python.display().to_string()] {
         hasher.write(part.as_bytes());
         hasher.write_u8(0xff);
     }
@@ -143,8 +155,8 @@ fn make(rows: &[Row]) -> PathBuf {
         // What a run that was broken off left, and what older tables needed.
         let _ = fs::remove_dir_all(&all);
         fs::create_dir_all(&unfinished).unwrap();
-        let request = json!({ "folder": unfinished, "lengths": LENGTHS, "tokens": TOKENS, "rows": rows });
-        fs::write(unfinished.join("answers.json"), given::ask(&python, SCRIPT, &request)).unwrap();
+        let answers = given::ask(&python, script, &request(&unfinished));
+        fs::write(unfinished.join("answers.json"), answers).unwrap();
         fs::rename(&unfinished, &folder).unwrap();
     }
     folder

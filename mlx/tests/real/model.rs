@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use protocol::ModelId;
-use talkied::library::{Library, import};
+use talkied::library::{Library, Source, import};
 
 use crate::given::given_or_made;
 use crate::support::{Daemon, Start};
@@ -32,7 +32,8 @@ pub fn folder() -> &'static Path {
         if library.root.exists() {
             fs::remove_dir_all(&library.root).unwrap();
         }
-        let model = import(&gguf(), Some(ModelId(ID.into())), &library, &mut |_| ControlFlow::Continue(()));
+        let source = Source::new(gguf(), Some(ModelId(ID.into())), env!("CARGO_BIN_EXE_talkied-mlx").into());
+        let model = import(&source, &library, &mut |_| ControlFlow::Continue(()));
         (model.expect("the model is imported").path, lock)
     });
     folder

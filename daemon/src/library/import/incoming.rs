@@ -57,7 +57,26 @@ impl Incoming {
         write().map_err(|source| ImportError::Write { path: path.clone(), source })
     }
 
-    /// Gives the folder its name, which must be free, and makes that last.
+    /// Makes a folder in it.
+    pub(super) fn folder(&self, name: &str) -> Result<(), ImportError> {
+        let path = self.path.join(name);
+        fs::create_dir(&path).map_err(|source| ImportError::Write { path, source })
+    }
+
+    /// Takes what lies in one of its folders, which goes.
+    pub(super) fn adopt(&self, name: &str) -> Result<(), ImportError> {
+        let folder = self.path.join(name);
+        let adopt = || {
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                fs::rename(entry.path(), self.path.join(entry.file_name()))?;
+            }
+            fs::remove_dir(&folder)
+        };
+        adopt().map_err(|source| ImportError::Write { path: folder.clone(), source })
+    }
+
+    /// Gives the folder its name, which must be free, and makes that last. Until then all of it lies at `path`.
     pub(super) fn install(mut self, target: &Path) -> Result<(), ImportError> {
         let mut install = || {
             File::open(&self.path)?.sync_all()?;
