@@ -3,11 +3,14 @@
 //! Called by `main`.
 
 mod daemon;
+mod files;
 mod format;
 mod generate;
 mod models;
 mod prompt;
+mod pull;
 mod screen;
+mod suggest;
 mod tools;
 
 use std::io::Write;
@@ -30,7 +33,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ps => daemon::ps(&session).await,
         Command::Load { model, keep_alive } => models::load(&session, model, keep_alive).await,
         Command::Unload { model } => models::unload(&session, model).await,
-        Command::Import { file, model } => models::import(&session, file, model).await,
+        Command::Catalogue(catalogue) => files::catalogue(&session, catalogue).await,
+        Command::Pull(pull) => pull::pull(&session, pull).await,
+        Command::Pulls { what } => pull::pulls(&session, what).await,
+        Command::Import(import) => files::import(&session, import).await,
+        Command::Verify { model } => files::verify(&session, model).await,
+        Command::Rm(rm) => files::rm(&session, rm).await,
+        Command::Du => files::du(&session).await,
         Command::Status => daemon::status(&session).await,
         Command::Ping { count } => daemon::ping(&session, count).await,
         Command::Cancel { request_id } => generate::cancel(&session, request_id).await,

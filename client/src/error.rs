@@ -94,7 +94,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotRunning { .. } => {
-                Some("start it with `talkied`, or run a command that does: generate, load, import, models".into())
+                Some("start it with `talkied`, or run a command that does: generate, models, pull".into())
             }
             Self::NotStarted { log, .. } => Some(format!("its whole log is {}", log.display())),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -125,17 +125,25 @@ const BATCH_TOO_LONG: i32 = -32010;
 fn hint_of_kind(kind: Kind, data: Option<&ErrorData>) -> String {
     let hint = match kind {
         Kind::InvalidParams => "`talkiectl help COMMAND` says what is taken",
-        Kind::ModelNotFound => "`talkiectl models` lists what is installed; `talkiectl import FILE` adds a GGUF file",
-        Kind::ModelBroken => "put its files right, or import it again; `talkiectl models` shows what is wrong",
+        Kind::ModelNotFound => "`talkiectl models` lists what is installed; `talkiectl pull MODEL` downloads one",
+        Kind::ModelBroken => {
+            "`talkiectl pull MODEL` mends a model from the hub; `talkiectl models` shows what is wrong"
+        }
         Kind::NotSupported => "choose another model: `talkiectl models`",
         Kind::ContextOverflow => return overflow(data),
-        Kind::ImportFailed => "check that the file is a whole GGUF file",
+        Kind::ImportFailed => "check that it is a whole GGUF file, or a folder with a whole model",
         Kind::ModelInUse => "`talkiectl ps` lists the requests that use it; wait, or end them with `talkiectl cancel`",
         Kind::Cancelled => "send it again if it is still wanted",
+        Kind::PullNotFound => "`talkiectl pulls` lists the downloads",
+        Kind::RepositoryNotFound => "`talkiectl catalogue` lists models that are known to work",
+        Kind::AccessDenied => "accept its terms on its page, and give talkied a token with HF_TOKEN or `hf auth login`",
+        Kind::DiskFull => "make room: `talkiectl du` shows what models take, `talkiectl rm MODEL` removes one",
+        Kind::StorageFailed => "check the folder's permissions and whether its disk is there",
+        Kind::DownloadDamaged => "run it again; if it stays so, the copy on the hub is damaged",
         Kind::ModelExists => "give it another name with --model",
         Kind::ConfigurationError => "put the configuration right, then `talkiectl stop` and run it again",
         Kind::GenerationFailed | Kind::Internal => "the log of talkied says more",
-        Kind::Busy => return try_again(data),
+        Kind::Busy | Kind::HubUnavailable => return try_again(data),
         Kind::EngineLost => "run it again: the engine is started anew",
         Kind::ShuttingDown => "run it again when talkied has ended",
         Kind::SlowConsumer => "run it again and read the output without long pauses",
@@ -170,7 +178,7 @@ pub enum Exit {
     Usage = 2,
     /// No daemon.
     Unreachable = 3,
-    /// No such model or request.
+    /// No such model, request or download.
     NotFound = 4,
     /// The same request may succeed later.
     TryLater = 5,
@@ -185,7 +193,7 @@ impl Exit {
         (Self::Failed, "the daemon or the machine failed"),
         (Self::Usage, "wrong usage, or a request that cannot succeed"),
         (Self::Unreachable, "talkied is not running, or was lost"),
-        (Self::NotFound, "no such model or request"),
+        (Self::NotFound, "no such model, request or download"),
         (Self::TryLater, "try again later"),
         (Self::Interrupted, "interrupted or cancelled"),
     ];
@@ -198,7 +206,7 @@ impl Exit {
     /// The exit code of an error kind.
     pub const fn of_kind(kind: Kind) -> Self {
         match (kind, kind.fault()) {
-            (Kind::ModelNotFound, _) => Self::NotFound,
+            (Kind::ModelNotFound | Kind::PullNotFound | Kind::RepositoryNotFound, _) => Self::NotFound,
             (Kind::Cancelled, _) => Self::Interrupted,
             (_, Fault::Caller) => Self::Usage,
             (_, Fault::Ours) => Self::Failed,

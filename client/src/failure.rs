@@ -1,6 +1,6 @@
 //! How the program ends when it does not succeed: `error:` and `hint:` on standard error, and the exit code.
 //!
-//! Called by `main` alone; commands only return [`Failure`].
+//! Called by `main`; commands only return [`Failure`], but for `rm`, which may have several to report.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -18,18 +18,24 @@ use crate::render;
 pub enum Failure {
     /// The daemon or the way to it.
     Client(Error),
+    /// The same, where more is known of the way out than the error itself tells.
+    Advised { error: Error, hint: String },
     /// The command line asks for what cannot be.
     Usage { message: String, hint: &'static str },
     /// What was named is not there.
     NotFound { message: String, hint: &'static str },
+    /// What was looked at is not as it should be.
+    Damaged { message: String, hint: String },
+    /// Another client put an end to what was waited for.
+    Stopped { message: String, hint: String },
     /// Standard output cannot be written.
     Output(io::Error),
     /// The runtime cannot be made.
     Runtime(io::Error),
     /// Another client cancelled the request.
     Cancelled,
-    /// Ctrl-C.
-    Interrupted,
+    /// Ctrl-C, and what goes on all the same.
+    Interrupted { note: Option<String> },
 }
 
 impl<E: Into<Error>> From<E> for Failure {
@@ -44,9 +50,7 @@ impl Failure {
         match &self {
             // The reader of a pipe has seen enough (`| head -1`); that is no failure.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            // The shell's prompt must not stand behind `^C`.
-            Self::Interrupted if io::stderr().is_terminal() => render::to_stderr("\n"),
-            Self::Interrupted => {}
+            Self::Interrupted { note } => interrupted(note.as_deref()),
             _ => show(&self.described(), form),
         }
         ExitCode::from(self.exit().code())
@@ -54,11 +58,11 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Client(error) => error.exit(),
+            Self::Client(error) | Self::Advised { error, .. } => error.exit(),
             Self::Usage { .. } => Exit::Usage,
             Self::NotFound { .. } => Exit::NotFound,
-            Self::Output(_) | Self::Runtime(_) => Exit::Failed,
-            Self::Cancelled | Self::Interrupted => Exit::Interrupted,
+            Self::Damaged { .. } | Self::Output(_) | Self::Runtime(_) => Exit::Failed,
+            Self::Stopped { .. } | Self::Cancelled | Self::Interrupted { .. } => Exit::Interrupted,
         }
     }
 
@@ -68,18 +72,29 @@ impl Failure {
             Self::Usage { message, hint } | Self::NotFound { message, hint } => {
                 (message.clone(), Some((*hint).to_owned()))
             }
+            Self::Advised { error, hint } => (error.to_string(), Some(hint.clone())),
+            Self::Damaged { message, hint } | Self::Stopped { message, hint } => (message.clone(), Some(hint.clone())),
             Self::Output(error) => (format!("failed to write to standard output: {error}"), None),
             Self::Runtime(error) => (format!("failed to start: {error}"), None),
             Self::Cancelled => ("the request was cancelled by another client".into(), None),
-            Self::Interrupted => ("interrupted".into(), None),
+            Self::Interrupted { note } => ("interrupted".into(), note.clone()),
         };
         let mut description = Description { message, hint, exit_code: self.exit().code(), code: None, data: None };
-        if let Self::Client(Error::Rpc { code, data, .. }) = self {
+        if let Self::Client(Error::Rpc { code, data, .. })
+        | Self::Advised { error: Error::Rpc { code, data, .. }, .. } = self
+        {
             description.code = Some(*code);
             description.data.clone_from(data);
         }
         description
     }
+}
+
+fn interrupted(note: Option<&str>) {
+    // Neither the note nor the shell's prompt may stand behind `^C`.
+    let start = if io::stderr().is_terminal() { "\n" } else { "" };
+    let note = note.map_or(String::new(), |note| format!("note: {}\n", render::printable(note)));
+    render::to_stderr(&(start.to_owned() + &note));
 }
 
 /// An error as `--json` prints it.

@@ -1,10 +1,12 @@
 //! `talkiectl`: the command line of talkied.
 //!
-//! Reading order: [`cli`] is what can be typed, [`commands`] does it, [`render`] and [`progress`] show it, [`failure`]
-//! says why not. Only this program prints; the library never does.
+//! Reading order: [`cli`] is what can be typed and [`complete`] what the shell may add, [`commands`] does it, [`render`],
+//! [`progress`] and [`bars`] show it, [`failure`] says why not. Only this program prints; the library never does.
 
+mod bars;
 mod cli;
 mod commands;
+mod complete;
 mod failure;
 mod progress;
 mod render;
@@ -17,6 +19,7 @@ use crate::cli::Cli;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    complete::answer_the_shell();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::of_usage(&error),
@@ -33,9 +36,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
+            // A command may know better what is to be said of its end.
+            biased;
             outcome = commands::run(cli) => outcome,
             // Whatever the command held is dropped here. That closes its connection, which cancels its request.
-            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted { note: None }),
         }
     });
     // A read of standard input or a write to a stuck pipe may still be blocked; it must not hold up the end.

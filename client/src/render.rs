@@ -1,10 +1,13 @@
 //! Results in words: tables, sizes, durations. Pure text, with colours that `anstream` takes away off terminals.
 //!
 //! Ids are never cut or wrapped, because they are made to be copied: a table that is wider than the terminal is shown
-//! as one block per row. Called by the commands; [`models`] and [`daemon`] render results, this file their parts.
+//! as one block per row. Called by the commands; The modules render results, this file their parts.
 
+pub mod catalogue;
 pub mod daemon;
 pub mod models;
+pub mod pulls;
+pub mod storage;
 mod table;
 
 use std::io::{IsTerminal, Write};

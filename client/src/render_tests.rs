@@ -10,7 +10,7 @@ fn plain(text: &str) -> String {
 
 fn model(id: &str, more: Value) -> Value {
     let mut model = json!({
-        "id": id, "name": id, "display_name": id, "size": 1_834_000_000_u64, "type": "local", "provider": "mlx",
+        "id": id, "name": id, "display_name": id, "size": 1_834_000_000_u64, "type": "local", "provider": "mlx", "source": "library",
         "is_installed": true, "is_loaded": false, "path": "/models/x", "state": "complete",
         "context_length": 32768, "quantization": {"bits": 4, "group_size": 64},
     });

@@ -1,13 +1,14 @@
 //! What the daemon is started with: command line over environment over defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use protocol::KeepAlive;
 use protocol::paths::Paths;
+use protocol::{KeepAlive, ModelSource};
 
-use crate::socket::Place;
+use crate::library::Place;
+use crate::socket;
 
 /// Name of the MLX engine's program, which stands beside the daemon's.
 const ENGINE: &str = "talkied-mlx";
@@ -31,6 +32,19 @@ pub struct Arguments {
     /// Seconds that running requests get when the daemon is to end
     #[arg(long, env = "TALKIE_DRAIN", value_name = "SECONDS", default_value_t = 10)]
     drain: u64,
+    /// More folders with models, used where they are; several are separated by ':'
+    #[arg(long = "models", env = "TALKIE_MODELS", value_name = "DIR", value_delimiter = ':')]
+    models: Vec<PathBuf>,
+    /// Cache of the Hugging Face libraries, whose models are used where they are; 'none' for no such cache
+    /// [default: ~/.cache/huggingface/hub]
+    #[arg(long, env = "HF_HUB_CACHE", value_name = "DIR")]
+    hf_cache: Option<PathBuf>,
+    /// Address of the model hub
+    #[arg(long, env = "HF_ENDPOINT", value_name = "URL", default_value = "https://huggingface.co")]
+    hub: String,
+    /// Most bytes per second that downloads take together, as 500k or 20M [default: no limit]
+    #[arg(long, env = "TALKIE_PULL_LIMIT", value_name = "BYTES", value_parser = bytes)]
+    pull_limit: Option<u64>,
     /// Program of the MLX engine [default: talkied-mlx beside this program]
     #[arg(long, env = "TALKIE_ENGINE", value_name = "PROGRAM")]
     engine: Option<PathBuf>,
@@ -42,13 +56,19 @@ pub struct Config {
     /// Folder of models and state.
     pub home: PathBuf,
     /// Where to listen, and whose idea that was.
-    pub socket: Place,
+    pub socket: socket::Place,
     /// How long a model stays when no request says otherwise.
     pub keep_alive: KeepAlive,
     /// Requests that may wait.
     pub queue: usize,
     /// For running requests at the end.
     pub drain: Duration,
+    /// Other places that have models, in the order in which they are looked at.
+    pub places: Vec<Place>,
+    /// Address of the model hub.
+    pub hub: String,
+    /// Most bytes per second that downloads take together.
+    pub pull_limit: Option<u64>,
     /// Program of the MLX engine.
     pub engine: PathBuf,
 }
@@ -92,10 +112,52 @@ impl Arguments {
             Some(engine) => engine,
             None => std::env::current_exe().map_err(ConfigError::NoProgram)?.with_file_name(ENGINE),
         };
-        let socket = if named { Place::Named(paths.socket) } else { Place::Default(paths.socket) };
+        let socket = if named { socket::Place::Named(paths.socket) } else { socket::Place::Default(paths.socket) };
+        let mut places = Vec::new();
+        for root in self.models.into_iter().filter(|root| !root.as_os_str().is_empty()) {
+            if !root.is_absolute() {
+                return Err(ConfigError::Relative { name: "--models", path: root });
+            }
+            places.push(Place { root, source: ModelSource::Folder });
+        }
+        let cache = self.hf_cache.or_else(hugging_face_cache).filter(|cache| *cache != Path::new("none"));
+        if let Some(root) = cache {
+            places.push(Place { root, source: ModelSource::HuggingFaceCache });
+        }
         let drain = Duration::from_secs(self.drain);
-        Ok(Config { home: paths.home, socket, keep_alive: self.keep_alive, queue: self.queue, drain, engine })
+        Ok(Config {
+            home: paths.home,
+            socket,
+            keep_alive: self.keep_alive,
+            queue: self.queue,
+            drain,
+            places,
+            hub: self.hub,
+            pull_limit: self.pull_limit,
+            engine,
+        })
     }
+}
+
+/// A number of bytes, with k, M or G for thousands of them.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let number: Option<u64> = number.parse().ok();
+    let bytes = number.and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "give a number of bytes, such as 500k or 20M".into())
+}
+
+/// Where the Hugging Face libraries keep their cache when nothing says where: as `huggingface_hub.constants`.
+fn hugging_face_cache() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = folder("HF_HOME").or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface")));
+    let home = home.or_else(|| folder("HOME").map(|home| home.join(".cache").join("huggingface")));
+    home.map(|home| home.join("hub")).filter(|cache| cache.is_absolute())
 }
 
 #[cfg(test)]

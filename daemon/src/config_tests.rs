@@ -7,9 +7,9 @@ fn parse(arguments: &[&str]) -> Result<Config, ConfigError> {
 #[test]
 fn a_home_holds_the_socket_unless_that_is_named() {
     let config = parse(&["--home", "/h"]).unwrap();
-    assert_eq!(config.socket, Place::Default("/h/run/talkied.sock".into()));
+    assert_eq!(config.socket, socket::Place::Default("/h/run/talkied.sock".into()));
     let config = parse(&["--home", "/h", "--socket", "/s/t.sock"]).unwrap();
-    assert_eq!(config.socket, Place::Named("/s/t.sock".into()));
+    assert_eq!(config.socket, socket::Place::Named("/s/t.sock".into()));
 }
 
 #[test]

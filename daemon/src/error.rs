@@ -36,7 +36,8 @@ impl From<LibraryError> for ErrorData {
             LibraryError::InvalidId(_) => Kind::InvalidParams,
             LibraryError::NotFound { .. } => Kind::ModelNotFound,
             LibraryError::Broken { .. } => Kind::ModelBroken,
-            LibraryError::NotSupported { .. } => Kind::NotSupported,
+            LibraryError::NotSupported { .. } | LibraryError::NotOurs { .. } => Kind::NotSupported,
+            LibraryError::Storage { .. } | LibraryError::Disk { .. } => Kind::StorageFailed,
         };
         Self::new(kind, format!("failed to {}", chain(&error)))
     }

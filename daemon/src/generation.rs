@@ -13,7 +13,7 @@ use std::time::Instant;
 use engine::{KvBits, Sampling, SequenceId, Submission, Work, Xtc};
 use protocol::{
     Capability, ErrorData, GenerateRequest, GenerateResult, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES,
-    ModelId, RequestId, TokenCount,
+    Model, ModelId, RequestId, TokenCount,
 };
 
 use crate::error::{internal, invalid};
@@ -166,13 +166,13 @@ impl Generation {
     /// The one resident model that can do it, else the one installed.
     async fn obvious(&self, needed: Capability) -> Result<ModelId, ErrorData> {
         let library = Arc::clone(&self.library);
-        let installed = tokio::task::spawn_blocking(move || library.scan()).await;
+        let installed = tokio::task::spawn_blocking(move || library.look()).await;
         let installed = installed.map_err(|_| internal("looking at the library panicked"))?;
-        let able = installed.into_iter().filter(|model| model.is_installed && model.capabilities.contains(&needed));
-        let mut able: Vec<ModelId> = able.map(|model| model.id).collect();
+        let can = |model: &&Model| model.is_installed && model.capabilities.contains(&needed);
+        let mut able: Vec<ModelId> = installed.models.iter().filter(can).map(|model| model.id.clone()).collect();
         let residents = self.scheduler.snapshot().await?.residents;
         let is_able = |id: &ModelId| able.iter().any(|model| model.folder() == id.folder());
-        let mut resident = residents.into_iter().map(|(id, _)| id).filter(is_able);
+        let mut resident = residents.into_iter().map(|resident| resident.model.id.clone()).filter(is_able);
         if let (Some(only), None) = (resident.next(), resident.next()) {
             return Ok(only);
         }

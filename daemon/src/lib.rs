@@ -20,7 +20,10 @@ pub mod scheduler;
 
 pub mod process;
 
+pub mod pull;
+
 pub mod error;
+pub mod events;
 pub mod library;
 pub mod local;
 pub mod telemetry;
@@ -33,8 +36,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::events::Events;
 use crate::generation::Generation;
 use crate::library::Library;
+use crate::pull::Pulls;
 use crate::rpc::{Parts, Rpc};
 use crate::scheduler::{Limits, Scheduler, Settings};
 use crate::socket::{BindError, Connections};
@@ -65,16 +70,24 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     let passed = socket::passed().map_err(RunError::Passed)?;
     let bound = socket::bind(&config.socket, passed)?;
     let socket = config.socket.path().to_path_buf();
-    let library = Arc::new(Library { root: config.home.join("Models").join("MLX") });
+    let events = Events::default();
+    let root = config.home.join("Models").join("MLX");
+    let library = Arc::new(Library::new(root.clone(), config.places.clone(), events.clone()));
+    let settings = pull::Settings::new(root, config.hub.clone(), config.pull_limit);
+    let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), events.clone(), stop.clone());
+    let watching = tokio::spawn(library::watch(Arc::clone(&library), stop.clone()));
     let limits = Limits { waiting: config.queue, keep_alive: config.keep_alive };
-    let settings = Settings { engine: config.engine.clone(), limits, drain: config.drain };
+    let settings = Settings { engine: config.engine.clone(), limits, drain: config.drain, events: events.clone() };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let connections = Connections::default();
     let rpc = Rpc::new(Parts {
         generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
+        home: config.home.clone(),
         library,
         engine: config.engine.clone(),
         scheduler,
+        pulls,
+        events,
         stop: stop.clone(),
         socket: socket.clone(),
         started: Instant::now(),
@@ -94,6 +107,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     // Its requests have ended with their connections; what is left is to take the engines down.
     if scheduling.await.is_err() {
         tracing::error!("the scheduler broke off");
+    }
+    if pulling.await.is_err() || watching.await.is_err() {
+        tracing::error!("a task of the library broke off");
     }
     drop(bound.claim);
     served.map_err(RunError::Serve)

@@ -1,36 +1,58 @@
-//! Models on disk: which are there, in what condition, and how a folder or a GGUF file becomes one.
+//! Models on disk: which are there, in what condition, and how files become models.
 //!
-//! The disk is the truth: nothing is remembered between calls, and a broken folder is listed with its problem, not
-//! hidden. Nothing here runs a model, downloads or deletes one. All of it blocks, so the daemon calls it on threads
-//! made for that: `rpc` lists and imports, the local provider looks models up.
+//! The disk is the truth. A look at it makes a [`Snapshot`] that never changes; a sign from the disk means "look again"
+//! (`watch`), and a folder that looks as before is not opened again. A broken folder is listed with its problem, not
+//! hidden. Nothing here runs a model. All of it blocks, so the daemon calls it on threads made for that.
 //!
-//! A model is a folder of the root, named by its id with `/` as `_`. The way back is ambiguous: a listing turns the
-//! first `_` into `/`, so `my_org/name` is listed as `my/org_name`. Lookups go from id to folder and find it by
-//! either name.
+//! A model of the daemon's own is a folder of the root, named by its id with `/` as `_`. The way back is ambiguous: a
+//! listing turns the first `_` into `/`, so `my_org/name` is listed as `my/org_name`. Lookups go from id to folder and
+//! find it by either name.
 
 mod bounded;
+mod catalogue;
 #[cfg(test)]
 mod fixture;
 mod gguf;
 mod import;
 mod inspect;
+pub mod manifest;
+mod memory;
+mod places;
+mod scan;
+mod storage;
+mod verify;
+mod watch;
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::{Capability, Model, ModelId, ModelState, ModelType};
+use protocol::{Capability, Model, ModelId, ModelSource, ModelState, ModelType};
 
+use crate::events::Events;
+pub use catalogue::catalogue;
 pub use import::{ImportError, Progress, Quantize, Source, import};
 use inspect::{Condition, Inspection};
+use manifest::Manifest;
+pub use memory::for_models as memory_for_models;
+use places::Candidate;
+pub use places::Place;
+pub use scan::Snapshot;
+pub use storage::PULLS;
+pub use watch::watch;
 
-/// Ends of the names of folders that somebody is still filling.
-const UNFINISHED: [&str; 2] = [".partial", ".incoming"];
-
-/// The models below one folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The models of some places.
+#[derive(Debug)]
 pub struct Library {
-    /// Folder whose folders are the models; need not exist.
+    /// The daemon's own folder, where imports and pulls go; need not exist.
     pub root: PathBuf,
+    /// All that are looked at. Of models of one id the first place's counts.
+    places: Vec<Place>,
+    events: Events,
+    /// What was found last. Held while the disk is looked at, so that looks and what is told of them keep their order.
+    latest: Mutex<Option<Arc<Snapshot>>>,
+    /// Whether the disk has changed since, as far as is known.
+    stale: AtomicBool,
 }
 
 /// One model that was found.
@@ -44,7 +66,7 @@ pub struct Entry {
 }
 
 /// Why a model cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
     /// The id can name no folder.
     #[error(
@@ -75,37 +97,86 @@ pub enum LibraryError {
         /// What is not supported and what is.
         problem: String,
     },
+    /// It is another program's to remove.
+    #[error("delete {id}: it is in the Hugging Face cache, which other programs use too; remove it there, with `hf cache rm` or by deleting {}", path.display())]
+    NotOurs {
+        /// The id asked for.
+        id: ModelId,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Its files cannot be removed.
+    #[error("delete {id}: {} cannot be removed; check the permissions of its folder", path.display())]
+    Storage {
+        /// The id asked for.
+        id: ModelId,
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The disk does not tell how full it is.
+    #[error("ask the disk of {} how full it is", path.display())]
+    Disk {
+        /// A folder on it.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 impl Library {
-    /// All models, whole and broken, by id. A root that is missing or cannot be read has none.
-    pub fn scan(&self) -> Vec<Model> {
-        let folders = match fs::read_dir(&self.root) {
-            Ok(folders) => folders,
-            Err(error) => {
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    tracing::warn!(root = %self.root.display(), %error, "cannot list the models");
-                }
-                return Vec::new();
-            }
-        };
-        let mut models: Vec<Model> = folders.flatten().filter_map(|folder| listed(&folder.path())).collect();
-        models.sort_by(|a, b| a.id.cmp(&b.id));
-        models
+    /// The models in the daemon's own folder and in other places; what changes is told to `events`.
+    pub fn new(root: PathBuf, others: Vec<Place>, events: Events) -> Self {
+        let own = Place { root: root.clone(), source: ModelSource::Library };
+        let places = std::iter::once(own).chain(others).collect();
+        Self { root, places, events, latest: Mutex::default(), stale: AtomicBool::new(false) }
     }
 
-    /// The model of that id, in whatever condition; [`Entry::ready`] tells whether it can be loaded.
+    /// The models in the daemon's own folder alone, and nobody is told.
+    pub fn at(root: PathBuf) -> Self {
+        Self::new(root, Vec::new(), Events::default())
+    }
+
+    /// All models, whole and broken, by id, as they were when the disk last changed.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match latest {
+            Some(snapshot) if !self.stale.load(Ordering::Acquire) => snapshot,
+            _ => self.look(),
+        }
+    }
+
+    /// The same, looked for now. What is different is told to those who follow.
+    pub fn look(&self) -> Arc<Snapshot> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the look: a change while it lasts makes it stale again.
+        self.stale.store(false, Ordering::Release);
+        let found = Arc::new(scan::scan(&self.places, latest.as_deref()));
+        if let Some(before) = latest.replace(Arc::clone(&found)) {
+            for change in scan::differences(&before, &found) {
+                self.events.tell(change);
+            }
+        }
+        found
+    }
+
+    /// Says that the disk has changed.
+    pub(super) fn is_stale(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// The model of that id, in whatever condition, looked at now; [`Entry::ready`] tells whether it can be loaded.
     pub fn find(&self, id: &ModelId) -> Result<Entry, LibraryError> {
         if !id.is_valid() {
             return Err(LibraryError::InvalidId(id.0.clone()));
         }
-        let path = self.folder(id);
-        if is_unfinished(&id.0) || !path.is_dir() {
-            return Err(LibraryError::NotFound { id: id.clone(), path });
+        let candidates = self.places.iter().filter_map(|place| place.find(id));
+        let mut found = candidates.map(entry).find(Entry::is_ours);
+        if let Some(entry) = &mut found {
+            entry.model.id = id.clone();
         }
-        let found = inspect::inspect(&path);
-        let (weight_bytes, condition) = (found.weight_bytes, found.condition.clone());
-        Ok(Entry { model: model(id.clone(), path, found), weight_bytes, condition })
+        found.ok_or_else(|| LibraryError::NotFound { id: id.clone(), path: self.folder(id) })
     }
 
     /// Where the model of a valid id is or would be.
@@ -115,6 +186,14 @@ impl Library {
 }
 
 impl Entry {
+    /// Whether it is meant for an engine here. The Hugging Face cache holds files of every program on the machine: of
+    /// those the ones count that an engine runs and that have weights, or are about to.
+    fn is_ours(&self) -> bool {
+        self.model.source != ModelSource::HuggingFaceCache
+            || !self.model.capabilities.is_empty()
+                && (self.weight_bytes > 0 || self.model.path.join(inspect::INDEX).exists())
+    }
+
     /// The model's folder, if an engine can load it.
     pub fn ready(&self) -> Result<&Path, LibraryError> {
         let id = self.model.id.clone();
@@ -128,36 +207,23 @@ impl Entry {
     }
 }
 
-/// The entry of one thing in the root; `None` for what is no model.
-fn listed(path: &Path) -> Option<Model> {
-    let name = path.file_name()?.to_string_lossy().into_owned();
-    if name.starts_with('.') || is_unfinished(&name) {
-        return None;
-    }
-    let id = id_of(&name);
-    let found = match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => return None,
+/// Looks at a folder.
+fn entry(mut candidate: Candidate) -> Entry {
+    let name = candidate.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let found = match std::fs::metadata(&candidate.path) {
         // A link that leads nowhere, or to itself.
         Err(error) => Inspection::broken(format!("the link {name} cannot be followed ({error}): remove it")),
-        Ok(_) if !id.is_valid() => Inspection::broken(format!(
+        Ok(_) if !candidate.id.is_valid() => Inspection::broken(format!(
             "the folder {name:?} has a name that no id can have: rename it, with letters, digits, '.', '_' and '-' alone"
         )),
-        Ok(_) => inspect::inspect(path),
+        Ok(_) => judged(&mut candidate),
     };
-    Some(model(id, path.to_path_buf(), found))
+    let (weight_bytes, condition) = (found.weight_bytes, found.condition.clone());
+    Entry { model: model(candidate, found), weight_bytes, condition }
 }
 
-fn is_unfinished(folder: &str) -> bool {
-    UNFINISHED.iter().any(|end| folder.ends_with(end))
-}
-
-/// The id that a folder is listed under: its first `_` as `/` where that makes an id, else its name.
-fn id_of(folder: &str) -> ModelId {
-    let id = ModelId(folder.replacen('_', "/", 1));
-    if id.is_valid() { id } else { ModelId(folder.to_owned()) }
-}
-
-fn model(id: ModelId, path: PathBuf, found: Inspection) -> Model {
+fn model(candidate: Candidate, found: Inspection) -> Model {
+    let Candidate { id, path, source, revision } = candidate;
     let name = id.0.rsplit('/').next().unwrap_or_default().to_owned();
     let (state, problem) = match found.condition {
         Condition::Complete => (ModelState::Complete, None),
@@ -176,6 +242,8 @@ fn model(id: ModelId, path: PathBuf, found: Inspection) -> Model {
         is_installed: state == ModelState::Complete,
         is_loaded: false,
         path,
+        source,
+        revision,
         state,
         problem,
         architecture: found.architecture,
@@ -183,6 +251,28 @@ fn model(id: ModelId, path: PathBuf, found: Inspection) -> Model {
         quantization: found.quantization,
         residency: None,
     }
+}
+
+/// What the folder holds, and whether that is what its manifest says; which also knows the id that was meant.
+fn judged(candidate: &mut Candidate) -> Inspection {
+    let mut found = inspect::inspect(&candidate.path);
+    if let Some(manifest) = Manifest::read(&candidate.path).filter(|it| it.id.folder() == candidate.id.folder()) {
+        candidate.id = manifest.id.clone();
+        candidate.revision.clone_from(&manifest.revision);
+        if let Some(problem) = manifest.lacks(&candidate.path)
+            && found.condition == Condition::Complete
+        {
+            found.condition = Condition::Partial(problem);
+        }
+    }
+    found
+}
+
+/// A model that is in memory, but no longer on the disk.
+pub fn gone(id: ModelId, path: PathBuf, capabilities: Vec<Capability>, problem: String) -> Model {
+    let candidate = Candidate { id, path, source: ModelSource::Library, revision: None };
+    let lost = model(candidate, Inspection::broken(problem));
+    Model { state: ModelState::Gone, capabilities, ..lost }
 }
 
 /// What models of this `model_type` can be asked for.

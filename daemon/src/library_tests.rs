@@ -1,35 +1,29 @@
+use std::fs;
 use std::os::unix::fs::symlink;
 
+use super::fixture::fill;
 use super::*;
 
 /// A library below a folder that lasts as long as the first value.
 fn library() -> (tempfile::TempDir, Library) {
     let folder = tempfile::tempdir().unwrap();
-    let library = Library { root: folder.path().join("models") };
+    let library = Library::at(folder.path().join("models"));
     fs::create_dir(&library.root).unwrap();
     (folder, library)
 }
 
-/// Puts a whole model into a folder.
-fn fill(folder: &Path, architecture: &str) {
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("config.json"), format!(r#"{{"model_type": "{architecture}"}}"#)).unwrap();
-    fs::write(folder.join("model.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
-    fs::write(folder.join("tokenizer.json"), "{}").unwrap();
-}
-
 fn ids(library: &Library) -> Vec<String> {
-    library.scan().into_iter().map(|model| model.id.0).collect()
+    library.look().models.clone().into_iter().map(|model| model.id.0).collect()
 }
 
 #[test]
 fn a_missing_or_empty_library_has_no_models() {
     let (_folder, library) = library();
-    assert!(library.scan().is_empty());
+    assert!(library.look().models.clone().is_empty());
     fs::remove_dir(&library.root).unwrap();
-    assert!(library.scan().is_empty());
+    assert!(library.look().models.clone().is_empty());
     fs::write(&library.root, "a file").unwrap();
-    assert!(library.scan().is_empty());
+    assert!(library.look().models.clone().is_empty());
 }
 
 #[test]
@@ -39,7 +33,7 @@ fn models_are_listed_by_id_with_what_is_known_of_them() {
         fill(&library.root.join(name), "mistral");
     }
     assert_eq!(ids(&library), ["Zed/x", "bare", "org/a", "org/b-Model_1.5"]);
-    let model = library.scan().pop().unwrap();
+    let model = library.look().models.clone().pop().unwrap();
     let path = library.root.join("org_b-Model_1.5");
     let expected = Model {
         id: ModelId("org/b-Model_1.5".into()),
@@ -57,6 +51,8 @@ fn models_are_listed_by_id_with_what_is_known_of_them() {
         capabilities: vec![Capability::Generate, Capability::Embed],
         context_length: None,
         quantization: None,
+        source: ModelSource::Library,
+        revision: None,
         residency: None,
     };
     assert_eq!(model, expected);
@@ -69,7 +65,7 @@ fn what_is_hidden_unfinished_or_a_file_is_no_model() {
         fill(&library.root.join(name), "llama");
     }
     fs::write(library.root.join("README.md"), "text").unwrap();
-    assert!(library.scan().is_empty());
+    assert!(library.look().models.clone().is_empty());
     let error = library.find(&ModelId("org/x.partial".into())).unwrap_err();
     assert!(matches!(error, LibraryError::NotFound { .. }));
 }
@@ -80,7 +76,7 @@ fn a_broken_folder_is_listed_with_its_problem() {
     fill(&library.root.join("org_whole"), "llama");
     fill(&library.root.join("org_other"), "mamba");
     fs::create_dir(library.root.join("org_empty")).unwrap();
-    let models = library.scan();
+    let models = library.look().models.clone();
     let told: Vec<_> = models.iter().map(|model| (model.name.as_str(), model.state, model.is_installed)).collect();
     let (broken, partial, complete) = (ModelState::Broken, ModelState::Partial, ModelState::Complete);
     assert_eq!(told, [("empty", partial, false), ("other", broken, false), ("whole", complete, true)]);
@@ -95,7 +91,7 @@ fn names_that_no_id_can_have_are_listed_as_broken() {
         fill(&library.root.join(name), "llama");
     }
     assert_eq!(ids(&library), ["Modèle", "_x", "a_.b", "my model", "x_"]);
-    let broken = library.scan().into_iter().filter(|model| model.state == ModelState::Broken);
+    let broken = library.look().models.clone().into_iter().filter(|model| model.state == ModelState::Broken);
     assert_eq!(broken.map(|model| model.name).collect::<Vec<_>>(), ["Modèle", "my model"]);
     for id in ["_x", "x_", "a_.b"] {
         library.find(&ModelId(id.into())).unwrap().ready().unwrap();
@@ -108,7 +104,7 @@ fn a_name_that_is_not_text_is_listed_as_broken() {
     use std::os::unix::ffi::OsStrExt;
     let (_folder, library) = library();
     fill(&library.root.join(std::ffi::OsStr::from_bytes(b"org_\xff\xfe")), "llama");
-    let models = library.scan();
+    let models = library.look().models.clone();
     assert_eq!((models.len(), models[0].state), (1, ModelState::Broken));
 }
 
@@ -120,7 +116,7 @@ fn folders_are_followed_through_links_and_never_in_circles() {
     symlink(library.root.join("org_loop"), library.root.join("org_loop")).unwrap();
     symlink("nowhere", library.root.join("org_lost")).unwrap();
     symlink(&library.root, library.root.join("org_root")).unwrap();
-    let models = library.scan();
+    let models = library.look().models.clone();
     let states: Vec<_> = models.iter().map(|model| (model.name.as_str(), model.state)).collect();
     let (broken, partial, complete) = (ModelState::Broken, ModelState::Partial, ModelState::Complete);
     assert_eq!(states, [("linked", complete), ("loop", broken), ("lost", broken), ("root", partial)]);
@@ -149,7 +145,7 @@ fn looking_up_what_is_not_there_says_where_it_would_be() {
     fill(&folder.path().join("elsewhere"), "llama");
     for id in ["", "..", "../elsewhere", "/etc", "a/../..", "a/b/c", "a\0b"] {
         let error = library.find(&ModelId(id.into())).unwrap_err();
-        assert_eq!(error, LibraryError::InvalidId(id.into()));
+        assert!(matches!(error, LibraryError::InvalidId(wrong) if wrong == id));
     }
 }
 

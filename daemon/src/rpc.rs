@@ -4,8 +4,11 @@
 
 mod daemon;
 mod embeddings;
+mod files;
+mod follow;
 mod generate;
 mod models;
+mod pulls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +17,13 @@ use std::time::{Duration, Instant};
 use jsonrpsee::RpcModule;
 use jsonrpsee::types::ErrorObjectOwned;
 use protocol::ErrorData;
-use protocol::rpc::{DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer};
+use protocol::rpc::{DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer, PullsServer};
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Events;
 use crate::generation::Generation;
 use crate::library::Library;
+use crate::pull::Pulls;
 use crate::scheduler::Scheduler;
 use crate::socket::Connections;
 
@@ -31,12 +36,18 @@ pub struct Rpc(Arc<Parts>);
 pub struct Parts {
     /// Runs requests.
     pub generation: Generation,
+    /// Folder of models and state.
+    pub home: PathBuf,
     /// Knows models on disk.
     pub library: Arc<Library>,
     /// Program of the engine, which converts models too.
     pub engine: PathBuf,
     /// Knows models in memory.
     pub scheduler: Scheduler,
+    /// Downloads.
+    pub pulls: Pulls,
+    /// What happens to models.
+    pub events: Events,
     /// Ends the daemon.
     pub stop: CancellationToken,
     /// Where it listens.
@@ -62,6 +73,7 @@ impl Rpc {
             GenerateServer::into_rpc(self.clone()).remove_context(),
             EmbeddingsServer::into_rpc(self.clone()).remove_context(),
             ModelsServer::into_rpc(self.clone()).remove_context(),
+            PullsServer::into_rpc(self.clone()).remove_context(),
             DaemonServer::into_rpc(self.clone()).remove_context(),
             DiscoverServer::into_rpc(self).remove_context(),
         ];

@@ -7,14 +7,19 @@ use crate::scheduler::{Limits, Settings};
 async fn the_methods_served_are_the_methods_described() {
     let stop = CancellationToken::new();
     let limits = Limits { waiting: 1, keep_alive: protocol::KeepAlive::default() };
-    let settings = Settings { engine: "none".into(), limits, drain: Duration::ZERO };
+    let settings = Settings { engine: "none".into(), limits, drain: Duration::ZERO, events: Events::default() };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
-    let library = Arc::new(Library { root: "none".into() });
+    let library = Arc::new(Library::at("none".into()));
+    let settings = crate::pull::Settings::new("none".into(), "http://127.0.0.1:1".into(), None);
+    let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), Events::default(), stop.clone());
     let rpc = Rpc::new(Parts {
         generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
+        home: "none".into(),
         library,
         engine: "none".into(),
         scheduler,
+        pulls,
+        events: Events::default(),
         stop: stop.clone(),
         socket: "none".into(),
         started: Instant::now(),
@@ -26,6 +31,7 @@ async fn the_methods_served_are_the_methods_described() {
     assert_eq!(served, described);
     stop.cancel();
     scheduling.await.unwrap();
+    pulling.await.unwrap();
 }
 
 #[test]

@@ -10,17 +10,18 @@ pub mod resident;
 mod run;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use engine::SequenceId;
-use protocol::{ErrorData, KeepAlive, ModelId, Residency as ResidencyStatus};
+use protocol::{ErrorData, Force, KeepAlive, ModelId, Residency as ResidencyStatus};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use failure::shutting_down;
 pub use resident::{EngineId, Job, Limits, Update};
 
+use crate::events::Events;
 use crate::local::LocalModel;
 use crate::process::Report;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long running requests may take once the daemon is to end.
     pub drain: Duration,
+    /// Where it says which models come and go.
+    pub events: Events,
 }
 
 /// Everything the loop can be told.
@@ -49,6 +52,8 @@ pub enum Message {
     Load(Arc<LocalModel>, Option<KeepAlive>, oneshot::Sender<Result<(), ErrorData>>),
     /// Give a model's memory back.
     Unload(ModelId, oneshot::Sender<Result<bool, ErrorData>>),
+    /// Take nothing more of a model as long as somebody holds on to that; answered when no engine holds the model.
+    Close(ModelId, Option<Force>, Weak<()>, oneshot::Sender<Result<(), ErrorData>>),
     /// End a request.
     Cancel(SequenceId, oneshot::Sender<bool>),
     /// End one sample of a request; nobody waits for it.
@@ -63,9 +68,24 @@ pub enum Message {
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Models in memory, by id.
-    pub residents: Vec<(ModelId, ResidencyStatus)>,
+    pub residents: Vec<ResidentSnapshot>,
     /// Requests that wait or run, in the order of their arrival.
     pub requests: Vec<RequestSnapshot>,
+}
+
+/// One model in memory at one moment.
+#[derive(Debug, Clone)]
+pub struct ResidentSnapshot {
+    /// Which.
+    pub model: Arc<LocalModel>,
+    /// How it is held.
+    pub residency: ResidencyStatus,
+}
+
+/// A model that no engine holds and none takes until this is dropped.
+#[derive(Debug)]
+pub struct Closed {
+    _hold: Arc<()>,
 }
 
 /// One request at one moment.
@@ -118,6 +138,14 @@ impl Scheduler {
     /// Gives a model's memory back; false when it was not resident.
     pub async fn unload(&self, id: ModelId) -> Result<bool, ErrorData> {
         self.ask(|reply| Message::Unload(id, reply)).await?
+    }
+
+    /// Keeps a model out of memory, to delete it. Dropping the future gives that up.
+    pub async fn close(&self, id: ModelId, force: Option<Force>) -> Result<Closed, ErrorData> {
+        let hold = Arc::new(());
+        let watched = Arc::downgrade(&hold);
+        self.ask(|reply| Message::Close(id, force, watched, reply)).await??;
+        Ok(Closed { _hold: hold })
     }
 
     /// Ends a request; false when there is none.

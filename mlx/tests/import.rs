@@ -44,7 +44,7 @@ fn source(folder: &Path, id: &str, bits: Option<u32>) -> Source {
 #[test]
 fn an_imported_model_generates_what_its_source_does() {
     let (folder, home) = (written(&Checkpoint::llama()), TempDir::new().unwrap());
-    let library = Library { root: home.path().join("models") };
+    let library = Library::at(home.path().join("models"));
     let mut go_on = |_| ControlFlow::Continue(());
     let plain = import(&source(folder.path(), "org/plain", None), &library, &mut go_on).unwrap();
     assert_eq!((tokens(&plain.path), plain.quantization), (tokens(folder.path()), None));
@@ -64,10 +64,10 @@ fn what_the_engine_finds_wrong_is_told() {
     let mut checkpoint = Checkpoint::llama();
     checkpoint.tensors.remove("lm_head.weight");
     let (folder, home) = (written(&checkpoint), TempDir::new().unwrap());
-    let library = Library { root: home.path().join("models") };
+    let library = Library::at(home.path().join("models"));
     let source = source(folder.path(), "org/broken", Some(4));
     let error = import(&source, &library, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, ImportError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("no weight file has the tensor lm_head.weight"), "{error}");
-    assert!(library.scan().is_empty());
+    assert!(library.look().models.is_empty());
 }

@@ -29,10 +29,22 @@ pub enum Kind {
     ModelExists,
     /// The request was cancelled, by this or another client, before it had a result.
     Cancelled,
+    /// No download of that model is known.
+    PullNotFound,
+    /// The hub has no such repository or revision, or does not show it without a token.
+    RepositoryNotFound,
+    /// The hub does not let this user have it: its terms must be accepted, or a token given that may read it.
+    AccessDenied,
     /// The configuration of the daemon is wrong.
     ConfigurationError,
     /// The engine reported a failure of its own.
     GenerationFailed,
+    /// The disk has no room; the message has both numbers.
+    DiskFull,
+    /// A file or folder of the daemon cannot be read, written or removed.
+    StorageFailed,
+    /// What the hub sent is not what it says it has.
+    DownloadDamaged,
     /// Something in the daemon failed that should not.
     Internal,
     /// The queue is full; try again after `retry_after_ms`.
@@ -43,6 +55,8 @@ pub enum Kind {
     ShuttingDown,
     /// The client did not read its stream for too long, so its request was ended.
     SlowConsumer,
+    /// The hub cannot be reached, or fails, or has had enough for now.
+    HubUnavailable,
 }
 
 /// Who can mend an error.
@@ -58,7 +72,7 @@ pub enum Fault {
 
 impl Kind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidParams,
         Self::ModelNotFound,
         Self::ModelBroken,
@@ -68,13 +82,20 @@ impl Kind {
         Self::ModelInUse,
         Self::ModelExists,
         Self::Cancelled,
+        Self::PullNotFound,
+        Self::RepositoryNotFound,
+        Self::AccessDenied,
         Self::ConfigurationError,
         Self::GenerationFailed,
+        Self::DiskFull,
+        Self::StorageFailed,
+        Self::DownloadDamaged,
         Self::Internal,
         Self::Busy,
         Self::EngineLost,
         Self::ShuttingDown,
         Self::SlowConsumer,
+        Self::HubUnavailable,
     ];
 
     /// The code on the wire.
@@ -89,13 +110,20 @@ impl Kind {
             Self::ModelInUse => 1006,
             Self::ModelExists => 1007,
             Self::Cancelled => 1008,
+            Self::PullNotFound => 1009,
+            Self::RepositoryNotFound => 1010,
+            Self::AccessDenied => 1011,
             Self::ConfigurationError => 2001,
             Self::GenerationFailed => 2002,
+            Self::DiskFull => 2003,
+            Self::StorageFailed => 2004,
+            Self::DownloadDamaged => 2005,
             Self::Internal => -32603,
             Self::Busy => 3001,
             Self::EngineLost => 3002,
             Self::ShuttingDown => 3003,
             Self::SlowConsumer => 3004,
+            Self::HubUnavailable => 3005,
         }
     }
 
@@ -115,9 +143,19 @@ impl Kind {
             | Self::ImportFailed
             | Self::ModelInUse
             | Self::ModelExists
-            | Self::Cancelled => Fault::Caller,
-            Self::ConfigurationError | Self::GenerationFailed | Self::Internal => Fault::Ours,
-            Self::Busy | Self::EngineLost | Self::ShuttingDown | Self::SlowConsumer => Fault::TryLater,
+            | Self::Cancelled
+            | Self::PullNotFound
+            | Self::RepositoryNotFound
+            | Self::AccessDenied => Fault::Caller,
+            Self::ConfigurationError
+            | Self::GenerationFailed
+            | Self::DiskFull
+            | Self::StorageFailed
+            | Self::DownloadDamaged
+            | Self::Internal => Fault::Ours,
+            Self::Busy | Self::EngineLost | Self::ShuttingDown | Self::SlowConsumer | Self::HubUnavailable => {
+                Fault::TryLater
+            }
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The contract of talkied: methods, types and errors of its JSON-RPC 2.0 interface over one Unix socket.
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
-//! methods, [`generate`], [`options`], [`mod@format`], [`tools`], [`embeddings`], [`models`] and [`status`] their
-//! parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
+//! methods, [`generate`], [`options`], [`mod@format`], [`tools`], [`embeddings`], [`models`], [`events`],
+//! [`storage`], [`catalogue`], [`pulls`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
 
+pub mod catalogue;
 pub mod embeddings;
 pub mod error;
+pub mod events;
 pub mod format;
 pub mod generate;
 pub mod models;
@@ -16,24 +18,33 @@ mod named;
 pub mod openrpc;
 pub mod options;
 pub mod paths;
+pub mod pulls;
 #[cfg(any(feature = "server", feature = "client"))]
 pub mod rpc;
 pub mod status;
+pub mod storage;
 pub mod tools;
 
+pub use catalogue::{Catalogue, CatalogueEntry, CatalogueSource};
 pub use embeddings::{EmbeddingsRequest, EmbeddingsResult, Pooling};
 pub use error::{ErrorData, Kind};
+pub use events::{ModelChange, ModelEvent, SubscribeModels, UnloadReason};
 pub use format::ResponseFormat;
 pub use generate::{
     CancelRequest, Cancelled, FinishReason, GenerateEvent, GenerateRequest, GenerateResult, Message, RequestId, Role,
     Sample, Timings, TokenCount, TokenLogprob, TokenLogprobs, Usage,
 };
 pub use models::{
-    Capability, ImportModel, LoadModel, Model, ModelId, ModelList, ModelRef, ModelState, ModelType, Quantization,
+    Capability, LoadModel, Model, ModelId, ModelList, ModelRef, ModelSource, ModelState, ModelType, Quantization,
     Residency, ResidencyState, Unloaded,
 };
 pub use options::{GenerationOptions, KeepAlive};
+pub use pulls::{Pull, PullEvent, PullFile, PullList, PullRef, PullState, StartPull, SubscribePulls};
 pub use status::{Pong, RequestState, RequestStatus, Status};
+pub use storage::{
+    DeleteModel, Deleted, FileState, Force, HashSource, ImportModel, Storage, StoredModel, StoredPull, Verified,
+    VerifiedFile,
+};
 pub use tools::{Reasoning, Tool, ToolCall, ToolChoice};
 
 /// Version of this contract. Grows when a method or field is removed or changes its meaning.

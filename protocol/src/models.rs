@@ -1,4 +1,4 @@
-//! `models.list`, `models.get`, `models.load`, `models.unload`, `models.import`.
+//! `models.list`, `models.get`, `models.load`, `models.unload`.
 
 use std::path::PathBuf;
 
@@ -58,6 +58,11 @@ pub struct Model {
     pub is_loaded: bool,
     /// Its folder.
     pub path: PathBuf,
+    /// Where it is from.
+    pub source: ModelSource,
+    /// The commit on the hub that its files are of, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Condition of its files.
     pub state: ModelState,
     /// What is wrong with them.
@@ -90,6 +95,18 @@ pub enum ModelType {
     Cloud,
 }
 
+/// Which of the places that are looked at a model is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSource {
+    /// The daemon's own folder.
+    Library,
+    /// The cache of the Hugging Face libraries; used in place.
+    HuggingFaceCache,
+    /// A folder of the configuration; used in place.
+    Folder,
+}
+
 /// What a model can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -110,6 +127,8 @@ pub enum ModelState {
     Partial,
     /// Files contradict each other or cannot be read.
     Broken,
+    /// Its files are gone, but an engine still holds it.
+    Gone,
 }
 
 /// Packing of quantized weights.
@@ -192,15 +211,4 @@ pub struct LoadModel {
 pub struct Unloaded {
     /// False when the model was not resident.
     pub unloaded: bool,
-}
-
-/// Which file to make into a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ImportModel {
-    /// A GGUF file, by absolute path.
-    pub path: PathBuf,
-    /// The new model's id; `local/` and the file's name when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelId>,
 }

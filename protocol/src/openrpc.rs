@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::error::Kind;
-use crate::{embeddings, generate, models, status};
+use crate::{catalogue, embeddings, events, generate, models, pulls, status, storage};
 
 /// One method as the wire sees it.
 #[derive(Debug)]
@@ -39,6 +39,19 @@ const fn call_with(
     Method { name, summary, params: Some(params), result, event: None }
 }
 
+const fn subscription(
+    name: &'static str,
+    summary: &'static str,
+    params: fn(&mut SchemaGenerator) -> Schema,
+    event: fn(&mut SchemaGenerator) -> Schema,
+) -> Method {
+    Method { name, summary, params: Some(params), result: schema::<u64>, event: Some(event) }
+}
+
+const fn unsubscribe(name: &'static str, summary: &'static str) -> Method {
+    Method { name, summary, params: Some(schema::<u64>), result: schema::<bool>, event: None }
+}
+
 /// Every method of the interface.
 pub const METHODS: &[Method] = &[
     call_with(
@@ -47,20 +60,16 @@ pub const METHODS: &[Method] = &[
         schema::<generate::GenerateRequest>,
         schema::<generate::GenerateResult>,
     ),
-    Method {
-        name: "generate.stream",
-        summary: "Answers with a subscription id, then sends generate.event notifications until finished or failed.",
-        params: Some(schema::<generate::GenerateRequest>),
-        result: schema::<u64>,
-        event: Some(schema::<generate::GenerateEvent>),
-    },
-    Method {
-        name: "generate.unsubscribe",
-        summary: "Ends a stream of this connection and cancels its request; params is an array with the subscription id.",
-        params: Some(schema::<u64>),
-        result: schema::<bool>,
-        event: None,
-    },
+    subscription(
+        "generate.stream",
+        "Answers with a subscription id, then sends generate.event notifications until finished or failed.",
+        schema::<generate::GenerateRequest>,
+        schema::<generate::GenerateEvent>,
+    ),
+    unsubscribe(
+        "generate.unsubscribe",
+        "Ends a stream of this connection and cancels its request; params is an array with the subscription id.",
+    ),
     call_with(
         "generate.count_tokens",
         "Counts the tokens of the prompt that the request would have, and runs nothing.",
@@ -93,12 +102,69 @@ pub const METHODS: &[Method] = &[
         schema::<models::ModelRef>,
         schema::<models::Unloaded>,
     ),
+    call(
+        "models.catalogue",
+        "Models known to work, whether or not they are on this disk.",
+        schema::<catalogue::Catalogue>,
+    ),
+    subscription(
+        "models.subscribe",
+        "Answers with a subscription id, then sends models.event notifications of what happens to models.",
+        schema::<events::SubscribeModels>,
+        schema::<events::ModelEvent>,
+    ),
+    unsubscribe("models.unsubscribe", "Ends a stream of this connection; params is an array with the subscription id."),
     call_with(
         "models.import",
-        "Makes a GGUF file into a model and answers when it is installed.",
-        schema::<models::ImportModel>,
+        "Makes a file or folder into a model and answers when it is installed.",
+        schema::<storage::ImportModel>,
         schema::<models::Model>,
     ),
+    call_with(
+        "models.delete",
+        "Removes a model from the disk and from memory; refused while requests use it, unless forced.",
+        schema::<storage::DeleteModel>,
+        schema::<storage::Deleted>,
+    ),
+    call_with(
+        "models.verify",
+        "Reads every byte of a model and compares it with what is known of it.",
+        schema::<models::ModelRef>,
+        schema::<storage::Verified>,
+    ),
+    call("models.storage", "What models take of the disk.", schema::<storage::Storage>),
+    call_with(
+        "pulls.start",
+        "Begins to download a model, or joins the download under way, and answers at once.",
+        schema::<pulls::StartPull>,
+        schema::<pulls::Pull>,
+    ),
+    call("pulls.list", "All downloads that are not over.", schema::<pulls::PullList>),
+    call_with(
+        "pulls.pause",
+        "Stops a download and keeps what it has.",
+        schema::<pulls::PullRef>,
+        schema::<pulls::Pull>,
+    ),
+    call_with(
+        "pulls.resume",
+        "Goes on with a download that was paused or has failed.",
+        schema::<pulls::PullRef>,
+        schema::<pulls::Pull>,
+    ),
+    call_with(
+        "pulls.cancel",
+        "Gives a download up and removes what it has.",
+        schema::<pulls::PullRef>,
+        schema::<pulls::Pull>,
+    ),
+    subscription(
+        "pulls.subscribe",
+        "Answers with a subscription id, then sends pulls.event notifications of downloads.",
+        schema::<pulls::SubscribePulls>,
+        schema::<pulls::PullEvent>,
+    ),
+    unsubscribe("pulls.unsubscribe", "Ends a stream of this connection; params is an array with the subscription id."),
     call("daemon.ping", "A sign of life, without any work behind it.", schema::<status::Pong>),
     call("daemon.status", "What the daemon is doing.", schema::<status::Status>),
     call("daemon.shutdown", "Ends the daemon after the requests that run.", schema::<()>),
@@ -151,7 +217,8 @@ fn describe(method: &Method, generator: &mut SchemaGenerator) -> Value {
         "result": { "name": "result", "schema": (method.result)(generator) },
     });
     if let Some(event) = method.event {
-        described["x-event"] = json!({ "method": "generate.event", "schema": event(generator) });
+        let namespace = method.name.split('.').next().unwrap_or_default();
+        described["x-event"] = json!({ "method": format!("{namespace}.event"), "schema": event(generator) });
     }
     described
 }

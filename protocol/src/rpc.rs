@@ -8,12 +8,20 @@
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
+use crate::catalogue::Catalogue;
 use crate::embeddings::{EmbeddingsRequest, EmbeddingsResult};
+#[cfg(feature = "client")]
+use crate::events::ModelEvent;
+use crate::events::SubscribeModels;
 #[cfg(feature = "client")]
 use crate::generate::GenerateEvent;
 use crate::generate::{CancelRequest, Cancelled, GenerateRequest, GenerateResult, TokenCount};
-use crate::models::{ImportModel, LoadModel, Model, ModelList, ModelRef, Unloaded};
+use crate::models::{LoadModel, Model, ModelList, ModelRef, Unloaded};
+#[cfg(feature = "client")]
+use crate::pulls::PullEvent;
+use crate::pulls::{Pull, PullList, PullRef, StartPull, SubscribePulls};
 use crate::status::{Pong, Status};
+use crate::storage::{DeleteModel, Deleted, ImportModel, Storage, Verified};
 
 /// Answers from a model.
 #[cfg_attr(
@@ -95,9 +103,68 @@ pub trait Models {
     #[method(name = "unload")]
     async fn unload(&self, request: ModelRef) -> RpcResult<Unloaded>;
 
-    /// Makes a GGUF file into a model and answers when it is installed.
+    /// Models known to work, whether or not they are on this disk.
+    #[method(name = "catalogue")]
+    async fn catalogue(&self) -> RpcResult<Catalogue>;
+
+    /// Streams what happens to models, on disk and in memory, until it is unsubscribed.
+    #[subscription(name = "subscribe" => "event", unsubscribe = "unsubscribe", item = ModelEvent)]
+    async fn follow(&self, request: SubscribeModels) -> SubscriptionResult;
+
+    /// Makes a file or folder into a model and answers when it is installed.
     #[method(name = "import")]
     async fn import(&self, request: ImportModel) -> RpcResult<Model>;
+
+    /// Removes a model from the disk and from memory; refused while requests use it, unless forced.
+    #[method(name = "delete")]
+    async fn delete(&self, request: DeleteModel) -> RpcResult<Deleted>;
+
+    /// Reads every byte of a model and compares it with what is known of it.
+    #[method(name = "verify")]
+    async fn verify(&self, request: ModelRef) -> RpcResult<Verified>;
+
+    /// What models take of the disk.
+    #[method(name = "storage")]
+    async fn storage(&self) -> RpcResult<Storage>;
+}
+
+/// Downloads of models.
+#[cfg_attr(
+    all(feature = "server", feature = "client"),
+    rpc(server, client, namespace = "pulls", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "server", not(feature = "client")),
+    rpc(server, namespace = "pulls", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "client", not(feature = "server")),
+    rpc(client, namespace = "pulls", namespace_separator = ".")
+)]
+pub trait Pulls {
+    /// Begins to download a model, or joins the download under way, and answers at once.
+    #[method(name = "start")]
+    async fn start(&self, request: StartPull) -> RpcResult<Pull>;
+
+    /// All downloads that are not over.
+    #[method(name = "list")]
+    async fn list(&self) -> RpcResult<PullList>;
+
+    /// Stops a download and keeps what it has.
+    #[method(name = "pause")]
+    async fn pause(&self, request: PullRef) -> RpcResult<Pull>;
+
+    /// Goes on with one that was paused or has failed.
+    #[method(name = "resume")]
+    async fn resume(&self, request: PullRef) -> RpcResult<Pull>;
+
+    /// Gives a download up and removes what it has.
+    #[method(name = "cancel")]
+    async fn cancel(&self, request: PullRef) -> RpcResult<Pull>;
+
+    /// Streams downloads as they go on.
+    #[subscription(name = "subscribe" => "event", unsubscribe = "unsubscribe", item = PullEvent)]
+    async fn follow(&self, request: SubscribePulls) -> SubscriptionResult;
 }
 
 /// The daemon itself.

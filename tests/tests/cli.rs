@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use talkied_hub::{Hub, Repo};
+
 use crate::support::{Daemon, Start, program};
 
 fn run(daemon: &Daemon, args: &[&str], input: &str) -> Output {
@@ -112,4 +114,43 @@ fn models_ps_status_and_ping_tell_what_is_there() {
     assert_eq!(status["pid"], daemon.pid());
     assert_eq!(run(&daemon, &["ping"], "").status.code(), Some(0));
     assert_eq!(run(&daemon, &["unload", "test/echo"], "").status.code(), Some(0));
+}
+
+#[test]
+fn a_model_is_pulled_checked_measured_and_removed() {
+    let hub = Hub::start();
+    hub.add(Repo::new("org/name", 1).with_model(2 << 20, 1));
+    let daemon = Start::fake().args(&["--hub", &hub.endpoint()]).run();
+    let good = |args: &[&str]| {
+        let output = run(&daemon, args, "");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let pulls: Vec<Value> =
+        good(&["--json", "pull", "org/name"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(pulls.last().unwrap()["state"], "done");
+    assert!(good(&["models"]).contains("org/name"));
+    assert!(good(&["verify", "org/name"]).contains("model.safetensors"));
+    assert!(good(&["du"]).contains("org/name"));
+    assert!(good(&["catalogue"]).contains("mlx-community/Qwen2.5-3B-Instruct-4bit"));
+    let mistyped = run(&daemon, &["rm", "org/nmae"], "");
+    assert_eq!(mistyped.status.code(), Some(4));
+    assert!(stderr(&mistyped).contains("org/name"), "the nearest name is suggested: {}", stderr(&mistyped));
+    good(&["rm", "org/name"]);
+    assert!(!good(&["models"]).contains("org/name"));
+    let missing = run(&daemon, &["pull", "org/other"], "");
+    assert_eq!(missing.status.code(), Some(4), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("org/other is not on http://127.0.0.1"), "{}", stderr(&missing));
+}
+
+#[test]
+fn a_folder_is_imported_under_the_name_it_is_given() {
+    let daemon = echo();
+    let folder = daemon.home.path().join("elsewhere");
+    std::fs::rename(daemon.home.path().join("Models/MLX/test_echo"), &folder).unwrap();
+    let output = run(&daemon, &["import", folder.to_str().unwrap(), "--model", "my/echo"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = run(&daemon, &["generate", "--model", "my/echo", "carried over"], "");
+    assert_eq!(stdout(&output).trim_end(), "carried over", "{}", stderr(&output));
+    assert_eq!(run(&daemon, &["verify", "my/echo"], "").status.code(), Some(0));
 }

@@ -117,6 +117,86 @@ fn a_model_installed_while_the_daemon_runs_is_there() {
 }
 
 #[test]
+fn a_model_dropped_in_is_listed_and_one_taken_away_serves_on() {
+    let daemon = Start::fake().run();
+    let mut follower = daemon.connect();
+    follower.call("models.subscribe", json!({})).unwrap();
+    let seq = follower.event_of("current")["seq"].as_u64().unwrap();
+    daemon.install("test/new", |_| {});
+    assert_eq!(follower.event_of("added")["model"]["id"], "test/new");
+    assert_eq!(daemon.call("models.list", json!({})).unwrap()["models"][0]["id"], "test/new");
+    daemon.call("models.load", json!({ "model": "test/new", "keep_alive": "forever" })).unwrap();
+    follower.event_of("loaded");
+    fs::remove_dir_all(daemon.home.path().join("Models/MLX/test_new")).unwrap();
+    assert_eq!(follower.event_of("removed")["model"], "test/new");
+    let left = &daemon.call("models.list", json!({})).unwrap()["models"][0];
+    assert_eq!(
+        (&left["state"], &left["is_loaded"], &left["is_installed"]),
+        (&json!("gone"), &json!(true), &json!(false))
+    );
+    assert!(left["problem"].as_str().unwrap().contains("serves on"), "{left}");
+    let served = daemon.call("generate.text", json!({ "model": "test/new", "prompt": "still here" })).unwrap();
+    assert_eq!(served["text"], "still here");
+    daemon.call("models.unload", json!({ "model": "test/new" })).unwrap();
+    assert_eq!(follower.event_of("unloaded")["reason"], "requested");
+    assert_eq!(daemon.call("models.list", json!({})).unwrap(), json!({ "models": [] }));
+    // Who comes back is told what it has missed, in the same words.
+    let mut late = daemon.connect();
+    late.call("models.subscribe", json!({ "after": seq })).unwrap();
+    for expected in ["added", "loaded", "removed", "unloaded"] {
+        let event = late.event_of(expected);
+        assert!(event["seq"].as_u64().unwrap() > seq, "{event}");
+    }
+}
+
+#[test]
+fn a_deleted_model_gives_its_bytes_back_and_is_gone() {
+    let daemon = Start::fake().model("test/echo", |_| {}).model("test/other", |_| {}).run();
+    daemon.call("generate.text", json!({ "model": "test/echo", "prompt": "a", "keep_alive": "forever" })).unwrap();
+    let before = daemon.call("models.storage", json!({})).unwrap();
+    let deleted = daemon.call("models.delete", json!({ "model": "test/echo" })).unwrap();
+    let after = daemon.call("models.storage", json!({})).unwrap();
+    let used = |storage: &Value| storage["used_bytes"].as_u64().unwrap();
+    assert_eq!(used(&before) - used(&after), deleted["freed_bytes"].as_u64().unwrap());
+    assert_eq!(daemon.call("daemon.status", json!({})).unwrap()["residents"], json!([]));
+    let error = daemon.call("generate.text", json!({ "model": "test/echo", "prompt": "a" })).unwrap_err();
+    assert_eq!(error["code"], 1001, "{error}");
+    assert_eq!(daemon.call("models.delete", json!({ "model": "test/echo" })).unwrap_err()["code"], 1001);
+}
+
+#[test]
+fn a_model_in_use_is_deleted_only_by_force() {
+    let slow = |files: &mut Files| files.config["fake"] = json!({ "token_ms": 5, "repeat": 500 });
+    let daemon = Start::fake().model("test/slow", slow).run();
+    let mut connection = daemon.connect();
+    connection.stream(json!({ "prompt": "slow ", "options": { "max_tokens": 3000 } }));
+    connection.events_until("text");
+    assert_eq!(daemon.call("models.delete", json!({ "model": "test/slow" })).unwrap_err()["code"], 1006);
+    let deleted = daemon.call("models.delete", json!({ "model": "test/slow", "force": "cancel" })).unwrap();
+    assert!(deleted["freed_bytes"].as_u64().unwrap() > 0);
+    let last = connection.events_until("finished").pop().unwrap();
+    assert_eq!(last["finish_reason"], "cancelled");
+    assert_eq!(daemon.call("models.list", json!({})).unwrap(), json!({ "models": [] }));
+}
+
+#[test]
+fn a_model_of_the_hugging_face_cache_is_used_in_place_and_never_deleted() {
+    let daemon = Start::fake().run();
+    let snapshot = daemon.home.path().join("hub/models--org--cached/snapshots/aa11");
+    daemon.install("test/away", |_| {});
+    fs::create_dir_all(snapshot.parent().unwrap()).unwrap();
+    fs::rename(daemon.home.path().join("Models/MLX/test_away"), &snapshot).unwrap();
+    let served = daemon.call("generate.text", json!({ "model": "org/cached", "prompt": "found" })).unwrap();
+    assert_eq!(served["text"], "found");
+    until("it is listed", || daemon.call("models.get", json!({ "model": "org/cached" })).is_ok());
+    let model = daemon.call("models.get", json!({ "model": "org/cached" })).unwrap();
+    assert_eq!((&model["source"], &model["revision"]), (&json!("hugging_face_cache"), &json!("aa11")));
+    let error = daemon.call("models.delete", json!({ "model": "org/cached" })).unwrap_err();
+    assert!(error["message"].as_str().unwrap().contains("hf cache rm"), "{error}");
+    assert!(snapshot.join("config.json").exists());
+}
+
+#[test]
 fn an_import_of_something_else_is_refused_and_leaves_nothing() {
     let daemon = Start::fake().run();
     let file = daemon.home.path().join("notes.gguf");

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use examples::{Block, blocks, filled, fits};
 use serde_json::{Value, json};
+use talkied_hub::{Fault, Hub, Kind, Match, Repo};
 
 use crate::support::{Connection, Daemon, Start, until};
 
 const README: &str = include_str!("../../protocol/README.md");
 
-/// A library as the examples have it: a whole model and half a one.
-fn daemon() -> Daemon {
+/// A library as the examples have it: a whole model and half a one; and a hub with another, of which a part comes.
+fn daemon() -> (Daemon, Hub) {
     let whole = |files: &mut crate::support::model::Files| {
         files.config["max_position_embeddings"] = json!(8192);
         files.config["quantization"] = json!({ "group_size": 64, "bits": 4 });
@@ -22,7 +23,12 @@ fn daemon() -> Daemon {
         files.answers("Bonn", &json!(["<think>A tool helps.</think>I look.", call]));
         files.template.push_str("{# <think> #}");
     };
-    Start::fake().model("org/name", whole).model("org/half", |files| files.without.push("config.json")).run()
+    let half = |files: &mut crate::support::model::Files| files.without.push("config.json");
+    let hub = Hub::start();
+    hub.add(Repo::new("org/new", 1).with_model(4 << 20, 1));
+    hub.fail(Fault::always(Match::File("model.safetensors".into()), Kind::Stall(1 << 20)));
+    let daemon = Start::fake().args(&["--hub", &hub.endpoint()]).model("org/name", whole).model("org/half", half).run();
+    (daemon, hub)
 }
 
 /// Each request of a part of the README with what follows it there.
@@ -50,6 +56,13 @@ fn prepare(daemon: &Daemon, other: &mut Connection, connection: &mut Connection,
             let idle = || daemon.call("daemon.status", json!({})).unwrap()["residents"] == json!([]);
             until("nothing is loaded", idle);
         }
+        "models.unsubscribe" => request["params"][0] = connection.call("models.subscribe", json!({})).unwrap(),
+        "pulls.unsubscribe" => request["params"][0] = connection.call("pulls.subscribe", json!({})).unwrap(),
+        "pulls.pause" => until("the small files are there, and a part of the large one", || {
+            let pull = &other.call("pulls.list", json!({})).unwrap()["pulls"][0];
+            let part = pull["files"][0]["done_bytes"].as_u64().is_some_and(|done| done > 0);
+            part && pull["files"][1]["verified"] == true && pull["files"][2]["verified"] == true
+        }),
         "daemon.status" => {
             let mut alone = || {
                 let status = connection.call("daemon.status", json!({})).unwrap();
@@ -75,14 +88,14 @@ fn calls_without_a_model() {
 
 #[test]
 fn methods_in_their_order() {
-    let daemon = daemon();
+    let (daemon, _hub) = daemon();
     let (_, part) = README.split_once("## Streams").unwrap();
     let (mut connection, mut other) = (daemon.connect(), daemon.connect());
     let mut seen = BTreeSet::new();
     for (mut request, responses) in dialogues(part) {
-        if request["method"] == "models.import" || request["method"] == "rpc.discover" {
-            // The one needs a file, and is tested with a real one; the other has no example of its result, and comes
-            // after the daemon's end.
+        if ["models.import", "models.catalogue", "rpc.discover"].iter().any(|method| request["method"] == *method) {
+            // The first needs a file, and is tested with a real one; the second has more entries than its example; the
+            // last has no example of its result, and comes after the daemon's end.
             continue;
         }
         prepare(&daemon, &mut other, &mut connection, &mut request);
@@ -101,7 +114,7 @@ fn methods_in_their_order() {
         }
         seen.insert(request["method"].to_string());
     }
-    assert_eq!(seen.len(), protocol::openrpc::METHODS.len() - 2, "every method has its example");
+    assert_eq!(seen.len(), protocol::openrpc::METHODS.len() - 3, "every method has its example");
 }
 
 /// Every event of a stream is like the example of its type.

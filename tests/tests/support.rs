@@ -58,13 +58,37 @@ impl Start {
     pub fn with_engine(engine: &Path) -> Self {
         let home = TempDir::with_prefix("t").expect("a temporary folder");
         let mut command = Command::new(program("talkied"));
-        command.env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").arg("--engine").arg(engine);
+        command.env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").env_remove("TALKIE_MODELS");
+        command.env_remove("HF_ENDPOINT").env_remove("HF_TOKEN").env("HF_HOME", home.path());
+        command.env("HF_HUB_CACHE", home.path().join("hub")).arg("--engine").arg(engine);
         Self { command, home }
     }
 
     /// With more arguments.
     pub fn args(mut self, args: &[&str]) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Which can write no file longer than so many bytes, or twice as many: shells differ in the unit.
+    pub fn with_files_up_to(mut self, bytes: u64) -> Self {
+        let mut limited = Command::new("sh");
+        // The signal that comes with it would end the process, where it is not ignored.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512);
+        limited.arg("-c").arg(script).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        self.command = limited;
         self
     }
 
@@ -252,8 +276,18 @@ impl Connection {
     /// The next event of the one stream.
     pub fn event(&mut self) -> Value {
         let line = self.line().expect("an event before the end");
-        assert_eq!(line["method"], "generate.event", "{line}");
+        assert!(line["method"].as_str().is_some_and(|method| method.split('.').nth(1) == Some("event")), "{line}");
         line["params"]["result"].clone()
+    }
+
+    /// The next event of a type, whatever comes before it.
+    pub fn event_of(&mut self, kind: &str) -> Value {
+        loop {
+            let event = self.event();
+            if event["type"] == kind {
+                return event;
+            }
+        }
     }
 
     /// Events up to one of a type, that one included.

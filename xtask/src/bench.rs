@@ -12,6 +12,7 @@ mod contest;
 mod engine;
 mod figures;
 mod held;
+pub mod library;
 mod machine;
 mod memory;
 mod mlx_lm;

@@ -40,11 +40,17 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `talkied` of the folder `programs`.
     pub fn start(programs: &Path) -> Result<Self> {
+        Self::start_at_hub(programs, "http://127.0.0.1:1")
+    }
+
+    /// The same, with downloads from a hub. Else it has one that never answers.
+    pub fn start_at_hub(programs: &Path, hub: &str) -> Result<Self> {
         let home = Home::create()?;
         let log = home.0.join("log");
         let log = File::create(&log).map_err(Error::io("create", &log))?;
         let errors = log.try_clone().map_err(Error::io("open", &home.0))?;
         let mut talkied = Command::new(programs.join("talkied"));
+        talkied.args(["--hub", hub, "--hf-cache", "none"]);
         home.name_to(&mut talkied).stdin(Stdio::null()).stdout(log).stderr(errors);
         let started = Instant::now();
         let process = Process(talkied.spawn().map_err(command::start_error(&talkied))?);
@@ -56,6 +62,11 @@ impl Daemon {
         let mut client = Command::new(&self.client);
         self.home.name_to(&mut client);
         client
+    }
+
+    /// Its home.
+    pub fn folder(&self) -> &Path {
+        &self.home.0
     }
 
     /// Its process.

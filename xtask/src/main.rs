@@ -59,6 +59,9 @@ enum Task {
         /// Fewer rounds, for a look at the order of magnitude
         #[arg(long)]
         quick: bool,
+        /// Measure downloads beside `huggingface_hub`, and listings of models
+        #[arg(long, conflicts_with_all = ["shape", "packed", "pack"])]
+        library: bool,
         /// Measure the engine alone, on random weights in this shape, such as llama-3.2-3b
         #[arg(long, value_name = "NAME")]
         shape: Option<String>,
@@ -108,8 +111,13 @@ fn run(task: Task) -> Result<()> {
             Some(folder) => bench::shape::run_packed(&shape, quick, &folder),
             None => bench::shape::run(&shape, quick),
         },
-        Task::Bench { quick, .. } => bench::run(if quick { Extent::Quick } else { Extent::Full }),
+        Task::Bench { quick, library: true, .. } => bench::library::run(extent(quick)),
+        Task::Bench { quick, .. } => bench::run(extent(quick)),
         Task::Test => test::run(),
         Task::Bindings { root, out, clang_args } => setup::bindings::write(&root, &out, &clang_args),
     }
+}
+
+fn extent(quick: bool) -> Extent {
+    if quick { Extent::Quick } else { Extent::Full }
 }

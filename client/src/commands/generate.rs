@@ -5,6 +5,7 @@ use protocol::{CancelRequest, GenerateRequest, ModelId, RequestId};
 use talkiectl::Answer;
 
 use super::screen::Screen;
+use super::suggest::advised;
 use super::{Session, format, prompt, tools};
 use crate::cli::Generate;
 use crate::failure::Failure;
@@ -38,11 +39,17 @@ pub async fn generate(session: &Session, generate: Generate) -> Result<(), Failu
         return Err(Failure::Usage { message, hint: "`talkiectl help generate` lists the options" });
     }
     let client = session.connect_or_start().await?;
-    let shown = show(client.generate(&request).await?, &mut screen).await;
+    let shown = match client.generate(&request).await {
+        Ok(answer) => show(answer, &mut screen).await,
+        Err(error) => Err(error.into()),
+    };
     if matches!(shown, Err(Failure::Client(_) | Failure::Cancelled)) {
         screen.close_line().await?;
     }
-    shown
+    match &request.model {
+        Some(model) => advised(&client, &model.0, shown).await,
+        None => shown,
+    }
 }
 
 async fn show(mut answer: Answer<'_>, screen: &mut Screen) -> Result<(), Failure> {

@@ -1,13 +1,13 @@
-//! `models`, `load`, `unload`, `import`.
+//! `models`, `load`, `unload`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::rpc::ModelsClient;
-use protocol::{ImportModel, KeepAlive, LoadModel, Model, ModelId, ModelRef, ResidencyState};
+use protocol::{KeepAlive, LoadModel, Model, ModelId, ModelRef, ResidencyState};
 use talkiectl::Client;
 
 use super::Session;
+use super::suggest::advised;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::render;
@@ -25,10 +25,11 @@ pub async fn load(session: &Session, model: String, keep_alive: Option<KeepAlive
     let mut progress = session.progress();
     let request = LoadModel { model: ModelId(model), keep_alive };
     let loaded = tokio::select! {
-        loaded = client.load(request.clone()) => loaded?,
+        loaded = client.load(request.clone()) => loaded.map_err(Failure::from),
         never = watch(&client, &request.model, &mut progress) => match never {},
     };
     progress.clear();
+    let loaded = advised(&client, &request.model.0, loaded).await?;
     session.print(&loaded, |model, _| render::models::loaded(model))
 }
 
@@ -52,21 +53,7 @@ async fn watch(client: &Client, model: &ModelId, progress: &mut Progress) -> std
 pub async fn unload(session: &Session, model: String) -> Result<(), Failure> {
     let client = session.connect().await?;
     let model = ModelId(model);
-    let unloaded = client.unload(ModelRef { model: model.clone() }).await?;
+    let unloaded = client.unload(ModelRef { model: model.clone() }).await.map_err(Failure::from);
+    let unloaded = advised(&client, &model.0, unloaded).await?;
     session.print(&unloaded, |unloaded, _| render::models::unloaded(&model, *unloaded))
-}
-
-pub async fn import(session: &Session, file: PathBuf, model: Option<String>) -> Result<(), Failure> {
-    // The daemon runs in another directory.
-    let path = std::path::absolute(&file).unwrap_or(file);
-    if let Err(error) = std::fs::metadata(&path) {
-        let message = format!("failed to read {}: {error}", path.display());
-        return Err(Failure::Usage { message, hint: "name a GGUF file on this machine" });
-    }
-    let client = session.connect_or_start().await?;
-    let mut progress = session.progress();
-    progress.show(&format!("importing {}", path.display()));
-    let imported = client.import(ImportModel { path, model: model.map(ModelId) }).await?;
-    progress.clear();
-    session.print(&imported, |model, _| render::models::imported(model))
 }

@@ -11,7 +11,7 @@ use super::{GREEN, NONE, PLAIN, RED, YELLOW, bytes, duration_ms, percent, printa
 /// `models`.
 pub fn list(list: &ModelList, width: Option<usize>) -> String {
     if list.models.is_empty() {
-        return "no models are installed; `talkiectl import FILE` makes a GGUF file into one\n".into();
+        return "no models are installed; `talkiectl catalogue` lists what can be pulled\n".into();
     }
     let mut table = Table::new(&["MODEL", "SIZE", "QUANT", "CONTEXT", "STATE"]);
     for model in &list.models {
@@ -30,6 +30,7 @@ pub fn list(list: &ModelList, width: Option<usize>) -> String {
 fn model_state(model: &Model) -> (String, Style) {
     match (model.state, &model.residency) {
         (ModelState::Broken, _) => ("broken".into(), RED),
+        (ModelState::Gone, _) => ("files gone".into(), YELLOW),
         (ModelState::Partial, _) => ("incomplete".into(), YELLOW),
         (ModelState::Complete, Some(residency)) => (residency_state(residency), GREEN),
         (ModelState::Complete, None) => ("on disk".into(), PLAIN),

@@ -5,9 +5,9 @@ use tempfile::TempDir;
 
 use crate::fake::{Call, Ended, Fake, Seen, run, talkiectl};
 
-fn model(more: &Value) -> Value {
+pub fn model(more: &Value) -> Value {
     let mut model = json!({
-        "id": "org/x", "name": "x", "display_name": "x", "size": 1_834_000_000_u64, "type": "local", "provider": "mlx",
+        "id": "org/x", "name": "x", "display_name": "x", "size": 1_834_000_000_u64, "type": "local", "provider": "mlx", "source": "library",
         "is_installed": true, "is_loaded": true, "path": "/models/org_x", "state": "complete",
     });
     model.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
@@ -61,28 +61,6 @@ fn unload_says_whether_there_was_something_to_unload() {
     let unload = ["unload", "org/x"];
     prints(&unload, json!({"unloaded": true}), "models.unload", &params, "org/x is unloaded\n");
     prints(&unload, json!({"unloaded": false}), "models.unload", &params, "org/x was not in memory\n");
-}
-
-#[test]
-fn import_sends_an_absolute_path() {
-    let fake = Fake::new(|call| call.result(&model(&json!({}))));
-    std::fs::write(fake.home.path().join("x.gguf"), "GGUF").expect("a file");
-    let mut command = fake.talkiectl(&["import", "x.gguf", "--model", "org/x"]);
-    command.current_dir(fake.home.path());
-    let ended = run(command);
-    assert_eq!((ended.code, &*ended.stdout), (Some(0), "org/x is installed: 1.8 GB\n"));
-    let (method, params) = fake.sees_call();
-    let path = params[0]["path"].as_str().expect("a path").to_owned();
-    assert_eq!((&*method, &params[0]["model"]), ("models.import", &json!("org/x")));
-    assert!(path.starts_with('/') && path.ends_with("/x.gguf"), "{path}");
-}
-
-#[test]
-fn a_missing_file_is_told_before_anything_is_started() {
-    let home = TempDir::new().expect("a directory");
-    let ended = run(talkiectl(&home, &["import", "/nowhere/x.gguf"]));
-    assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.starts_with("error: failed to read /nowhere/x.gguf: "), "{}", ended.stderr);
 }
 
 #[test]
@@ -177,6 +155,13 @@ fn without_a_daemon_every_command_says_how_to_start_it() {
         &["models", "--no-start"],
         &["load", "org/x", "--no-start"],
         &["import", &file, "--no-start"],
+        &["pull", "org/x", "--no-start"],
+        &["pulls", "--no-start"],
+        &["pulls", "cancel", "org/x", "--no-start"],
+        &["catalogue", "--no-start"],
+        &["verify", "org/x", "--no-start"],
+        &["rm", "org/x", "--no-start"],
+        &["du", "--no-start"],
         &["generate", "hi", "--no-start"],
     ] {
         let ended = run(talkiectl(&home, arguments));

@@ -80,6 +80,13 @@ impl Call {
     }
 }
 
+/// A pull of `org/x` as the wire has it.
+pub fn pull(state: &str, more: &Value) -> Value {
+    let mut pull = json!({"model": "org/x", "state": state, "done_bytes": 0, "refetched_bytes": 0});
+    pull.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    pull
+}
+
 fn notification(event: &str) -> String {
     let params = format!(r#"{{"subscription":{SUBSCRIPTION},"result":{event}}}"#);
     format!("{{\"jsonrpc\":\"2.0\",\"method\":\"generate.event\",\"params\":{params}}}\n")

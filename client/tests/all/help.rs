@@ -18,9 +18,32 @@ fn help_of_the_program() {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["generate", "models", "ps", "load", "unload", "import", "status", "ping", "cancel", "stop"] {
+    for command in [
+        "generate",
+        "models",
+        "ps",
+        "load",
+        "unload",
+        "catalogue",
+        "pull",
+        "pulls",
+        "import",
+        "verify",
+        "rm",
+        "du",
+        "status",
+        "ping",
+        "cancel",
+        "stop",
+    ] {
         insta::assert_snapshot!(format!("help_of_{command}"), help(&[command, "--help"]));
     }
+}
+
+#[test]
+fn help_of_what_is_done_to_a_pull() {
+    let of_all = ["pause", "resume", "cancel"].map(|what| help(&["pulls", what, "--help"]));
+    insta::assert_snapshot!(of_all.concat());
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The library: calls, streams, and how a connection can go wrong.
 
 use protocol::rpc::{DaemonClient, DiscoverClient, GenerateClient, ModelsClient};
-use protocol::{CancelRequest, GenerateEvent, GenerateRequest, Kind, LoadModel, MAX_MESSAGE_BYTES, ModelId, RequestId};
-use serde_json::json;
+use protocol::{
+    CancelRequest, GenerateEvent, GenerateRequest, Kind, LoadModel, MAX_MESSAGE_BYTES, ModelChange, ModelId, PullState,
+    RequestId, SubscribeModels, SubscribePulls,
+};
+use serde_json::{Value, json};
 use talkiectl::{Client, Error};
 
 use crate::fake::{Call, Fake, gate};
@@ -217,4 +220,61 @@ async fn dropping_an_answer_unsubscribes() {
 /// The first two methods called. The connection lives on this runtime, so waiting must not block it.
 async fn two_calls(fake: Fake) -> [String; 2] {
     tokio::task::spawn_blocking(move || [fake.sees_call().0, fake.sees_call().0]).await.expect("two calls")
+}
+
+fn pull(state: &str) -> Value {
+    json!({"pull": {"model": "org/x", "state": state, "done_bytes": 1, "refetched_bytes": 0}})
+}
+
+#[tokio::test]
+async fn the_stream_of_one_pull_ends_when_the_pull_rests() {
+    for state in ["done", "failed", "paused", "cancelled"] {
+        let fake = Fake::new(move |call| {
+            call.subscribed();
+            call.event(&pull("downloading"));
+            call.event(&pull(state));
+            call.event(&pull("downloading"));
+        });
+        let client = Client::connect(&fake.socket).await.expect("a connection");
+        let request = SubscribePulls { model: Some(ModelId("org/x".into())) };
+        let mut events = client.follow_pulls(&request).await.expect("a stream");
+        let mut states = Vec::new();
+        while let Some(event) = events.next().await.expect("an event") {
+            states.push(json!(event.event.expect("a known state").pull.state));
+        }
+        assert_eq!(states, ["downloading", state]);
+        assert_eq!(fake.sees_call(), ("pulls.subscribe".into(), json!([{"model": "org/x"}])));
+    }
+}
+
+#[tokio::test]
+async fn the_stream_of_all_pulls_goes_on_behind_one_that_is_done() {
+    let fake = Fake::new(|call| {
+        call.subscribed();
+        call.event(&pull("done"));
+        call.event(&pull("queued"));
+        call.hang_up();
+    });
+    let client = Client::connect(&fake.socket).await.expect("a connection");
+    let mut events = client.follow_pulls(&SubscribePulls::default()).await.expect("a stream");
+    for state in [PullState::Done, PullState::Queued] {
+        let event = events.next().await.expect("an event").expect("not the end");
+        assert_eq!(event.event.expect("a known state").pull.state, state);
+    }
+    assert!(matches!(events.next().await, Err(Error::Lost)));
+}
+
+#[tokio::test]
+async fn events_of_models_are_followed_from_where_the_client_was() {
+    let fake = Fake::new(|call| {
+        call.subscribed();
+        call.event(&json!({"seq": 42, "type": "renamed"}));
+        call.event(&json!({"seq": 43, "type": "loaded", "model": "org/x"}));
+    });
+    let client = Client::connect(&fake.socket).await.expect("a connection");
+    let mut events = client.follow_models(&SubscribeModels { after: Some(41) }).await.expect("a stream");
+    assert!(events.next().await.expect("an event").expect("not the end").event.is_none(), "only newer daemons know it");
+    let event = events.next().await.expect("an event").expect("not the end").event.expect("a known one");
+    assert_eq!((event.seq, event.change), (43, ModelChange::Loaded { model: ModelId("org/x".into()) }));
+    assert_eq!(fake.sees_call(), ("models.subscribe".into(), json!([{"after": 41}])));
 }

@@ -1,10 +1,15 @@
 //! The library and the real program against a fake daemon: bytes on a socket, exit codes, what is printed.
 
 mod commands;
+mod complete;
 mod fake;
+mod files;
 mod generate;
 mod help;
 mod library;
+mod pull;
 mod service_files;
 mod start;
+mod suggest;
+mod terminal;
 mod wire_examples;

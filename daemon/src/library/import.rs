@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use engine::convert::{BITS, GROUP_SIZES};
 use protocol::{Model, ModelId};
 
+use super::manifest::{FileFact, Hasher, MANIFEST, Manifest};
 use super::{Library, LibraryError};
 use incoming::Incoming;
 
@@ -200,6 +201,53 @@ fn begin(
     Ok(incoming)
 }
 
+/// Writes down what the folder holds, as the last of its files, and gives it its name.
+fn install(
+    incoming: Incoming,
+    source: &Source,
+    id: &ModelId,
+    library: &Library,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Model, ImportError> {
+    let mut facts = Vec::new();
+    // All is written; what is left can still be cancelled.
+    let written = super::inspect::inspect(incoming.path()).weight_bytes;
+    let mut wanted = || progress(Progress { done_bytes: written, total_bytes: written }).is_continue();
+    facts_of(incoming.path(), "", &mut facts, &mut wanted).map_err(|error| match error.kind() {
+        io::ErrorKind::Interrupted => ImportError::Cancelled { path: source.path.clone() },
+        _ => ImportError::Write { path: incoming.path().to_owned(), source: error },
+    })?;
+    facts.sort_by(|a, b| a.path.cmp(&b.path));
+    let manifest = Manifest::new(id.clone(), None, source.path.display().to_string(), facts);
+    let written = manifest.write(incoming.path());
+    written.map_err(|source| ImportError::Write { path: incoming.path().join(MANIFEST), source })?;
+    incoming.install(&library.folder(id))?;
+    Ok(library.find(id)?.model)
+}
+
+/// The files of a folder and of those in it, with their hashes.
+fn facts_of(
+    folder: &Path,
+    prefix: &str,
+    facts: &mut Vec<FileFact>,
+    wanted: &mut dyn FnMut() -> bool,
+) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            // Folders of a model have files alone.
+            facts_of(&entry.path(), &format!("{path}/"), facts, wanted)?;
+            continue;
+        }
+        let (mut file, size) = super::bounded::open(&entry.path())?;
+        let mut hasher = Hasher::sha256();
+        hasher.take(&mut file, &mut *wanted)?;
+        facts.push(FileFact { path, size, hash: hasher.finish() });
+    }
+    Ok(())
+}
+
 /// The name with each stretch of characters that no id has as one `-`.
 fn sanitized(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -219,7 +267,7 @@ fn check_id(id: &ModelId) -> Result<(), ImportError> {
             "an id is made of letters, digits, '.', '_', '-' and at most one '/', no part beginning with a dot",
         );
     }
-    if super::is_unfinished(&id.0) {
+    if super::places::is_unfinished(&id.0) {
         return invalid("folders ending in .partial or .incoming are never listed");
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::library::fixture::{self, Entry, File, Q4_0, Q4_1, Q8_0};
 /// A folder that lasts as long as the first value, and a library inside it that does not exist yet.
 fn library() -> (tempfile::TempDir, Library) {
     let folder = tempfile::tempdir().unwrap();
-    let library = Library { root: folder.path().join("models") };
+    let library = Library::at(folder.path().join("models"));
     (folder, library)
 }
 
@@ -54,13 +54,19 @@ fn a_file_becomes_a_whole_model() {
     assert_eq!(model.id.0, "local/tiny");
     assert_eq!((model.state, model.problem.as_deref()), (ModelState::Complete, None));
     assert_eq!((model.architecture.as_deref(), model.context_length), (Some("llama"), Some(128)));
-    assert_eq!(library.scan(), [model]);
+    assert_eq!(library.look().models, [model]);
     assert_eq!(names(&library), ["local_tiny"]);
     let mut files: Vec<_> =
         fs::read_dir(library.root.join("local_tiny")).unwrap().map(|f| f.unwrap().file_name()).collect();
     files.sort();
-    let expected =
-        ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    let expected = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "talkied.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
     assert_eq!(files, expected);
 }
 
@@ -178,13 +184,13 @@ fn half_a_model_is_never_listed() {
     let mut reports = 0;
     let mut look = |_| {
         reports += 1;
-        assert!(library.scan().is_empty());
+        assert!(library.look().models.is_empty());
         assert_eq!(names(&library), [format!(".org_x.incoming-{}", std::process::id())]);
         ControlFlow::Continue(())
     };
     import(&source, Some(id("org/x")), &library, &mut look).unwrap();
     assert!(reports > 20, "one report before the first tensor and one for each");
-    assert_eq!(library.scan().len(), 1);
+    assert_eq!(library.look().models.len(), 1);
 }
 
 #[test]
@@ -268,7 +274,7 @@ fn imports_run_one_after_the_other() {
     let mut order: Vec<usize> = reports.into_iter().collect();
     order.dedup();
     assert_eq!(order.len(), 4, "no import reports between two reports of another");
-    assert_eq!(library.scan().iter().map(|model| model.is_installed).collect::<Vec<_>>(), [true, true]);
+    assert_eq!(library.look().models.iter().map(|model| model.is_installed).collect::<Vec<_>>(), [true, true]);
 }
 
 #[test]
@@ -305,7 +311,7 @@ fn a_model_larger_than_the_disk_is_refused_with_both_numbers() {
 fn a_disk_that_becomes_full_ends_the_import_and_leaves_nothing() {
     const INSIDE: &str = "TALKIED_TEST_IMPORT_INTO";
     if let Some(root) = std::env::var_os(INSIDE) {
-        let library = Library { root: root.into() };
+        let library = Library::at(root.into());
         let source = library.root.with_file_name("tiny.gguf");
         let error = import(&source, None, &library, &mut go_on).unwrap_err();
         let ImportError::Write { path, source } = &error else { panic!("{error}") };

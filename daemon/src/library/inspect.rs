@@ -24,9 +24,10 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const MAX_INDEX_BYTES: u64 = 32 << 20;
 
 /// Most files of a folder that are looked at.
-const MAX_FILES: usize = 10_000;
+pub(super) const MAX_FILES: usize = 10_000;
 
-const INDEX: &str = "model.safetensors.index.json";
+/// Says which file has which tensor, where there are several.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// What a folder holds.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,17 +1,19 @@
-//! `models.list`, `models.get`, `models.load`, `models.unload`, `models.import`.
+//! `models.*`: models on disk and in memory. Those about files are carried out in `files`.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use jsonrpsee::core::{RpcResult, async_trait};
+use jsonrpsee::PendingSubscriptionSink;
+use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
 use protocol::rpc::ModelsServer;
-use protocol::{Capability, ErrorData, ImportModel, Kind, LoadModel, Model, ModelId, ModelList, ModelRef, Unloaded};
-
-use tokio_util::sync::CancellationToken;
+use protocol::{
+    Capability, Catalogue, DeleteModel, Deleted, ErrorData, ImportModel, Kind, LoadModel, Model, ModelId, ModelList,
+    ModelRef, Storage, SubscribeModels, Unloaded, Verified,
+};
 
 use super::{Rpc, error};
-use crate::error::{internal, invalid};
-use crate::library::{Source, import};
+use crate::error::internal;
+use crate::local::LocalModel;
+use crate::scheduler::ResidentSnapshot;
 
 #[async_trait]
 impl ModelsServer for Rpc {
@@ -32,8 +34,30 @@ impl ModelsServer for Rpc {
         Ok(Unloaded { unloaded })
     }
 
+    async fn catalogue(&self) -> RpcResult<Catalogue> {
+        self.known().await.map_err(error)
+    }
+
+    async fn follow(&self, pending: PendingSubscriptionSink, request: SubscribeModels) -> SubscriptionResult {
+        let sink = pending.accept().await?;
+        self.send_models(request.after, &sink).await;
+        Ok(())
+    }
+
     async fn import(&self, request: ImportModel) -> RpcResult<Model> {
         self.import_model(request).await.map_err(error)
+    }
+
+    async fn delete(&self, request: DeleteModel) -> RpcResult<Deleted> {
+        self.delete_model(request).await.map_err(error)
+    }
+
+    async fn verify(&self, request: ModelRef) -> RpcResult<Verified> {
+        self.verify_model(request.model).await.map_err(error)
+    }
+
+    async fn storage(&self) -> RpcResult<Storage> {
+        self.stored().await.map_err(error)
     }
 }
 
@@ -41,14 +65,17 @@ impl Rpc {
     /// The library's models, with what the scheduler knows of each.
     pub(super) async fn models(&self) -> Result<Vec<Model>, ErrorData> {
         let library = Arc::clone(&self.0.library);
-        let models = tokio::task::spawn_blocking(move || library.scan()).await;
-        let mut models = models.map_err(|_| internal("looking at the library panicked"))?;
-        for (id, residency) in self.0.scheduler.snapshot().await?.residents {
-            if let Some(model) = models.iter_mut().find(|model| model.id.folder() == id.folder()) {
-                model.id = id;
-                model.is_loaded = true;
-                model.residency = Some(residency);
-            }
+        let found = tokio::task::spawn_blocking(move || library.snapshot()).await;
+        let mut models = found.map_err(|_| internal("looking at the library panicked"))?.models.clone();
+        for ResidentSnapshot { model: local, residency } in self.0.scheduler.snapshot().await?.residents {
+            let place = models.iter().position(|model| model.id.folder() == local.id.folder());
+            let place = place.unwrap_or_else(|| {
+                models.push(gone(&local));
+                models.len() - 1
+            });
+            models[place].id = local.id.clone();
+            models[place].is_loaded = true;
+            models[place].residency = Some(residency);
         }
         Ok(models)
     }
@@ -77,23 +104,10 @@ impl Rpc {
         }
         Ok(unloaded)
     }
+}
 
-    /// Ends with its connection: half a model is of no use to anybody.
-    async fn import_model(&self, request: ImportModel) -> Result<Model, ErrorData> {
-        if !request.path.is_absolute() {
-            let words = format!("path {} is relative, but the daemon's folder is not yours", request.path.display());
-            return Err(invalid(words));
-        }
-        let library = Arc::clone(&self.0.library);
-        let source = Source::new(request.path, request.model, self.0.engine.clone());
-        let wanted = CancellationToken::new();
-        let (watched, _gone) = (wanted.clone(), wanted.drop_guard());
-        let imported = tokio::task::spawn_blocking(move || {
-            let progress = |_| if watched.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-            import(&source, &library, &mut { progress })
-        });
-        let model = imported.await.map_err(|_| internal("the import panicked"))??;
-        tracing::info!(model = %model.id, bytes = model.size, "imported");
-        Ok(model)
-    }
+/// A model whose files are gone, as an engine still holds it.
+fn gone(local: &LocalModel) -> Model {
+    let words = "its files are gone; it serves on until it is unloaded";
+    crate::library::gone(local.id.clone(), local.path.clone(), local.capabilities.clone(), words.into())
 }

@@ -2,19 +2,22 @@
 //!
 //! Nothing here waits, spawns or sends: every input returns [`Effect`]s, which the scheduler's loop carries out in
 //! order. A model is resident from the decision to load it until its engine process is gone; a model with requests
-//! or loads waiting is never unloaded.
+//! or loads waiting is never unloaded. How models leave is in `leaving`.
+
+mod leaving;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{Command, Event, Finished, Load, Loaded, SequenceId};
-use protocol::{ErrorData, KeepAlive, Kind, ModelId};
+use protocol::{ErrorData, KeepAlive, Kind, ModelChange, ModelId};
 
 use super::backoff::Crashes;
 use super::failure::{failure_kind, load_error, shutting_down};
 use super::resident::{Effect, EngineId, Job, Limits, Phase, Resident, Running, Ticket, Update};
 use crate::local::LocalModel;
+use leaving::Closing;
 
 /// Every resident model and every request that waits or runs.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Residency {
     limits: Limits,
     residents: BTreeMap<ModelId, Resident>,
     crashes: Crashes,
+    /// Models that are about to be deleted.
+    closing: Closing,
     next_engine: u64,
     /// Set once; from then on nothing new is taken.
     draining: bool,
@@ -36,6 +41,7 @@ impl Residency {
             limits,
             residents: BTreeMap::new(),
             crashes: Crashes::default(),
+            closing: Closing::default(),
             next_engine: 0,
             draining: false,
             effects: Vec::new(),
@@ -93,22 +99,6 @@ impl Residency {
         self.take()
     }
 
-    /// Gives a model's memory back unless somebody needs it. False when it was not resident.
-    pub fn unload(&mut self, id: &ModelId) -> Result<(bool, Vec<Effect>), ErrorData> {
-        let Some(resident) = self.residents.get(id) else { return Ok((false, Vec::new())) };
-        if resident.is_idle() {
-            self.retire(id);
-            return Ok((true, self.take()));
-        }
-        let (running, waiting) = (u32::from(resident.running.is_some()), resident.waiting.len());
-        let message = if running + waiting as u32 == 0 {
-            format!("{id} is being loaded for somebody; unload it when that is done")
-        } else {
-            format!("{id} has {running} running and {waiting} waiting requests; cancel them or wait for them to end")
-        };
-        Err(ErrorData::new(Kind::ModelInUse, message))
-    }
-
     /// Ends a request; false when there is none of that name.
     pub fn cancel(&mut self, sequence: SequenceId) -> (bool, Vec<Effect>) {
         for resident in self.residents.values_mut() {
@@ -144,8 +134,7 @@ impl Residency {
                      install both from one release",
                     engine::VERSION
                 );
-                self.fail_all(&id, &ErrorData::new(Kind::ConfigurationError, words));
-                self.retire(&id);
+                self.refuse(&id, ErrorData::new(Kind::ConfigurationError, words));
             }
             Event::Hello { .. } | Event::Prefill { .. } => {}
             Event::Loading { done_bytes, total_bytes } => {
@@ -154,12 +143,11 @@ impl Residency {
                     let update = Update::Loading { done_bytes, total_bytes };
                     self.effects.push(Effect::Update(job.work.sequence(), update));
                 }
+                self.effects.push(Effect::Tell(ModelChange::Loading { model: id, done_bytes, total_bytes }));
             }
             Event::Ready(loaded) => self.ready(&id, loaded, now),
             Event::LoadFailed(failure) => {
-                let error = load_error(&id, &failure);
-                self.fail_all(&id, &error);
-                self.retire(&id);
+                self.refuse(&id, load_error(&id, &failure));
             }
             Event::Token { sequence, sample, id: token, logprobs } => {
                 if let Some(running) = resident.running.as_mut().filter(|running| running.sequence == sequence) {
@@ -182,75 +170,11 @@ impl Residency {
         self.take()
     }
 
-    /// Takes the end of an engine process; `how` says what it left behind.
-    pub fn gone(&mut self, engine: EngineId, how: &str, now: Instant) -> Vec<Effect> {
-        let Some(id) = self.model_of(engine) else { return Vec::new() };
-        let Some(resident) = self.residents.get_mut(&id) else { return Vec::new() };
-        let was = resident.phase;
-        if was != Phase::Unloading {
-            let retry = self.crashes.note(&id, now);
-            let mut error = ErrorData::new(Kind::EngineLost, format!("the engine of {id} ended: {how}; try again"));
-            error.retry_after_ms = Some(retry.as_millis() as u64);
-            if let Some(running) = resident.running.take() {
-                self.effects.push(Effect::Update(running.sequence, Update::Failed(error.clone())));
-            }
-            // An engine that dies while it loads, or again and again, would keep what waits waiting: say so instead.
-            if was == Phase::Loading || !retry.is_zero() {
-                self.fail_all(&id, &error);
-            }
-        }
-        let model = self.residents.remove(&id).filter(|resident| !resident.is_idle());
-        if let Some(resident) = model {
-            self.succeed(resident, now);
-        }
-        self.take()
-    }
-
-    /// Unloads what has been idle for long enough.
-    pub fn expire(&mut self, now: Instant) -> Vec<Effect> {
-        let expired = |resident: &Resident| resident.expires_at().is_some_and(|deadline| deadline <= now);
-        let ids: Vec<ModelId> =
-            self.residents.iter().filter(|(_, resident)| expired(resident)).map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            self.retire(&id);
-        }
-        self.take()
-    }
-
-    /// When [`Residency::expire`] has something to do next.
-    pub fn next_expiry(&self) -> Option<Instant> {
-        self.residents.values().filter_map(Resident::expires_at).min()
-    }
-
-    /// Takes nothing new from here on, and refuses what waits.
-    pub fn drain(&mut self) -> Vec<Effect> {
-        self.draining = true;
-        let ids: Vec<ModelId> = self.residents.keys().cloned().collect();
-        for id in ids {
-            self.fail_waiting(&id, &shutting_down());
-        }
-        self.take()
-    }
-
-    /// Whether no request runs.
-    pub fn is_quiet(&self) -> bool {
-        self.residents.values().all(|resident| resident.running.is_none())
-    }
-
-    /// Ends every engine; requests that still run fail.
-    pub fn end_all(&mut self) -> Vec<Effect> {
-        let ids: Vec<ModelId> = self.residents.keys().cloned().collect();
-        for id in ids {
-            self.fail_all(&id, &shutting_down());
-            self.retire(&id);
-        }
-        self.take()
-    }
-
     fn admit(&self, id: &ModelId, now: Instant) -> Result<(), ErrorData> {
         if self.draining {
             return Err(shutting_down());
         }
+        self.closing.admit(id)?;
         let Some(wait) = self.crashes.wait(id, now) else { return Ok(()) };
         let mut error = ErrorData::new(
             Kind::EngineLost,
@@ -289,15 +213,6 @@ impl Residency {
         self.residents.insert(id, resident);
     }
 
-    /// Gives what waited at an engine that is gone a new one.
-    fn succeed(&mut self, gone: Resident, now: Instant) {
-        let id = gone.model.id.clone();
-        self.begin(gone.model, gone.keep_alive, now);
-        let resident = self.residents.get_mut(&id).expect("begun above");
-        resident.waiting = gone.waiting;
-        resident.tickets = gone.tickets;
-    }
-
     fn ready(&mut self, id: &ModelId, loaded: Loaded, now: Instant) {
         let Some(resident) = self.residents.get_mut(id).filter(|resident| resident.phase == Phase::Loading) else {
             return;
@@ -309,6 +224,7 @@ impl Residency {
         for ticket in std::mem::take(&mut resident.tickets) {
             self.effects.push(Effect::Answer(ticket, Ok(())));
         }
+        self.effects.push(Effect::Tell(ModelChange::Loaded { model: id.clone() }));
         self.start_next(id, now);
     }
 
@@ -354,14 +270,6 @@ impl Residency {
         }
     }
 
-    fn retire(&mut self, id: &ModelId) {
-        let Some(resident) = self.residents.get_mut(id) else { return };
-        if resident.phase != Phase::Unloading {
-            resident.phase = Phase::Unloading;
-            self.effects.push(Effect::Retire(resident.engine));
-        }
-    }
-
     fn model_of(&self, engine: EngineId) -> Option<ModelId> {
         self.residents.iter().find(|(_, resident)| resident.engine == engine).map(|(id, _)| id.clone())
     }
@@ -371,6 +279,7 @@ impl Residency {
     }
 
     fn take(&mut self) -> Vec<Effect> {
+        self.settle();
         std::mem::take(&mut self.effects)
     }
 }

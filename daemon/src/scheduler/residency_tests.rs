@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use engine::{Submission, Work};
+use protocol::{Force, UnloadReason};
 
 use super::*;
+
+/// Of whoever asks for a model to be deleted.
+const CLOSE: Ticket = Ticket(99);
 
 /// A residency with a clock of its own.
 struct Script {
@@ -79,9 +83,26 @@ impl Script {
         }
     }
 
+    /// Asks for `a` to be deleted, for as long as what is returned lives.
+    fn close(&mut self, force: Option<Force>) -> Arc<()> {
+        let hold = Arc::new(());
+        self.seen = self.residency.close(&ModelId("a".into()), force, Arc::downgrade(&hold), CLOSE);
+        hold
+    }
+
+    /// Whether it may be deleted now.
+    fn is_closed(&self) -> bool {
+        self.seen.contains(&Effect::Answer(CLOSE, Ok(())))
+    }
+
     fn started(&self, sequence: SequenceId) -> bool {
         matches!(self.update(sequence), Some(Update::Started { .. }))
     }
+}
+
+/// What is told of the end of `a`.
+fn told(reason: UnloadReason) -> Effect {
+    Effect::Tell(ModelChange::Unloaded { model: ModelId("a".into()), reason, error: None })
 }
 
 fn local(id: &str) -> Arc<LocalModel> {
@@ -291,7 +312,8 @@ fn draining_refuses_what_waits_and_what_comes_but_lets_run_what_runs() {
     assert_eq!(script.error(late).kind, Kind::ShuttingDown);
     script.finish(0, runs);
     assert!(script.residency.is_quiet());
-    assert_eq!(script.residency.end_all(), [Effect::Retire(EngineId(0))]);
+    let expected = [Effect::Retire(EngineId(0)), told(UnloadReason::ShuttingDown)];
+    assert_eq!(script.residency.end_all(), expected);
 }
 
 #[test]
@@ -302,4 +324,70 @@ fn tokens_of_an_engine_given_up_reach_nobody() {
     script.gone(0);
     script.report(0, Event::Token { sequence: request, sample: 0, id: 3, logprobs: None });
     assert_eq!(script.seen, []);
+}
+
+#[test]
+fn a_model_that_nobody_needs_is_closed_when_its_engine_is_gone() {
+    let mut script = Script::new(8);
+    let hold = script.close(None);
+    assert!(script.is_closed(), "it was not in memory");
+    drop(hold);
+    script.load("a", 1);
+    script.ready(0);
+    let hold = script.close(None);
+    assert!(!script.is_closed() && script.seen.contains(&Effect::Retire(EngineId(0))));
+    let late = script.submit("a", None);
+    assert_eq!(script.error(late).kind, Kind::ModelNotFound);
+    script.gone(0);
+    assert!(script.is_closed() && script.seen.contains(&told(UnloadReason::Deleted)));
+    assert_eq!(script.residency.residents().count(), 0);
+    drop(hold);
+    let next = script.submit("a", None);
+    assert_eq!(script.update(next), Some(&Update::Queued(0)));
+}
+
+#[test]
+fn a_model_in_use_is_closed_only_by_force() {
+    let mut script = Script::new(8);
+    let (runs, waits) = (script.submit("a", None), script.submit("a", None));
+    script.ready(0);
+    drop(script.close(None));
+    assert!(matches!(&script.seen[..], [Effect::Answer(CLOSE, Err(error))] if error.kind == Kind::ModelInUse));
+    let hold = script.close(Some(Force::Wait));
+    assert_eq!(script.seen, []);
+    script.finish(0, runs);
+    assert!(script.started(waits), "what waited runs");
+    script.finish(0, waits);
+    assert!(script.seen.contains(&Effect::Retire(EngineId(0))));
+    script.gone(0);
+    assert!(script.is_closed());
+    drop(hold);
+}
+
+#[test]
+fn closing_by_cancel_ends_what_runs_and_what_waits() {
+    let mut script = Script::new(8);
+    let (runs, waits) = (script.submit("a", None), script.submit("a", None));
+    script.ready(0);
+    let hold = script.close(Some(Force::Cancel));
+    assert!(script.seen.contains(&Effect::Send(EngineId(0), Command::Cancel(runs))));
+    assert!(matches!(script.update(waits), Some(Update::Finished(_))));
+    drop(script.close(None));
+    assert!(matches!(&script.seen[..], [Effect::Answer(CLOSE, Err(_))]), "it is being deleted already");
+    script.finish(0, runs);
+    script.gone(0);
+    assert!(script.is_closed());
+    drop(hold);
+}
+
+#[test]
+fn who_gives_up_waiting_for_a_model_to_be_closed_leaves_it_as_it_was() {
+    let mut script = Script::new(8);
+    let runs = script.submit("a", None);
+    script.ready(0);
+    drop(script.close(Some(Force::Wait)));
+    script.finish(0, runs);
+    assert!(!script.seen.contains(&Effect::Retire(EngineId(0))));
+    let next = script.submit("a", None);
+    assert!(script.started(next));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, SequenceId, TokenId, Work};
-use protocol::{ErrorData, KeepAlive};
+use protocol::{ErrorData, KeepAlive, ModelChange, UnloadReason};
 
 use crate::local::LocalModel;
 
@@ -13,7 +13,7 @@ use crate::local::LocalModel;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EngineId(pub u64);
 
-/// Names one wish to have a model loaded.
+/// Names one wish to have a model loaded, or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
 
@@ -83,7 +83,9 @@ pub enum Effect {
     Retire(EngineId),
     /// Tells a request.
     Update(SequenceId, Update),
-    /// Answers a wish to load.
+    /// Tells those who follow what happens to models.
+    Tell(ModelChange),
+    /// Answers a wish to load, or to have a model gone.
     Answer(Ticket, Result<(), ErrorData>),
 }
 
@@ -138,6 +140,8 @@ pub struct Resident {
     pub(super) idle_since: Instant,
     /// Whom to tell when it is ready.
     pub(super) tickets: Vec<Ticket>,
+    /// Why it was told to go, once it was.
+    pub(super) leaving: Option<(UnloadReason, Option<ErrorData>)>,
 }
 
 impl Resident {
@@ -156,6 +160,7 @@ impl Resident {
             ready_at: now,
             idle_since: now,
             tickets: Vec::new(),
+            leaving: None,
         }
     }
 

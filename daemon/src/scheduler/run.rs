@@ -1,6 +1,7 @@
 //! The scheduler's loop: takes messages, lets the residency decide, carries out its effects.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{Command, SequenceId};
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::residency::Residency;
 use super::resident::{Effect, EngineId, Phase, Resident, Ticket, Update};
-use super::{Message, RequestSnapshot, Settings, Snapshot};
+use super::{Message, RequestSnapshot, ResidentSnapshot, Settings, Snapshot};
 use crate::process::{Engine, Report};
 
 /// Owner of the engines, of the requests' channels, and of the residency that decides about them.
@@ -116,10 +117,12 @@ impl Loop {
             }
             Message::Warm(model, keep_alive) => self.residency.load(&model, keep_alive, None, now),
             Message::Load(model, keep_alive, reply) => {
-                let ticket = Ticket(self.next_ticket);
-                self.next_ticket += 1;
-                self.tickets.insert(ticket, reply);
+                let ticket = self.ticket(reply);
                 self.residency.load(&model, keep_alive, Some(ticket), now)
+            }
+            Message::Close(id, force, hold, reply) => {
+                let ticket = self.ticket(reply);
+                self.residency.close(&id, force, hold, ticket)
             }
             Message::Unload(id, reply) => match self.residency.unload(&id) {
                 Ok((unloaded, effects)) => {
@@ -144,6 +147,13 @@ impl Loop {
         self.carry_out(effects);
     }
 
+    fn ticket(&mut self, reply: oneshot::Sender<Result<(), ErrorData>>) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, reply);
+        ticket
+    }
+
     /// The receiver of a request's updates was dropped: whoever asked is gone, or has all of it.
     fn hang_up(&mut self, sequence: SequenceId) {
         self.requests.remove(&sequence);
@@ -166,6 +176,7 @@ impl Loop {
                     }
                 }
                 Effect::Update(sequence, update) => self.update(sequence, update),
+                Effect::Tell(change) => self.settings.events.tell(change),
                 Effect::Answer(ticket, result) => {
                     if let Some(reply) = self.tickets.remove(&ticket) {
                         answer(reply, result);
@@ -228,7 +239,8 @@ impl Loop {
         for resident in self.residency.residents() {
             let id = &resident.model.id;
             let pid = self.engines.get(&resident.engine).map(Engine::pid);
-            snapshot.residents.push((id.clone(), status(resident, pid, now)));
+            let residency = status(resident, pid, now);
+            snapshot.residents.push(ResidentSnapshot { model: Arc::clone(&resident.model), residency });
             let running = resident.running.iter().map(|running| RequestSnapshot {
                 sequence: running.sequence,
                 model: id.clone(),

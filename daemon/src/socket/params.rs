@@ -6,16 +6,16 @@
 
 use std::borrow::Cow;
 
-use protocol::GenerateRequest;
 use protocol::openrpc::Method;
+use protocol::{GenerateRequest, SubscribeModels, SubscribePulls};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::json;
 use super::refusal::excerpt;
 
-/// Takes the id of a subscription in an array, as jsonrpsee sends and reads it.
-const UNSUBSCRIBE: &str = "generate.unsubscribe";
+/// Methods that take the id of a subscription in an array, as jsonrpsee sends and reads it.
+const UNSUBSCRIBE: &str = ".unsubscribe";
 
 /// The array that jsonrpsee decodes, or why there is none.
 pub(super) fn shape<'a>(
@@ -24,7 +24,7 @@ pub(super) fn shape<'a>(
 ) -> Result<Option<Cow<'a, RawValue>>, String> {
     let text = given.as_ref().map_or("", |given| given.get());
     match method.params {
-        _ if method.name == UNSUBSCRIBE => Ok(given),
+        _ if method.name.ends_with(UNSUBSCRIBE) => Ok(given),
         None if is_empty(text) => Ok(None),
         None => Err(format!("{} takes no params, and got {}", method.name, excerpt(text))),
         Some(_) if text.starts_with('[') => one_element(method, given),
@@ -39,6 +39,8 @@ pub(super) fn shape<'a>(
 pub(super) fn check(method: &Method, array: &RawValue) -> Result<(), serde_json::Error> {
     match method.name {
         "generate.stream" => decode::<GenerateRequest>(array),
+        "models.subscribe" => decode::<SubscribeModels>(array),
+        "pulls.subscribe" => decode::<SubscribePulls>(array),
         _ => Ok(()),
     }
 }

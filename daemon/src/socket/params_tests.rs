@@ -52,8 +52,8 @@ fn a_method_without_params_takes_none_in_any_form() {
 
 #[test]
 fn the_id_of_a_subscription_is_left_alone() {
-    assert_eq!(shaped(UNSUBSCRIBE, "[12]").unwrap().as_deref(), Some("[12]"));
-    assert_eq!(shaped(UNSUBSCRIBE, "").unwrap(), None);
+    assert_eq!(shaped("generate.unsubscribe", "[12]").unwrap().as_deref(), Some("[12]"));
+    assert_eq!(shaped("generate.unsubscribe", "").unwrap(), None);
 }
 
 #[test]

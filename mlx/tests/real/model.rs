@@ -28,7 +28,7 @@ pub fn folder() -> &'static Path {
         // Held until this process ends: another run must not import under this one's feet.
         let lock = File::create(root.join("lock")).unwrap();
         lock.lock().unwrap();
-        let library = Library { root: root.join("models") };
+        let library = Library::at(root.join("models"));
         if library.root.exists() {
             fs::remove_dir_all(&library.root).unwrap();
         }

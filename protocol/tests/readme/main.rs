@@ -10,9 +10,10 @@ use protocol::format::MAX_FORMAT_BYTES;
 use protocol::openrpc::{METHODS, document, method};
 use protocol::tools::{MAX_NAME_BYTES, MAX_TOOL_BYTES, MAX_TOOLS};
 use protocol::{
-    CancelRequest, Cancelled, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest,
-    GenerateResult, ImportModel, Kind, LoadModel, MAX_MESSAGE_BYTES, Model, ModelList, ModelRef, PROTOCOL_VERSION,
-    Pong, Status, TokenCount, Unloaded,
+    CancelRequest, Cancelled, Catalogue, DeleteModel, Deleted, EmbeddingsRequest, EmbeddingsResult, ErrorData,
+    GenerateEvent, GenerateRequest, GenerateResult, ImportModel, Kind, LoadModel, MAX_MESSAGE_BYTES, Model, ModelEvent,
+    ModelList, ModelRef, PROTOCOL_VERSION, Pong, Pull, PullEvent, PullList, PullRef, StartPull, Status, Storage,
+    SubscribeModels, SubscribePulls, TokenCount, Unloaded, Verified,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,12 +58,35 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("models.get", (Some(check::<ModelRef>), check::<Model>)),
         ("models.load", (Some(check::<LoadModel>), check::<Model>)),
         ("models.unload", (Some(check::<ModelRef>), check::<Unloaded>)),
+        ("models.catalogue", (None, check::<Catalogue>)),
+        ("models.subscribe", (Some(check::<SubscribeModels>), check::<u64>)),
+        ("models.unsubscribe", (Some(subscription), check::<bool>)),
         ("models.import", (Some(check::<ImportModel>), check::<Model>)),
+        ("models.delete", (Some(check::<DeleteModel>), check::<Deleted>)),
+        ("models.verify", (Some(check::<ModelRef>), check::<Verified>)),
+        ("models.storage", (None, check::<Storage>)),
+        ("pulls.start", (Some(check::<StartPull>), check::<Pull>)),
+        ("pulls.list", (None, check::<PullList>)),
+        ("pulls.pause", (Some(check::<PullRef>), check::<Pull>)),
+        ("pulls.resume", (Some(check::<PullRef>), check::<Pull>)),
+        ("pulls.cancel", (Some(check::<PullRef>), check::<Pull>)),
+        ("pulls.subscribe", (Some(check::<SubscribePulls>), check::<u64>)),
+        ("pulls.unsubscribe", (Some(subscription), check::<bool>)),
         ("daemon.ping", (None, check::<Pong>)),
         ("daemon.status", (None, check::<Status>)),
         ("daemon.shutdown", (None, check::<()>)),
         ("rpc.discover", (None, ignored)),
     ])
+}
+
+/// How the events of a stream are checked, by the name of their notifications.
+fn event(name: &str) -> Option<Check> {
+    match name {
+        "generate.event" => Some(check::<GenerateEvent>),
+        "models.event" => Some(check::<ModelEvent>),
+        "pulls.event" => Some(check::<PullEvent>),
+        _ => None,
+    }
 }
 
 /// The messages of a line: itself, or the items of a batch.
@@ -87,8 +111,8 @@ fn every_example_is_of_the_types() {
         for message in block.messages.into_iter().flat_map(messages) {
             assert_eq!(message["jsonrpc"], "2.0", "{message}");
             let name = message["method"].as_str().unwrap_or_default();
-            if name == "generate.event" {
-                check::<GenerateEvent>(&message["params"]["result"]);
+            if let Some(check_event) = event(name) {
+                check_event(&message["params"]["result"]);
                 check::<u64>(&message["params"]["subscription"]);
                 continue;
             }

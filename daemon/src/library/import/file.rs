@@ -39,8 +39,7 @@ pub(super) fn import(
         incoming.write(name, document)?;
     }
     plan.write(&gguf, incoming.path(), progress)?;
-    incoming.install(&library.folder(&id))?;
-    Ok(library.find(&id)?.model)
+    super::install(incoming, source, &id, library, progress)
 }
 
 /// That the weights are packed as they are asked to be, if they are: other bits would round what is rounded already.

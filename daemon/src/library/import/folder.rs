@@ -92,8 +92,7 @@ fn carry(
     }
     // It may have been changed meanwhile.
     check_whole(source, incoming.path())?;
-    incoming.install(&library.folder(id))?;
-    Ok(library.find(id)?.model)
+    super::install(incoming, source, id, library, progress)
 }
 
 /// Has the engine pack the weights.
@@ -107,8 +106,7 @@ fn pack(
     let incoming = super::begin(source, id, library, 0, progress)?;
     convert::convert(source, folder, &incoming, &library.root, progress)?;
     check_whole(source, incoming.path())?;
-    incoming.install(&library.folder(id))?;
-    Ok(library.find(id)?.model)
+    super::install(incoming, source, id, library, progress)
 }
 
 /// Regular files of the folder, links to such included.

@@ -1,0 +1,74 @@
+//! What the shell may put behind a command: ids of models, asked of the daemon that runs.
+//!
+//! It never starts a daemon, says nothing when there is none, and gives up soon on one that does not answer.
+//! Called by `main`, and by clap for the arguments in [`crate::cli`].
+
+use std::time::Duration;
+
+use clap::CommandFactory;
+use clap_complete::{CompleteEnv, CompletionCandidate};
+use protocol::paths::Paths;
+use protocol::rpc::{ModelsClient, PullsClient};
+use protocol::{Model, ModelId};
+use talkiectl::{Client, Error};
+
+use crate::cli::Cli;
+use crate::render;
+
+/// Set by the script that the shell has sourced. Not clap's own `COMPLETE`, which may be there for another reason.
+const VARIABLE: &str = "TALKIECTL_COMPLETE";
+
+/// How long the shell may stand still for a daemon that does not answer; one that does takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Answers the shell and ends the process, where the shell asks.
+pub fn answer_the_shell() {
+    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
+}
+
+/// The models on disk.
+pub fn installed() -> Vec<CompletionCandidate> {
+    ask(async |client| Ok(ModelsClient::list(&*client).await?.models.iter().map(of_model).collect()))
+}
+
+/// The models in memory.
+pub fn in_memory() -> Vec<CompletionCandidate> {
+    ask(async |client| {
+        let models = ModelsClient::list(&*client).await?.models;
+        Ok(models.iter().filter(|model| model.is_loaded).map(of_model).collect())
+    })
+}
+
+/// The models of the catalogue that are not yet installed.
+pub fn catalogue() -> Vec<CompletionCandidate> {
+    ask(async |client| {
+        let models = client.catalogue().await?.models;
+        let missing = models.into_iter().filter(|model| !model.is_installed);
+        Ok(missing.map(|model| (model.id, format!("{}, {}", render::bytes(model.size), model.good_at))).collect())
+    })
+}
+
+/// The downloads.
+pub fn pulls() -> Vec<CompletionCandidate> {
+    ask(async |client| {
+        let pulls = PullsClient::list(&*client).await?.pulls;
+        Ok(pulls.into_iter().map(|pull| (pull.model.clone(), render::pulls::state(&pull))).collect())
+    })
+}
+
+fn of_model(model: &Model) -> (ModelId, String) {
+    (model.id.clone(), render::bytes(model.size))
+}
+
+/// What the daemon says, each with a word about it; nothing when it does not.
+fn ask(question: impl AsyncFnOnce(Client) -> Result<Vec<(ModelId, String)>, Error>) -> Vec<CompletionCandidate> {
+    let answer = || {
+        let paths = Paths::from_environment()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let asked = async { question(Client::connect(&paths.socket).await?).await };
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, asked).await }).ok()?.ok()
+    };
+    // One that is no id could contain what the shell reads as the end of a candidate.
+    let valid = answer().unwrap_or_default().into_iter().filter(|(id, _)| id.is_valid());
+    valid.map(|(id, help)| CompletionCandidate::new(id.0).help(Some(render::printable(&help).into()))).collect()
+}
