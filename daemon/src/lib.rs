@@ -73,6 +73,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     let events = Events::default();
     let root = config.home.join("Models").join("MLX");
     let library = Arc::new(Library::new(root.clone(), config.places.clone(), events.clone()));
+    let sweeping = Arc::clone(&library);
+    // Nobody waits for it; what it cannot remove it logs.
+    drop(tokio::task::spawn_blocking(move || sweeping.sweep()));
     let settings = pull::Settings::new(root, config.hub.clone(), config.pull_limit);
     let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), events.clone(), stop.clone());
     let watching = tokio::spawn(library::watch(Arc::clone(&library), stop.clone()));

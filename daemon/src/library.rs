@@ -10,6 +10,7 @@
 
 mod bounded;
 mod catalogue;
+mod disk;
 #[cfg(test)]
 mod fixture;
 mod gguf;
@@ -31,6 +32,7 @@ use protocol::{Capability, Model, ModelId, ModelSource, ModelState, ModelType};
 
 use crate::events::Events;
 pub use catalogue::catalogue;
+pub use disk::Disk;
 pub use import::{ImportError, Progress, Quantize, Source, import};
 use inspect::{Condition, Inspection};
 use manifest::Manifest;
@@ -38,7 +40,7 @@ pub use memory::for_models as memory_for_models;
 use places::Candidate;
 pub use places::Place;
 pub use scan::Snapshot;
-pub use storage::PULLS;
+pub use storage::{PULLS, aside};
 pub use watch::watch;
 
 /// The models of some places.

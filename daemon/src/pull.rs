@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Events;
-use crate::library::{Library, PULLS};
+use crate::library::{Disk, Library, PULLS};
 pub use error::PullError;
 use store::Job;
 pub use transfer::Ways;
@@ -76,7 +76,15 @@ impl Settings {
     /// As people want it: eight connections, and five minutes without a byte before a download is given up.
     pub fn new(root: PathBuf, endpoint: String, limit: Option<u64>) -> Self {
         let ways = Ways { connections: 8, give_up: Duration::from_mins(5) };
-        Self { root, endpoint, ways, patience: Duration::from_secs(30), limit, running: 2, free: free_bytes }
+        Self {
+            root,
+            endpoint,
+            ways,
+            patience: Duration::from_secs(30),
+            limit,
+            running: 2,
+            free: |folder| Disk::of(folder).map(|disk| disk.free_bytes),
+        }
     }
 
     /// Where downloads grow.
@@ -89,12 +97,6 @@ impl Settings {
         let found = Library::at(self.root.clone()).find(&job.model);
         found.is_ok_and(|entry| entry.ready().is_ok() && entry.model.revision == job.commit)
     }
-}
-
-fn free_bytes(folder: &Path) -> io::Result<u64> {
-    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let disk = rustix::fs::statvfs(existing)?;
-    Ok(disk.f_bavail * disk.f_frsize)
 }
 
 impl Pulls {

@@ -25,7 +25,7 @@ use engine::convert::{BITS, GROUP_SIZES};
 use protocol::{Model, ModelId};
 
 use super::manifest::{FileFact, Hasher, MANIFEST, Manifest};
-use super::{Library, LibraryError};
+use super::{Disk, Library, LibraryError};
 use incoming::Incoming;
 
 pub use engine::convert::Progress;
@@ -275,10 +275,9 @@ fn check_id(id: &ModelId) -> Result<(), ImportError> {
 
 /// That the root's disk has room for so many bytes and what must stay free.
 fn check_space(root: &Path, needed_bytes: u64) -> Result<(), ImportError> {
-    let failed = |error: rustix::io::Errno| ImportError::Write { path: root.to_path_buf(), source: error.into() };
-    let disk = rustix::fs::statvfs(root).map_err(failed)?;
+    let failed = |source| ImportError::Write { path: root.to_path_buf(), source };
+    let free_bytes = Disk::of(root).map_err(failed)?.free_bytes;
     let needed_bytes = needed_bytes.saturating_add(SPARE_BYTES);
-    let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
     if free_bytes < needed_bytes {
         return Err(ImportError::NoSpace { path: root.to_path_buf(), needed_bytes, free_bytes });
     }

@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use protocol::{ModelId, ModelSource, Storage, StoredModel, StoredPull};
 
 use super::places::id_of;
-use super::{Library, LibraryError};
+use super::{Disk, Library, LibraryError};
 
 /// Folder of the root in which downloads grow, each in a folder named as its model's.
 pub const PULLS: &str = ".pulls";
@@ -44,13 +43,14 @@ impl Library {
         let mut stored: Vec<StoredModel> = stored.collect();
         stored.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.model.cmp(&b.model)));
         let pulls = self.unfinished();
-        let disk = disk(&self.root)?;
+        let failed = |source| LibraryError::Disk { path: self.root.clone(), source };
+        let disk = Disk::of(&self.root).map_err(failed)?;
         Ok(Storage {
             used_bytes: all.values().sum::<u64>() + pulls.iter().map(|pull| pull.size).sum::<u64>(),
             models: stored,
             pulls,
-            free_bytes: disk.free,
-            capacity_bytes: disk.capacity,
+            free_bytes: disk.free_bytes,
+            capacity_bytes: disk.capacity_bytes,
             path: self.root.clone(),
         })
     }
@@ -73,7 +73,7 @@ impl Library {
                 return fs::remove_file(&found.path).map(|()| 0);
             }
             let freed = freed(&found.path);
-            let aside = place.join(format!("{REMOVED}{}", id.folder()));
+            let aside = aside(place, id);
             if aside.exists() {
                 fs::remove_dir_all(&aside)?;
             }
@@ -111,6 +111,11 @@ impl Library {
     }
 }
 
+/// Where a model that is removed or replaced is put until it is gone; [`Library::sweep`] removes what stays there.
+pub fn aside(place: &Path, id: &ModelId) -> PathBuf {
+    place.join(format!("{REMOVED}{}", id.folder()))
+}
+
 /// The files below a folder, each with its bytes.
 fn files(folder: &Path) -> BTreeMap<File, u64> {
     let mut files = BTreeMap::new();
@@ -143,19 +148,6 @@ fn visit(folder: &Path, depth: usize, each: &mut impl FnMut(&Metadata)) {
             _ => {}
         }
     }
-}
-
-struct Disk {
-    free: u64,
-    capacity: u64,
-}
-
-/// The file system that a folder is on, or will be.
-fn disk(folder: &Path) -> Result<Disk, LibraryError> {
-    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let failed = |path: PathBuf, source: io::Error| LibraryError::Disk { path, source };
-    let found = rustix::fs::statvfs(existing).map_err(|error| failed(existing.to_owned(), error.into()))?;
-    Ok(Disk { free: found.f_bavail * found.f_frsize, capacity: found.f_blocks * found.f_frsize })
 }
 
 #[cfg(test)]

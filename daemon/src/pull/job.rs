@@ -17,6 +17,7 @@ use super::plan::plan;
 use super::rate::{Limit, Meter, wait};
 use super::store::{Job, Store};
 use super::transfer::{Shared, transfer};
+use crate::library::aside;
 use crate::library::manifest::Manifest;
 
 /// Attempts to learn what there is to download.
@@ -230,7 +231,7 @@ fn install(store: &Store, job: &Job, hub: &Hub, root: &Path) -> Result<(), PullE
     let folder = store.model();
     let source = format!("{}/{}", hub.endpoint(), job.model);
     let manifest = Manifest::new(job.model.clone(), job.commit.clone(), source, job.files.clone());
-    let (target, aside) = (root.join(job.model.folder()), root.join(format!(".removed-{}", job.model.folder())));
+    let (target, aside) = (root.join(job.model.folder()), aside(root, &job.model));
     let install = || {
         manifest.write(&folder)?;
         if aside.exists() {
