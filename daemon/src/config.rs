@@ -7,6 +7,7 @@ use clap::Parser;
 use protocol::paths::Paths;
 use protocol::{KeepAlive, ModelSource};
 
+use crate::hugging_face;
 use crate::library::Place;
 use crate::socket;
 
@@ -120,8 +121,12 @@ impl Arguments {
             }
             places.push(Place { root, source: ModelSource::Folder });
         }
-        let cache = self.hf_cache.or_else(hugging_face_cache).filter(|cache| *cache != Path::new("none"));
-        if let Some(root) = cache {
+        let given = self.hf_cache.filter(|cache| !cache.as_os_str().is_empty());
+        let cache = given.or_else(|| Some(hugging_face::home()?.join("hub")).filter(|cache| cache.is_absolute()));
+        if let Some(root) = cache.filter(|cache| *cache != Path::new("none")) {
+            if !root.is_absolute() {
+                return Err(ConfigError::Relative { name: "--hf-cache", path: root });
+            }
             places.push(Place { root, source: ModelSource::HuggingFaceCache });
         }
         let drain = Duration::from_secs(self.drain);
@@ -150,14 +155,6 @@ fn bytes(text: &str) -> Result<u64, String> {
     let number: Option<u64> = number.parse().ok();
     let bytes = number.and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
     bytes.ok_or_else(|| "give a number of bytes, such as 500k or 20M".into())
-}
-
-/// Where the Hugging Face libraries keep their cache when nothing says where: as `huggingface_hub.constants`.
-fn hugging_face_cache() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = folder("HF_HOME").or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface")));
-    let home = home.or_else(|| folder("HOME").map(|home| home.join(".cache").join("huggingface")));
-    home.map(|home| home.join("hub")).filter(|cache| cache.is_absolute())
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod pull;
 
 pub mod error;
 pub mod events;
+pub mod hugging_face;
 pub mod library;
 pub mod local;
 pub mod telemetry;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::hugging_face;
+
 /// Longest token that is taken.
 const MAX_BYTES: usize = 4096;
 
@@ -23,15 +25,9 @@ fn sound(text: &str) -> Option<String> {
     is_sound.then(|| text.to_owned())
 }
 
-/// Where `huggingface_hub` keeps it: as its `constants`.
+/// Where `huggingface_hub` keeps it.
 fn file() -> Option<PathBuf> {
-    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(path) = folder("HF_TOKEN_PATH") {
-        return Some(path);
-    }
-    let cache = || folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-    let home = folder("HF_HOME").or_else(|| cache().map(|cache| cache.join("huggingface")))?;
-    Some(home.join("token"))
+    hugging_face::folder("HF_TOKEN_PATH").or_else(|| Some(hugging_face::home()?.join("token")))
 }
 
 /// The login keychain's item of the service `talkied` and the account `huggingface`, as written by
