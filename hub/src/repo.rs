@@ -88,6 +88,19 @@ impl Repo {
         self
     }
 
+    /// As the hub lists its files.
+    pub(crate) fn tree(&self) -> Value {
+        let file = |file: &File| {
+            let (path, size) = (&file.path, file.content.size());
+            if file.is_large {
+                let lfs = json!({ "oid": file.hash, "size": size, "pointerSize": 134 });
+                return json!({ "type": "file", "path": path, "size": size, "oid": self.commit, "lfs": lfs });
+            }
+            json!({ "type": "file", "path": path, "size": size, "oid": file.hash })
+        };
+        self.files.iter().map(file).collect()
+    }
+
     /// As the hub describes it.
     pub(crate) fn info(&self) -> Value {
         let file = |file: &File| {

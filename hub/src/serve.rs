@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fault::{Kind, Match, due};
 use crate::http::{Head, head};
@@ -42,16 +42,19 @@ impl Answer<'_> {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts[..] {
             _ if self.is_file_host => self.stored(request, &parts),
-            ["api", "models", org, name] => self.info(request, &format!("{org}/{name}"), "main"),
+            ["api", "models", org, name] => self.described(request, &format!("{org}/{name}"), "main", Repo::info),
             ["api", "models", org, name, "revision", revision] => {
-                self.info(request, &format!("{org}/{name}"), revision)
+                self.described(request, &format!("{org}/{name}"), revision, Repo::info)
+            }
+            ["api", "models", org, name, "tree", revision] => {
+                self.described(request, &format!("{org}/{name}"), revision, Repo::tree)
             }
             [org, name, "resolve", revision, path] => self.resolve(request, &format!("{org}/{name}"), revision, path),
             _ => self.refuse(request, 404, "", "Not Found"),
         }
     }
 
-    fn info(&mut self, request: &Head, id: &str, revision: &str) -> io::Result<()> {
+    fn described(&mut self, request: &Head, id: &str, revision: &str, describe: fn(&Repo) -> Value) -> io::Result<()> {
         if let Some(fault) = self.due(&Match::Info) {
             return self.broken(request, &fault);
         }
@@ -59,7 +62,7 @@ impl Answer<'_> {
             Ok(repo) => repo,
             Err(refusal) => return self.refused(request, &refusal),
         };
-        let text = repo.info().to_string();
+        let text = describe(&repo).to_string();
         self.note(request, 200);
         let json = [("Content-Type", "application/json".to_owned())];
         head(&mut self.stream, 200, &json, text.len() as u64)?;
