@@ -1,7 +1,7 @@
 //! Models on disk: which are there, in what condition, and how files become models.
 //!
 //! The disk is the truth. A look at it makes a [`Snapshot`] that never changes; a sign from the disk means "look again"
-//! (`watch`), and a folder that looks as before is not opened again. A broken folder is listed with its problem, not
+//! (`watch`), and a folder that looks as before is not opened again; one without a sign is not even looked at. A broken folder is listed with its problem, not
 //! hidden. Nothing here runs a model. All of it blocks, so the daemon calls it on threads made for that.
 //!
 //! A model of the daemon's own is a folder of the root, named by its id with `/` as `_`. The way back is ambiguous: a
@@ -20,13 +20,13 @@ pub mod manifest;
 mod memory;
 mod places;
 mod scan;
+mod signs;
 mod storage;
 mod verify;
 mod watch;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::{Capability, Model, ModelId, ModelSource, ModelState, ModelType};
 
@@ -40,6 +40,7 @@ pub use memory::for_models as memory_for_models;
 use places::Candidate;
 pub use places::Place;
 pub use scan::Snapshot;
+use signs::Signs;
 pub use storage::{PULLS, aside};
 pub use watch::watch;
 
@@ -53,8 +54,8 @@ pub struct Library {
     events: Events,
     /// What was found last. Held while the disk is looked at, so that looks and what is told of them keep their order.
     latest: Mutex<Option<Arc<Snapshot>>>,
-    /// Whether the disk has changed since, as far as is known.
-    stale: AtomicBool,
+    /// Where the disk has changed since, as far as is known. Taken after `latest` where both are.
+    signs: Mutex<Signs>,
 }
 
 /// One model that was found.
@@ -132,7 +133,7 @@ impl Library {
     pub fn new(root: PathBuf, others: Vec<Place>, events: Events) -> Self {
         let own = Place { root: root.clone(), source: ModelSource::Library };
         let places = std::iter::once(own).chain(others).collect();
-        Self { root, places, events, latest: Mutex::default(), stale: AtomicBool::new(false) }
+        Self { root, places, events, latest: Mutex::default(), signs: Mutex::default() }
     }
 
     /// The models in the daemon's own folder alone, and nobody is told.
@@ -140,21 +141,28 @@ impl Library {
         Self::new(root, Vec::new(), Events::default())
     }
 
-    /// All models, whole and broken, by id, as they were when the disk last changed.
+    /// All models, whole and broken, by id, as they were when the disk last gave a sign of change.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match latest {
-            Some(snapshot) if !self.stale.load(Ordering::Acquire) => snapshot,
-            _ => self.look(),
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken before the look: a change while it lasts is for the next.
+        let signs = std::mem::take(&mut *self.signs());
+        match latest.clone() {
+            Some(snapshot) if signs.is_empty() => snapshot,
+            Some(snapshot) => self.look_at(&mut latest, &signs.within(&snapshot.watched)),
+            None => self.look_at(&mut latest, &Signs::Everywhere),
         }
     }
 
-    /// The same, looked for now. What is different is told to those who follow.
+    /// The same, looked for everywhere now.
     pub fn look(&self) -> Arc<Snapshot> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before the look: a change while it lasts makes it stale again.
-        self.stale.store(false, Ordering::Release);
-        let found = Arc::new(scan::scan(&self.places, latest.as_deref()));
+        *self.signs() = Signs::default();
+        self.look_at(&mut latest, &Signs::Everywhere)
+    }
+
+    /// Looks where there were signs. What is different is told to those who follow.
+    fn look_at(&self, latest: &mut Option<Arc<Snapshot>>, signs: &Signs) -> Arc<Snapshot> {
+        let found = Arc::new(scan::scan(&self.places, latest.as_deref(), signs));
         if let Some(before) = latest.replace(Arc::clone(&found)) {
             for change in scan::differences(&before, &found) {
                 self.events.tell(change);
@@ -163,9 +171,13 @@ impl Library {
         found
     }
 
-    /// Says that the disk has changed.
-    pub(super) fn is_stale(&self) {
-        self.stale.store(true, Ordering::Release);
+    /// Says that the disk has changed at these paths; anywhere, if there are none.
+    pub(super) fn has_changed(&self, paths: &[PathBuf]) {
+        self.signs().add(paths);
+    }
+
+    fn signs(&self) -> MutexGuard<'_, Signs> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The model of that id, in whatever condition, looked at now; [`Entry::ready`] tells whether it can be loaded.

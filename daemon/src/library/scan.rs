@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use protocol::{Model, ModelChange};
 
 use super::places::{Candidate, Place};
+use super::signs::Signs;
 use super::{Entry, entry};
 
 /// What was found at one moment; it never changes.
@@ -32,14 +33,14 @@ struct Seen {
     entry: Entry,
 }
 
-/// Looks at all places; folders that look as they did are taken from `before`.
-pub(super) fn scan(places: &[Place], before: Option<&Snapshot>) -> Snapshot {
+/// Looks at all places; folders without a sign, and those that look as they did, are taken from `before`.
+pub(super) fn scan(places: &[Place], before: Option<&Snapshot>, signs: &Signs) -> Snapshot {
     let mut found = Snapshot::default();
     let mut models: BTreeMap<String, Model> = BTreeMap::new();
     for place in places {
         found.watched.extend(place.watched());
         for candidate in place.candidates() {
-            let seen = look(candidate, before);
+            let seen = look(candidate, before, signs);
             if seen.entry.is_ours() {
                 found.watched.push(seen.candidate.path.clone());
                 models.entry(seen.entry.model.id.folder()).or_insert_with(|| seen.entry.model.clone());
@@ -69,10 +70,13 @@ pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<ModelChang
     changes
 }
 
-fn look(candidate: Candidate, before: Option<&Snapshot>) -> Seen {
+fn look(candidate: Candidate, before: Option<&Snapshot>, signs: &Signs) -> Seen {
+    let before = before.and_then(|before| before.seen.get(&candidate.path)).filter(|seen| seen.candidate == candidate);
+    if let Some(seen) = before.filter(|_| !signs.touch(&candidate.path)) {
+        return seen.clone();
+    }
     let fingerprint = fingerprint(&candidate.path);
-    let same = |seen: &&Seen| seen.fingerprint == fingerprint && seen.candidate == candidate;
-    match before.and_then(|before| before.seen.get(&candidate.path)).filter(same) {
+    match before.filter(|seen| seen.fingerprint == fingerprint) {
         Some(seen) => seen.clone(),
         None => Seen { entry: entry(candidate.clone()), candidate, fingerprint },
     }

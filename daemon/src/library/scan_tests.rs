@@ -27,8 +27,25 @@ impl Disk {
     }
 
     fn scan(&self, before: Option<&Snapshot>) -> Snapshot {
-        scan(&self.places, before)
+        scan(&self.places, before, &Signs::Everywhere)
     }
+}
+
+#[test]
+fn folders_without_a_sign_are_not_looked_at() {
+    let disk = Disk::new();
+    fill(&disk.path("own/org_a"), "llama");
+    fill(&disk.path("own/org_b"), "llama");
+    let first = disk.scan(None);
+    for name in ["org_a", "org_b"] {
+        fs::remove_file(disk.path("own").join(name).join("tokenizer.json")).unwrap();
+    }
+    fill(&disk.path("own/org_new"), "llama");
+    let mut signs = Signs::default();
+    signs.add(&[disk.path("own/org_b/tokenizer.json")]);
+    let second = scan(&disk.places, Some(&first), &signs);
+    assert_eq!(told(&first, &second), ["changed org/b Partial", "added org/new"], "what is new needs no sign");
+    assert_eq!(told(&second, &disk.scan(Some(&second))), ["changed org/a Partial"]);
 }
 
 /// The changes between two looks, in a few words each.

@@ -39,20 +39,30 @@ struct Watches {
 pub async fn watch(library: Arc<Library>, stop: CancellationToken) {
     let signs = Arc::new(Notify::new());
     let mut watches = Watches::new(&library, &signs);
+    let mut anyway = Instant::now();
     while !stop.is_cancelled() {
+        let everywhere = Instant::now() >= anyway;
+        if everywhere {
+            anyway = Instant::now() + if watches.is_blind { BLIND } else { ANYWAY };
+        }
         let seen = Arc::clone(&library);
-        let Ok(snapshot) = tokio::task::spawn_blocking(move || seen.look()).await else {
+        let look = move || if everywhere { seen.look() } else { seen.snapshot() };
+        let Ok(snapshot) = tokio::task::spawn_blocking(look).await else {
             tracing::error!("looking at the library panicked");
             return;
         };
-        if watches.set(snapshot.watched.iter().map(|folder| existing(folder)).collect()) {
+        let fresh = watches.set(snapshot.watched.iter().map(|folder| existing(folder)).collect());
+        if !fresh.is_empty() {
             // Between the look and the watch something may have happened there.
+            library.has_changed(&fresh);
             continue;
         }
-        let next = Instant::now() + if watches.is_blind { BLIND } else { ANYWAY };
+        if watches.is_blind {
+            anyway = anyway.min(Instant::now() + BLIND);
+        }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep_until(next) => {}
+            () = sleep_until(anyway) => {}
             () = signs.notified() => quiet(&signs).await,
         }
     }
@@ -79,10 +89,11 @@ impl Watches {
         let (library, signs) = (Arc::clone(library), Arc::clone(signs));
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading a file is none; looks do so themselves.
-            if event.is_ok_and(|event| event.kind.is_access()) {
-                return;
+            match event {
+                Ok(event) if event.kind.is_access() => return,
+                Ok(event) if !event.need_rescan() => library.has_changed(&event.paths),
+                _ => library.has_changed(&[]),
             }
-            library.is_stale();
             signs.notify_one();
         });
         let watcher = watcher.inspect_err(|error| {
@@ -92,11 +103,11 @@ impl Watches {
     }
 
     /// Watches these folders from now on. One that was deleted and made again under its name is watched anew: its watch
-    /// ended with it. Says whether one is new.
-    fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
+    /// ended with it. Returns the new ones.
+    fn set(&mut self, wanted: BTreeSet<PathBuf>) -> Vec<PathBuf> {
         let Some(watcher) = &mut self.watcher else {
             self.is_blind = true;
-            return false;
+            return Vec::new();
         };
         for folder in self.folders.difference(&wanted) {
             // Ended with its folder, most often.
@@ -114,7 +125,7 @@ impl Watches {
         }
         self.is_blind = failed.is_some();
         let before = std::mem::replace(&mut self.folders, wanted);
-        self.folders.difference(&before).next().is_some()
+        self.folders.difference(&before).cloned().collect()
     }
 }
 
