@@ -180,6 +180,25 @@ fn a_model_in_use_is_deleted_only_by_force() {
 }
 
 #[test]
+fn a_deletion_that_waits_lets_what_runs_end_and_takes_nothing_more() {
+    let slow = |files: &mut Files| files.config["fake"] = json!({ "token_ms": 5, "repeat": 200 });
+    let daemon = Start::fake().model("test/slow", slow).run();
+    let mut connection = daemon.connect();
+    connection.stream(json!({ "prompt": "slow ", "options": { "max_tokens": 400 } }));
+    connection.events_until("text");
+    let mut deleter = daemon.connect();
+    deleter.request("models.delete", json!({ "model": "test/slow", "force": "wait" }));
+    until("it takes nothing more", || {
+        let refused = daemon.call("generate.text", json!({ "model": "test/slow", "prompt": "late" })).err();
+        refused.is_some_and(|error| error["message"].as_str().is_some_and(|words| words.contains("is being deleted")))
+    });
+    let last = connection.events_until("finished").pop().unwrap();
+    assert_eq!(last["usage"]["completion_tokens"], 400, "{last}");
+    assert!(deleter.line().unwrap()["result"]["freed_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(daemon.call("models.list", json!({})).unwrap(), json!({ "models": [] }));
+}
+
+#[test]
 fn a_model_of_the_hugging_face_cache_is_used_in_place_and_never_deleted() {
     let daemon = Start::fake().run();
     let snapshot = daemon.home.path().join("hub/models--org--cached/snapshots/aa11");

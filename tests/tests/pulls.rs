@@ -1,8 +1,13 @@
 //! Downloads by the whole daemon, from a hub that counts what it sends.
 
 use std::collections::hash_map::RandomState;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::hash::BuildHasher;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -171,4 +176,122 @@ fn a_daemon_that_is_told_to_end_while_it_downloads_ends_at_once() {
     hub.heal();
     let daemon = daemon.again();
     finished(&daemon);
+}
+
+/// A download that stops in its middle until the hub is healed; what came is told.
+fn halfway(start: Start) -> (Hub, Daemon, u64) {
+    const WEIGHTS: u64 = 64 << 20;
+    let hub = Hub::start();
+    hub.add(Repo::new("org/name", 1).with_model(WEIGHTS, 3));
+    hub.fail(Fault::always(Match::File(NAME.into()), Kind::Stall(4 << 20)));
+    let daemon = start.args(&["--hub", &hub.endpoint()]).run();
+    daemon.call("pulls.start", json!({ "model": "org/name" })).unwrap();
+    until("some came", || pull(&daemon)["done_bytes"].as_u64().is_some_and(|done| done >= 4 << 20));
+    (hub, daemon, WEIGHTS)
+}
+
+/// After what was wrong is mended: the download ends well, and nothing of the weights has come twice.
+fn mended(hub: &Hub, daemon: &Daemon, weights: u64) {
+    assert_eq!(daemon.call("models.list", json!({})).unwrap(), json!({ "models": [] }));
+    daemon.call("pulls.resume", json!({ "model": "org/name" })).unwrap();
+    finished(daemon);
+    assert_eq!(daemon.call("models.verify", json!({ "model": "org/name" })).unwrap()["ok"], true);
+    // What lay in the system's buffers when connections were left.
+    assert!((weights..=weights + (4 << 20)).contains(&hub.sent(NAME)), "{} of {weights}", hub.sent(NAME));
+}
+
+#[test]
+fn permissions_that_change_in_the_middle_lose_nothing() {
+    let (hub, daemon, weights) = halfway(Start::fake().bound_by_permissions());
+    let folder = daemon.home.path().join("Models/MLX/.pulls/org_name");
+    fs::set_permissions(&folder, Permissions::from_mode(0o555)).unwrap();
+    hub.heal();
+    until("it fails", || pull(&daemon)["state"] == "failed");
+    let failed = pull(&daemon);
+    assert_eq!(failed["error"]["kind"], "storage_failed", "{failed}");
+    assert!(failed["error"]["message"].as_str().unwrap().contains("Permission denied"), "{failed}");
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    mended(&hub, &daemon, weights);
+}
+
+#[test]
+fn a_disk_that_is_taken_away_in_the_middle_loses_nothing() {
+    let (hub, daemon, weights) = halfway(Start::fake());
+    let (library, away) = (daemon.home.path().join("Models/MLX"), daemon.home.path().join("away"));
+    fs::rename(&library, &away).unwrap();
+    hub.heal();
+    until("it fails", || pull(&daemon)["state"] == "failed");
+    let failed = pull(&daemon);
+    assert_eq!(failed["error"]["kind"], "storage_failed", "{failed}");
+    assert_eq!(daemon.call("models.list", json!({})).unwrap(), json!({ "models": [] }));
+    assert!(!library.exists(), "a folder in the place of the disk would keep it from coming back");
+    fs::rename(&away, &library).unwrap();
+    mended(&hub, &daemon, weights);
+}
+
+#[test]
+fn a_proxy_is_gone_through() {
+    let hub = Hub::start();
+    hub.add(Repo::new("org/name", 1).with_model(1 << 20, 3));
+    let proxy = Proxy::start(&hub);
+    // A name that the proxy alone can find.
+    let daemon = Start::fake().args(&["--hub", "http://hub.invalid"]).env("http_proxy", &proxy.address).run();
+    daemon.call("pulls.start", json!({ "model": "org/name" })).unwrap();
+    finished(&daemon);
+    let asked = proxy.asked.lock().unwrap().clone();
+    assert!(asked.iter().any(|host| host == "hub.invalid"), "{asked:?}");
+    assert!(asked.iter().any(|host| host.starts_with("127.0.0.1:")), "files too: {asked:?}");
+}
+
+/// Passes plain HTTP on, and notes which hosts it is asked for; `hub.invalid` is the hub.
+struct Proxy {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    fn start(hub: &Hub) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let noted = Arc::<Mutex<Vec<String>>>::default();
+        let proxy = Self { address, asked: Arc::clone(&noted) };
+        let hub = hub.endpoint().replace("http://", "");
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (hub, noted) = (hub.clone(), Arc::clone(&noted));
+                // Clients end their connections as they like.
+                thread::spawn(move || drop(pass_on(&client, &hub, &noted)));
+            }
+        });
+        proxy
+    }
+}
+
+/// One request a connection, so that each is seen.
+fn pass_on(mut client: &TcpStream, hub: &str, asked: &Mutex<Vec<String>>) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if reader.read_until(b'\n', &mut head)? == 0 {
+            return Ok(());
+        }
+    }
+    let head = String::from_utf8(head).map_err(io::Error::other)?;
+    let absolute = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let host = absolute.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
+    asked.lock().unwrap().push(host.clone());
+    let mut server = TcpStream::connect(if host == "hub.invalid" { hub } else { &host })?;
+    let path = absolute.replacen(&format!("http://{host}"), "", 1);
+    server.write_all(head.replacen(&absolute, &path, 1).as_bytes())?;
+    let mut server = BufReader::new(server);
+    let (mut line, mut length) = (String::new(), 0);
+    while line != "\r\n" {
+        line.clear();
+        server.read_line(&mut line)?;
+        let bytes = line.to_ascii_lowercase().strip_prefix("content-length:").and_then(|it| it.trim().parse().ok());
+        length = bytes.unwrap_or(length);
+        client.write_all(line.as_bytes())?;
+    }
+    io::copy(&mut server.take(length), &mut client)?;
+    client.shutdown(std::net::Shutdown::Both)
 }
