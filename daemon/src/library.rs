@@ -40,7 +40,7 @@ pub use memory::for_models as memory_for_models;
 use places::Candidate;
 pub use places::Place;
 pub use scan::Snapshot;
-use signs::Signs;
+use signs::{Heard, Signs};
 pub use storage::{PULLS, aside};
 pub use watch::watch;
 
@@ -52,10 +52,12 @@ pub struct Library {
     /// All that are looked at. Of models of one id the first place's counts.
     places: Vec<Place>,
     events: Events,
-    /// What was found last. Held while the disk is looked at, so that looks and what is told of them keep their order.
+    /// What was found last. Held to read or replace it alone.
     latest: Mutex<Option<Arc<Snapshot>>>,
-    /// Where the disk has changed since, as far as is known. Taken after `latest` where both are.
-    signs: Mutex<Signs>,
+    /// Where the disk has changed since, as far as is known. Held to read or add alone.
+    heard: Mutex<Heard>,
+    /// Held while the disk is looked at, so that looks and what is told of them keep their order.
+    looking: Mutex<()>,
 }
 
 /// One model that was found.
@@ -133,7 +135,7 @@ impl Library {
     pub fn new(root: PathBuf, others: Vec<Place>, events: Events) -> Self {
         let own = Place { root: root.clone(), source: ModelSource::Library };
         let places = std::iter::once(own).chain(others).collect();
-        Self { root, places, events, latest: Mutex::default(), signs: Mutex::default() }
+        Self { root, places, events, latest: Mutex::default(), heard: Mutex::default(), looking: Mutex::default() }
     }
 
     /// The models in the daemon's own folder alone, and nobody is told.
@@ -141,43 +143,48 @@ impl Library {
         Self::new(root, Vec::new(), Events::default())
     }
 
-    /// All models, whole and broken, by id, as they were when the disk last gave a sign of change.
+    /// All models, whole and broken, by id, as they were when the disk last gave a sign of change. A look that no sign
+    /// asked for is not waited for.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken before the look: a change while it lasts is for the next.
-        let signs = std::mem::take(&mut *self.signs());
-        match latest.clone() {
-            Some(snapshot) if signs.is_empty() => snapshot,
-            Some(snapshot) => self.look_at(&mut latest, &signs.within(&snapshot.watched)),
-            None => self.look_at(&mut latest, &Signs::Everywhere),
+        if let Some(snapshot) = self.known() {
+            return snapshot;
         }
+        let looking = lock(&self.looking);
+        let heard = lock(&self.heard).clone();
+        // Somebody else may have looked meanwhile.
+        self.known().unwrap_or_else(|| self.look_at(&heard, &looking))
     }
 
     /// The same, looked for everywhere now.
     pub fn look(&self) -> Arc<Snapshot> {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.signs() = Signs::default();
-        self.look_at(&mut latest, &Signs::Everywhere)
+        let looking = lock(&self.looking);
+        let heard = Heard { signs: Signs::Everywhere, ..lock(&self.heard).clone() };
+        self.look_at(&heard, &looking)
     }
 
-    /// Looks where there were signs. What is different is told to those who follow.
-    fn look_at(&self, latest: &mut Option<Arc<Snapshot>>, signs: &Signs) -> Arc<Snapshot> {
-        let found = Arc::new(scan::scan(&self.places, latest.as_deref(), signs));
-        if let Some(before) = latest.replace(Arc::clone(&found)) {
-            for change in scan::differences(&before, &found) {
-                self.events.tell(change);
-            }
+    /// What was found last, if there was no sign since.
+    fn known(&self) -> Option<Arc<Snapshot>> {
+        let is_quiet = lock(&self.heard).signs.is_empty();
+        lock(&self.latest).clone().filter(|_| is_quiet)
+    }
+
+    /// Looks where signs were heard. What is different is told to those who follow.
+    fn look_at(&self, heard: &Heard, _looking: &MutexGuard<'_, ()>) -> Arc<Snapshot> {
+        let before = lock(&self.latest).clone();
+        let signs = before.as_ref().map_or(Signs::Everywhere, |before| heard.signs.clone().within(&before.watched));
+        let found = Arc::new(scan::scan(&self.places, before.as_deref(), &signs));
+        *lock(&self.latest) = Some(Arc::clone(&found));
+        // Those that came while the disk was looked at are for the next look.
+        lock(&self.heard).settle(heard.count);
+        for change in before.iter().flat_map(|before| scan::differences(before, &found)) {
+            self.events.tell(change);
         }
         found
     }
 
     /// Says that the disk has changed at these paths; anywhere, if there are none.
     pub(super) fn has_changed(&self, paths: &[PathBuf]) {
-        self.signs().add(paths);
-    }
-
-    fn signs(&self) -> MutexGuard<'_, Signs> {
-        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.heard).add(paths);
     }
 
     /// The model of that id, in whatever condition, looked at now; [`Entry::ready`] tells whether it can be loaded.
@@ -197,6 +204,10 @@ impl Library {
     fn folder(&self, id: &ModelId) -> PathBuf {
         self.root.join(id.folder())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Entry {

@@ -17,6 +17,12 @@ struct Arguments {
     /// A repository with a model of so many made-up bytes
     #[arg(long = "made", value_name = "ORG/NAME=BYTES")]
     made: Vec<String>,
+    /// The same, open only to those who give the token `hf_secret`
+    #[arg(long = "gated", value_name = "ORG/NAME=BYTES")]
+    gated: Vec<String>,
+    /// The same, which only they can see
+    #[arg(long = "private", value_name = "ORG/NAME=BYTES")]
+    private: Vec<String>,
     /// Bytes per second of each connection
     #[arg(long, value_name = "BYTES")]
     rate: Option<u64>,
@@ -29,9 +35,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (id, folder) = repo.split_once('=').ok_or("--repo takes ORG/NAME=DIR")?;
         hub.add(of_folder(id, Path::new(folder))?);
     }
-    for made in &arguments.made {
-        let (id, bytes) = made.split_once('=').ok_or("--made takes ORG/NAME=BYTES")?;
-        hub.add(Repo::new(id, 0).with_model(bytes.parse()?, 0));
+    let open = |repo: Repo| repo;
+    let made: [(_, fn(Repo) -> Repo); 3] = [
+        (&arguments.made, open),
+        (&arguments.gated, |repo| repo.gated("hf_secret")),
+        (&arguments.private, |repo| repo.private("hf_secret")),
+    ];
+    for (repos, access) in made {
+        for made in repos {
+            let (id, bytes) = made.split_once('=').ok_or("a made-up repository is given as ORG/NAME=BYTES")?;
+            hub.add(access(Repo::new(id, 0).with_model(bytes.parse()?, 0)));
+        }
     }
     if let Some(rate) = arguments.rate {
         hub.slow(rate);

@@ -17,6 +17,30 @@ pub enum Signs {
     Everywhere,
 }
 
+/// All signs since the last look.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// Where.
+    pub signs: Signs,
+    /// How many ever came: one at a place where there was one before is another.
+    pub count: u64,
+}
+
+impl Heard {
+    /// Something changed at these paths; a sign that names none may be anywhere.
+    pub fn add(&mut self, paths: &[PathBuf]) {
+        self.count += 1;
+        self.signs.add(paths);
+    }
+
+    /// A look has found what the first `count` signs were of. If more came since, all of them stay.
+    pub fn settle(&mut self, count: u64) {
+        if self.count == count {
+            self.signs = Signs::default();
+        }
+    }
+}
+
 impl Default for Signs {
     fn default() -> Self {
         Self::At(BTreeSet::new())
@@ -24,7 +48,6 @@ impl Default for Signs {
 }
 
 impl Signs {
-    /// Something changed at these paths; a sign that names none may be anywhere.
     pub fn add(&mut self, paths: &[PathBuf]) {
         match self {
             Self::At(places) if !paths.is_empty() && places.len() + paths.len() <= MOST => {

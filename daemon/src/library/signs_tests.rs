@@ -32,3 +32,15 @@ fn signs_without_a_place_or_of_an_unknown_one_are_everywhere() {
     }
     assert_eq!(many, Signs::Everywhere);
 }
+
+#[test]
+fn a_sign_that_comes_while_the_disk_is_looked_at_stays() {
+    let mut heard = Heard::default();
+    heard.add(&["/m/a_b".into()]);
+    let count = heard.count;
+    heard.add(&["/m/a_b".into()]);
+    heard.settle(count);
+    assert!(heard.signs.touch(Path::new("/m/a_b")));
+    heard.settle(heard.count);
+    assert!(heard.signs.is_empty());
+}
