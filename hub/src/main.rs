@@ -28,6 +28,9 @@ struct Arguments {
     rate: Option<u64>,
 }
 
+/// Shuts a repository to some.
+type Access = fn(Repo) -> Repo;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let hub = Hub::start_at(arguments.port)?;
@@ -36,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         hub.add(of_folder(id, Path::new(folder))?);
     }
     let open = |repo: Repo| repo;
-    let made: [(_, fn(Repo) -> Repo); 3] = [
+    let made: [(_, Access); 3] = [
         (&arguments.made, open),
         (&arguments.gated, |repo| repo.gated("hf_secret")),
         (&arguments.private, |repo| repo.private("hf_secret")),
