@@ -3,17 +3,14 @@
 use std::collections::hash_map::RandomState;
 use std::fs::{self, Permissions};
 use std::hash::BuildHasher;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use talkied_hub::{Fault, Hub, Kind, Match, Repo};
 
+use crate::support::proxy::Proxy;
 use crate::support::{Daemon, Start, until};
 
 const NAME: &str = "model.safetensors";
@@ -243,55 +240,24 @@ fn a_proxy_is_gone_through() {
     assert!(asked.iter().any(|host| host.starts_with("127.0.0.1:")), "files too: {asked:?}");
 }
 
-/// Passes plain HTTP on, and notes which hosts it is asked for; `hub.invalid` is the hub.
-struct Proxy {
-    address: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Proxy {
-    fn start(hub: &Hub) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let noted = Arc::<Mutex<Vec<String>>>::default();
-        let proxy = Self { address, asked: Arc::clone(&noted) };
-        let hub = hub.endpoint().replace("http://", "");
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (hub, noted) = (hub.clone(), Arc::clone(&noted));
-                // Clients end their connections as they like.
-                thread::spawn(move || drop(pass_on(&client, &hub, &noted)));
-            }
-        });
-        proxy
-    }
-}
-
-/// One request a connection, so that each is seen.
-fn pass_on(mut client: &TcpStream, hub: &str, asked: &Mutex<Vec<String>>) -> io::Result<()> {
-    let mut reader = BufReader::new(client.try_clone()?);
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if reader.read_until(b'\n', &mut head)? == 0 {
-            return Ok(());
-        }
-    }
-    let head = String::from_utf8(head).map_err(io::Error::other)?;
-    let absolute = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let host = absolute.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
-    asked.lock().unwrap().push(host.clone());
-    let mut server = TcpStream::connect(if host == "hub.invalid" { hub } else { &host })?;
-    let path = absolute.replacen(&format!("http://{host}"), "", 1);
-    server.write_all(head.replacen(&absolute, &path, 1).as_bytes())?;
-    let mut server = BufReader::new(server);
-    let (mut line, mut length) = (String::new(), 0);
-    while line != "\r\n" {
-        line.clear();
-        server.read_line(&mut line)?;
-        let bytes = line.to_ascii_lowercase().strip_prefix("content-length:").and_then(|it| it.trim().parse().ok());
-        length = bytes.unwrap_or(length);
-        client.write_all(line.as_bytes())?;
-    }
-    io::copy(&mut server.take(length), &mut client)?;
-    client.shutdown(std::net::Shutdown::Both)
+#[test]
+fn a_hub_over_tls_is_asked_if_its_certificate_is_trusted() {
+    let hub = Hub::start();
+    hub.add(Repo::new("org/name", 1).with_model(1 << 20, 3));
+    let proxy = Proxy::with_tls(&hub);
+    let trusted = tempfile::NamedTempFile::new().unwrap();
+    fs::write(trusted.path(), &proxy.certificate).unwrap();
+    let begin = |start: Start| {
+        let daemon = start.args(&["--hub", &proxy.address]).run();
+        daemon.call("pulls.start", json!({ "model": "org/name" })).unwrap();
+        daemon
+    };
+    let daemon = begin(Start::fake().env("SSL_CERT_FILE", trusted.path().to_str().unwrap()));
+    finished(&daemon);
+    assert_eq!(daemon.call("models.verify", json!({ "model": "org/name" })).unwrap()["ok"], true);
+    let daemon = begin(Start::fake());
+    until("it says why it waits", || pull(&daemon)["error"].is_object());
+    let waiting = pull(&daemon);
+    assert_eq!(waiting["error"]["kind"], "hub_unavailable", "{waiting}");
+    assert!(waiting["error"]["message"].as_str().unwrap().contains("certificate"), "{waiting}");
 }
