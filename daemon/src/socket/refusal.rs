@@ -104,23 +104,9 @@ fn closest_method(name: &str) -> Option<&'static str> {
     let names = METHODS.iter().map(|method| method.name);
     let by_last_part = names.clone().find(|known| known.rsplit('.').next() == Some(name));
     by_last_part.or_else(|| {
-        let (distance, closest) = names.map(|known| (distance(name, known), known)).min()?;
+        let (distance, closest) = names.map(|known| (strsim::levenshtein(name, known), known)).min()?;
         (distance <= 1 + closest.len() / 5).then_some(closest)
     })
-}
-
-/// How many letters must be changed, added or removed to make one text of the other (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.chars().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.chars().count()]
 }
 
 #[cfg(test)]
