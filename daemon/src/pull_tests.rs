@@ -429,9 +429,19 @@ async fn a_disk_without_room_is_told_with_both_numbers_before_the_first_byte() {
     running.start().await;
     let error = running.rest().await.error.unwrap();
     assert_eq!(error.kind, Kind::DiskFull);
-    assert!(error.message.contains("has 1048576 free"), "{}", error.message);
+    assert!(error.message.contains("has 1048576 bytes free, but"), "{}", error.message);
     assert_eq!(setup.hub.sent(NAME), 0);
     running.end().await;
+}
+
+#[test]
+fn a_disk_that_is_full_before_anything_is_known_is_told_without_numbers() {
+    let error = PullError::storage(
+        "write",
+        Path::new("/models/pull.json"),
+        &io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()),
+    );
+    assert_eq!(error.to_string(), "/models/pull.json cannot be written, for its disk is full: make room");
 }
 
 #[tokio::test]

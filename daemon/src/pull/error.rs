@@ -7,6 +7,9 @@ use std::time::Duration;
 use protocol::{ErrorData, Kind};
 use rustix::io::Errno;
 
+/// Bytes that stay free beyond those of a model, for the file system's own needs.
+pub const SPARE_BYTES: u64 = 64 << 20;
+
 /// What stops a download, or one attempt of it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PullError {
@@ -97,11 +100,11 @@ pub enum PullError {
         times: u32,
     },
     /// No room on the disk.
-    #[error("{} needs {needed_bytes} bytes more and has {free_bytes} free: make room", path.display())]
+    #[error("{}", full(path, *needed_bytes, *free_bytes))]
     DiskFull {
-        /// A folder on the disk.
+        /// A folder on the disk, or what could not be written.
         path: PathBuf,
-        /// Bytes that are missing.
+        /// Bytes that are to come; 0 where that is not known.
         needed_bytes: u64,
         /// Bytes that are free.
         free_bytes: u64,
@@ -125,6 +128,16 @@ pub enum PullError {
     /// It was told to stop.
     #[error("it was stopped")]
     Stopped,
+}
+
+fn full(path: &Path, needed_bytes: u64, free_bytes: u64) -> String {
+    let path = path.display();
+    match needed_bytes {
+        0 => format!("{path} cannot be written, for its disk is full: make room"),
+        _ => format!(
+            "{path} has {free_bytes} bytes free, but {needed_bytes} are to come and {SPARE_BYTES} stay free: make room"
+        ),
+    }
 }
 
 impl PullError {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::board::{Board, Told};
-use super::error::PullError;
+use super::error::{PullError, SPARE_BYTES};
 use super::hub::{Hub, Remote, token};
 use super::plan::plan;
 use super::rate::{Limit, Meter, wait};
@@ -22,9 +22,6 @@ use crate::library::manifest::Manifest;
 
 /// Attempts to learn what there is to download.
 const PLAN_ATTEMPTS: u32 = 4;
-
-/// Bytes that must stay free beyond those of the model, for the file system's own needs.
-const SPARE_BYTES: u64 = 64 << 20;
 
 /// What is known of a download from outside.
 #[derive(Debug)]
