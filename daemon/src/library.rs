@@ -162,6 +162,16 @@ impl Library {
         self.look_at(&heard, &looking)
     }
 
+    /// The same, looked for where there were signs and in these folders. Nobody waits for the folders.
+    pub(super) fn look_in(&self, folders: &[PathBuf]) -> Arc<Snapshot> {
+        let looking = lock(&self.looking);
+        let mut heard = lock(&self.heard).clone();
+        if !folders.is_empty() {
+            heard.signs.add(folders);
+        }
+        self.look_at(&heard, &looking)
+    }
+
     /// What was found last, if there was no sign since.
     fn known(&self) -> Option<Arc<Snapshot>> {
         let is_quiet = lock(&self.heard).signs.is_empty();

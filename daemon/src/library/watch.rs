@@ -39,22 +39,21 @@ struct Watches {
 pub async fn watch(library: Arc<Library>, stop: CancellationToken) {
     let signs = Arc::new(Notify::new());
     let mut watches = Watches::new(&library, &signs);
-    let mut anyway = Instant::now();
+    let (mut anyway, mut fresh) = (Instant::now(), Vec::new());
     while !stop.is_cancelled() {
         let everywhere = Instant::now() >= anyway;
         if everywhere {
             anyway = Instant::now() + if watches.is_blind { BLIND } else { ANYWAY };
         }
         let seen = Arc::clone(&library);
-        let look = move || if everywhere { seen.look() } else { seen.snapshot() };
+        let look = move || if everywhere { seen.look() } else { seen.look_in(&fresh) };
         let Ok(snapshot) = tokio::task::spawn_blocking(look).await else {
             tracing::error!("looking at the library panicked");
             return;
         };
-        let fresh = watches.set(snapshot.watched.iter().map(|folder| existing(folder)).collect());
+        fresh = watches.set(snapshot.watched.iter().map(|folder| existing(folder)).collect());
         if !fresh.is_empty() {
             // Between the look and the watch something may have happened there.
-            library.has_changed(&fresh);
             continue;
         }
         if watches.is_blind {
