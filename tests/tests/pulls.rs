@@ -1,5 +1,7 @@
 //! Downloads by the whole daemon, from a hub that counts what it sends.
 
+mod proxy;
+
 use std::collections::hash_map::RandomState;
 use std::fs::{self, Permissions};
 use std::hash::BuildHasher;
@@ -10,8 +12,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use talkied_hub::{Fault, Hub, Kind, Match, Repo};
 
-use crate::support::proxy::Proxy;
 use crate::support::{Daemon, Start, until};
+use proxy::Proxy;
 
 const NAME: &str = "model.safetensors";
 

@@ -3,8 +3,6 @@
 // Named, since the tests of the real engine take this file in by path.
 #[path = "support/model.rs"]
 pub mod model;
-#[path = "support/proxy.rs"]
-pub mod proxy;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
