@@ -4,6 +4,7 @@
 
 mod generate;
 mod library;
+mod providers;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use talkiectl::Exit;
 use crate::complete;
 pub use generate::{Format, Generate};
 pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
+pub use providers::{ProviderName, Providers, SetProvider};
 
 /// Talk to talkied, which keeps language models warm for all apps of a user.
 #[derive(Debug, Parser)]
@@ -139,6 +141,19 @@ Examples:
     Rm(Rm),
     /// Show what models take of the disk
     Du,
+    /// List who can answer: this machine and servers; change or test one
+    #[command(after_help = "\
+The order is that in which they are asked where a request names none.
+
+Examples:
+  talkiectl providers set-key gemini
+  talkiectl generate -p gemini \"Name three rivers\"
+  talkiectl providers set cluster --url http://gpu1:8000/v1")]
+    Providers {
+        /// What to do with one.
+        #[command(subcommand)]
+        what: Option<Providers>,
+    },
     /// Show what talkied is doing
     Status,
     /// Measure a round trip to talkied

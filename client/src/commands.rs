@@ -8,6 +8,7 @@ mod format;
 mod generate;
 mod models;
 mod prompt;
+mod providers;
 mod pull;
 mod screen;
 mod suggest;
@@ -40,6 +41,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify { model } => files::verify(&session, model).await,
         Command::Rm(rm) => files::rm(&session, rm).await,
         Command::Du => files::du(&session).await,
+        Command::Providers { what } => providers::providers(&session, what).await,
         Command::Status => daemon::status(&session).await,
         Command::Ping { count } => daemon::ping(&session, count).await,
         Command::Cancel { request_id } => generate::cancel(&session, request_id).await,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 use clap_complete::{CompleteEnv, CompletionCandidate};
 use protocol::paths::Paths;
-use protocol::rpc::{ModelsClient, PullsClient};
+use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient};
 use protocol::{Model, ModelId};
 use talkiectl::{Client, Error};
 
@@ -45,6 +45,14 @@ pub fn catalogue() -> Vec<CompletionCandidate> {
         let models = client.catalogue().await?.models;
         let missing = models.into_iter().filter(|model| !model.is_installed);
         Ok(missing.map(|model| (model.id, format!("{}, {}", render::bytes(model.size), model.good_at))).collect())
+    })
+}
+
+/// Who can answer.
+pub fn providers() -> Vec<CompletionCandidate> {
+    ask(async |client| {
+        let providers = ProvidersClient::list(&*client).await?.providers;
+        Ok(providers.into_iter().map(|provider| (ModelId(provider.id.0), provider.name)).collect())
     })
 }
 

@@ -141,9 +141,16 @@ fn hint_of_kind(kind: Kind, data: Option<&ErrorData>) -> String {
         Kind::StorageFailed => "check the folder's permissions and whether its disk is there",
         Kind::DownloadDamaged => "run it again; if it stays so, the copy on the hub is damaged",
         Kind::ModelExists => "give it another name with --model",
+        Kind::ProviderNotFound => "`talkiectl providers` lists them; `talkiectl providers set NAME --url URL` adds one",
+        Kind::NotConfigured => "`talkiectl providers set-key NAME` keeps a key for it",
+        Kind::KeyRefused => "`talkiectl providers set-key NAME` keeps another key",
+        Kind::NotAllowed => "ask a local model, or end local_only where the daemon's configuration sets it",
+        Kind::ProviderUnavailable => {
+            "`talkiectl providers test NAME` asks it again; --fallback asks another in its place"
+        }
         Kind::ConfigurationError => "put the configuration right, then `talkiectl stop` and run it again",
         Kind::GenerationFailed | Kind::Internal => "the log of talkied says more",
-        Kind::Busy | Kind::HubUnavailable => return try_again(data),
+        Kind::Busy | Kind::HubUnavailable | Kind::QuotaExhausted => return try_again(data),
         Kind::EngineLost => "run it again: the engine is started anew",
         Kind::ShuttingDown => "run it again when talkied has ended",
         Kind::SlowConsumer => "run it again and read the output without long pauses",
@@ -178,7 +185,7 @@ pub enum Exit {
     Usage = 2,
     /// No daemon.
     Unreachable = 3,
-    /// No such model, request or download.
+    /// No such model, request, download or provider.
     NotFound = 4,
     /// The same request may succeed later.
     TryLater = 5,
@@ -193,7 +200,7 @@ impl Exit {
         (Self::Failed, "the daemon or the machine failed"),
         (Self::Usage, "wrong usage, or a request that cannot succeed"),
         (Self::Unreachable, "talkied is not running, or was lost"),
-        (Self::NotFound, "no such model, request or download"),
+        (Self::NotFound, "no such model, request, download or provider"),
         (Self::TryLater, "try again later"),
         (Self::Interrupted, "interrupted or cancelled"),
     ];
@@ -206,7 +213,9 @@ impl Exit {
     /// The exit code of an error kind.
     pub const fn of_kind(kind: Kind) -> Self {
         match (kind, kind.fault()) {
-            (Kind::ModelNotFound | Kind::PullNotFound | Kind::RepositoryNotFound, _) => Self::NotFound,
+            (Kind::ModelNotFound | Kind::PullNotFound | Kind::RepositoryNotFound | Kind::ProviderNotFound, _) => {
+                Self::NotFound
+            }
             (Kind::Cancelled, _) => Self::Interrupted,
             (_, Fault::Caller) => Self::Usage,
             (_, Fault::Ours) => Self::Failed,

@@ -32,6 +32,8 @@ pub enum Failure {
     Output(io::Error),
     /// The runtime cannot be made.
     Runtime(io::Error),
+    /// The provider withheld the answer.
+    Blocked { why: String },
     /// Another client cancelled the request.
     Cancelled,
     /// Ctrl-C, and what goes on all the same.
@@ -59,7 +61,7 @@ impl Failure {
     fn exit(&self) -> Exit {
         match self {
             Self::Client(error) | Self::Advised { error, .. } => error.exit(),
-            Self::Usage { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::Blocked { .. } => Exit::Usage,
             Self::NotFound { .. } => Exit::NotFound,
             Self::Damaged { .. } | Self::Output(_) | Self::Runtime(_) => Exit::Failed,
             Self::Stopped { .. } | Self::Cancelled | Self::Interrupted { .. } => Exit::Interrupted,
@@ -76,6 +78,10 @@ impl Failure {
             Self::Damaged { message, hint } | Self::Stopped { message, hint } => (message.clone(), Some(hint.clone())),
             Self::Output(error) => (format!("failed to write to standard output: {error}"), None),
             Self::Runtime(error) => (format!("failed to start: {error}"), None),
+            Self::Blocked { why } => {
+                let hint = "say it in other words, or ask a local model: -p mlx";
+                (format!("the provider withheld the rest of the answer: {why}"), Some(hint.to_owned()))
+            }
             Self::Cancelled => ("the request was cancelled by another client".into(), None),
             Self::Interrupted { note } => ("interrupted".into(), note.clone()),
         };

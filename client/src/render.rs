@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod daemon;
 pub mod models;
+pub mod providers;
 pub mod pulls;
 pub mod storage;
 mod table;

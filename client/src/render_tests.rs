@@ -51,8 +51,8 @@ fn status() -> Status {
             model("org/soon", residency("idle", json!({"expires_in_ms": 61_000}))),
         ],
         "requests": [
-            {"request_id": "req_17", "trace_id": "memo-8", "model": "org/pinned", "state": "decode", "age_ms": 4200, "completion_tokens": 96},
-            {"request_id": "req_18", "model": "org/pinned", "state": "waiting", "age_ms": 12, "completion_tokens": 0},
+            {"request_id": "req_17", "trace_id": "memo-8", "provider": "mlx", "model": "org/pinned", "state": "decode", "age_ms": 4200, "completion_tokens": 96},
+            {"request_id": "req_18", "provider": "mlx", "model": "org/pinned", "state": "waiting", "age_ms": 12, "completion_tokens": 0},
         ],
         "finished": 120, "failed": 3,
     });
@@ -136,7 +136,7 @@ fn stats_of_a_cold_and_a_warm_answer() {
     let usage = Usage { prompt_tokens: 17, completion_tokens: 42 };
     let warm = Timings { first_token_ms: 210.4, decode_tokens_per_s: 45.31, total_ms: 1137.0, ..Timings::default() };
     let cold = Timings { load_ms: 12_345.0, ..warm };
-    insta::assert_snapshot!(super::daemon::stats(usage, &warm, 7) + &super::daemon::stats(usage, &cold, 7));
+    insta::assert_snapshot!(super::daemon::stats(usage, &warm, Some(7)) + &super::daemon::stats(usage, &cold, None));
 }
 
 #[test]

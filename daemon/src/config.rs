@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use protocol::paths::Paths;
 use protocol::{KeepAlive, ModelSource};
 
@@ -46,6 +47,12 @@ pub struct Arguments {
     /// Most bytes per second that downloads take together, as 500k or 20M [default: no limit]
     #[arg(long, env = "TALKIE_PULL_LIMIT", value_name = "BYTES", value_parser = bytes)]
     pull_limit: Option<u64>,
+    /// Send no request to a server that is not on this machine, whatever a request or providers.toml says
+    #[arg(long, env = "TALKIE_LOCAL_ONLY", value_parser = BoolishValueParser::new())]
+    local_only: bool,
+    /// Keep keys of servers in files, and not in the system's keychain
+    #[arg(long, env = "TALKIE_NO_KEYCHAIN", value_parser = BoolishValueParser::new())]
+    no_keychain: bool,
     /// Program of the MLX engine [default: talkied-mlx beside this program]
     #[arg(long, env = "TALKIE_ENGINE", value_name = "PROGRAM")]
     engine: Option<PathBuf>,
@@ -70,6 +77,10 @@ pub struct Config {
     pub hub: String,
     /// Most bytes per second that downloads take together.
     pub pull_limit: Option<u64>,
+    /// Whether no request is sent to a server that is not on this machine.
+    pub local_only: bool,
+    /// Whether keys may be kept in the system's keychain.
+    pub keychain: bool,
     /// Program of the MLX engine.
     pub engine: PathBuf,
 }
@@ -139,6 +150,8 @@ impl Arguments {
             places,
             hub: self.hub,
             pull_limit: self.pull_limit,
+            local_only: self.local_only,
+            keychain: !self.no_keychain,
             engine,
         })
     }

@@ -1,26 +1,25 @@
 //! One request from its parameters to its stream: which model, which tokens, then the scheduler.
 
 mod conversation;
-mod embedding;
+pub mod embedding;
 mod format;
 mod tools;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use engine::{KvBits, Sampling, SequenceId, Submission, Work, Xtc};
 use protocol::{
-    Capability, ErrorData, GenerateRequest, GenerateResult, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES,
-    Model, ModelId, RequestId, TokenCount,
+    Capability, ErrorData, GenerateRequest, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES, Model, ModelId,
+    TokenCount,
 };
 
 use crate::error::{internal, invalid};
 use crate::library::Library;
 use crate::local::{LocalModel, LocalModels};
+use crate::requests::{Requests, random};
 use crate::scheduler::{Job, Scheduler};
-use crate::stream::{Answer, Counters, Head, Reader};
+use crate::stream::{Answer, Head, Reader};
 use crate::text::{Chat, Prompt, TextModel};
 
 /// Longest `trace_id`, in bytes.
@@ -38,40 +37,23 @@ pub struct Generation {
     scheduler: Scheduler,
     library: Arc<Library>,
     models: LocalModels,
-    counters: Arc<Counters>,
-    /// Sets the request ids of this daemon apart from those of earlier ones.
-    boot: u64,
-    next: AtomicU64,
+    requests: Arc<Requests>,
 }
 
 impl Generation {
     /// Requests run by `scheduler` on models of `library`.
-    pub fn new(scheduler: Scheduler, library: Arc<Library>) -> Self {
-        Self {
-            scheduler,
-            library,
-            models: LocalModels::default(),
-            counters: Arc::default(),
-            boot: random() & 0xff_ffff,
-            next: AtomicU64::new(1),
-        }
+    pub fn new(scheduler: Scheduler, library: Arc<Library>, requests: Arc<Requests>) -> Self {
+        Self { scheduler, library, models: LocalModels::default(), requests }
     }
 
-    /// Requests ended so far.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Checks a request and gives it to the scheduler. Dropping the answer cancels it.
-    pub async fn start(&self, request: GenerateRequest) -> Result<Answer, ErrorData> {
-        let arrived = Instant::now();
-        let chat = chat(&request).await?;
+    /// Gives a request to the scheduler. Dropping the answer cancels it.
+    pub async fn start(&self, sequence: SequenceId, asked: Asked) -> Result<Answer, ErrorData> {
+        let Asked { request, chat, arrived } = asked;
         let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let Prompt { tokens: prompt, reading, grammar } = encode(Arc::clone(&text), chat).await?;
         let options = request.options;
         check_context(&model.id, &text, prompt.len(), options.max_tokens)?;
-        let sequence = self.next_sequence();
         let seed = options.seed.unwrap_or_else(|| random() % SEEDS);
         let submission = Submission {
             sequence,
@@ -86,31 +68,24 @@ impl Generation {
         };
         let head = Head {
             sequence,
-            request_id: self.request_id(sequence),
+            request_id: self.requests.id(sequence),
             trace_id: request.trace_id.clone(),
             model: model.id.clone(),
             prompt_tokens: submission.prompt.len() as u32,
             seed,
             samples: options.n,
-            logprobs: options.logprobs.is_some(),
             arrived,
         };
         let work = Work::Generate(submission);
         let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
         let updates = self.scheduler.submit(job).await?;
         let reader = Reader::new(text, reading, options.stop_sequences);
-        Ok(Answer::new(head, &reader, updates, self.scheduler.clone(), Arc::clone(&self.counters)))
-    }
-
-    /// The whole answer at once.
-    pub async fn whole(&self, request: GenerateRequest) -> Result<GenerateResult, ErrorData> {
-        check_size(&request.options)?;
-        self.start(request).await?.whole().await
+        Ok(Answer::new(head, &reader, updates, self.scheduler.clone(), Arc::clone(&self.requests)))
     }
 
     /// Counts the tokens of a request's prompt, with the chat template, without loading the model's weights.
-    pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
-        let chat = chat(&request).await?;
+    pub async fn count(&self, asked: Asked) -> Result<TokenCount, ErrorData> {
+        let Asked { request, chat, .. } = asked;
         let model = self.able(request.model.as_ref(), Capability::Generate).await?;
         let text = model.text().await?;
         let prompt = encode(Arc::clone(&text), chat).await?;
@@ -119,21 +94,8 @@ impl Generation {
     }
 
     /// Ends a request; false when it had ended or never was.
-    pub async fn cancel(&self, id: &RequestId) -> Result<bool, ErrorData> {
-        let prefix = format!("req_{:06x}_", self.boot);
-        match id.0.strip_prefix(&prefix).and_then(|number| number.parse().ok()) {
-            Some(number) => self.scheduler.cancel(SequenceId(number)).await,
-            None => Ok(false),
-        }
-    }
-
-    fn next_sequence(&self) -> SequenceId {
-        SequenceId(self.next.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The wire's name of a sequence.
-    pub fn request_id(&self, sequence: SequenceId) -> RequestId {
-        RequestId(format!("req_{:06x}_{}", self.boot, sequence.0))
+    pub async fn cancel(&self, sequence: SequenceId) -> Result<bool, ErrorData> {
+        self.scheduler.cancel(sequence).await
     }
 
     /// The model of that id, or the obvious one for what it is `needed` for.
@@ -151,6 +113,15 @@ impl Generation {
         let found = found.map_err(|_| internal(format!("looking for {id} panicked")))??;
         let path = found.ready()?.to_path_buf();
         Ok(self.models.share(&id, path, found.model.capabilities))
+    }
+
+    /// Whether the library has a model whole.
+    pub async fn is_installed(&self, id: &ModelId) -> bool {
+        if self.models.in_use(id).is_some() {
+            return true;
+        }
+        let (library, wanted) = (Arc::clone(&self.library), id.clone());
+        tokio::task::spawn_blocking(move || library.find(&wanted).is_ok()).await.unwrap_or(false)
     }
 
     /// The same, if it can do it.
@@ -209,20 +180,35 @@ fn none_installed(needed: Capability) -> ErrorData {
     ErrorData::new(Kind::ModelNotFound, format!("{what} is installed; import one with models.import"))
 }
 
-/// What is to be answered; refuses what no model can help.
-async fn chat(request: &GenerateRequest) -> Result<Chat, ErrorData> {
-    check_trace_id(request.trace_id.as_deref())?;
-    if let Some(problem) = request.options.problem() {
-        return Err(invalid(problem));
+/// A request that no provider would refuse for what it says, and what it says.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// As it came.
+    pub request: GenerateRequest,
+    /// What is to be answered.
+    pub chat: Chat,
+    /// When it came.
+    pub arrived: Instant,
+}
+
+impl Asked {
+    /// Refuses what nobody can answer.
+    pub async fn check(request: GenerateRequest) -> Result<Self, ErrorData> {
+        let arrived = Instant::now();
+        check_trace_id(request.trace_id.as_deref())?;
+        if let Some(problem) = request.options.problem() {
+            return Err(invalid(problem));
+        }
+        let (messages, format) = (conversation::checked(&request)?, format::grammar(&request).await?);
+        let (tools, choice) = (tools::offered(&request).await?, request.tool_choice.clone());
+        let (system_prompt, reasoning) = (request.options.system_prompt.clone(), request.reasoning);
+        let chat = Chat { messages, system_prompt, tools, choice, reasoning, format };
+        Ok(Self { request, chat, arrived })
     }
-    let (messages, format) = (conversation::checked(request)?, format::grammar(request).await?);
-    let (tools, choice) = (tools::offered(request).await?, request.tool_choice.clone());
-    let (system_prompt, reasoning) = (request.options.system_prompt.clone(), request.reasoning);
-    Ok(Chat { messages, system_prompt, tools, choice, reasoning, format })
 }
 
 /// That a result with log-probabilities of each token is no longer than a message may be.
-fn check_size(options: &GenerationOptions) -> Result<(), ErrorData> {
+pub fn check_size(options: &GenerationOptions) -> Result<(), ErrorData> {
     let Some(top) = options.logprobs else { return Ok(()) };
     let most = MAX_MESSAGE_BYTES / LOGPROB_BYTES / (top as usize + 1) / options.n.max(1) as usize;
     if options.max_tokens as usize <= most {
@@ -295,11 +281,6 @@ fn xtc(options: &GenerationOptions, text: &TextModel) -> Result<Option<Xtc>, Err
     let mut spared = text.encode_part("\n")?;
     spared.extend(text.stop_tokens());
     Ok(Some(Xtc { probability: options.xtc_probability, threshold: options.xtc_threshold, spared }))
-}
-
-/// A number that nobody can foresee from outside; good enough for seeds and names, not for secrets.
-fn random() -> u64 {
-    RandomState::new().hash_one(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! talkied keeps language models warm and lends them to every app of its user over one Unix socket.
 //!
-//! A request reads left to right, in the order of the modules: [`socket`] → [`rpc`] → [`generation`] → [`text`] →
+//! A request reads left to right, in the order of the modules: [`socket`] → [`rpc`] → [`provider`] → [`generation`] → [`text`] →
 //! [`scheduler`] → [`process`]; its tokens return on [`stream`]. A module imports only those to its right and the
 //! nouns at the end. [`run`] puts them together; `README.md` beside this crate is the map.
 //!
@@ -10,6 +10,8 @@ pub mod config;
 pub mod socket;
 
 pub mod rpc;
+
+pub mod provider;
 
 pub mod generation;
 pub mod stream;
@@ -27,6 +29,7 @@ pub mod events;
 pub mod hugging_face;
 pub mod library;
 pub mod local;
+pub mod requests;
 pub mod telemetry;
 
 mod notify;
@@ -40,7 +43,9 @@ use crate::config::Config;
 use crate::events::Events;
 use crate::generation::Generation;
 use crate::library::Library;
+use crate::provider::{Local, Policy, Registry};
 use crate::pull::Pulls;
+use crate::requests::Requests;
 use crate::rpc::{Parts, Rpc};
 use crate::scheduler::{Limits, Scheduler, Settings};
 use crate::socket::{BindError, Connections};
@@ -84,8 +89,16 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     let settings = Settings { engine: config.engine.clone(), limits, drain: config.drain, events: events.clone() };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let connections = Connections::default();
+    let requests = Arc::<Requests>::default();
+    let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
+    let local = Local::new(Arc::clone(&generation), Arc::clone(&library), config.engine.clone());
+    let policy = Policy { local_only: config.local_only, keychain: config.keychain };
+    let registry =
+        Registry::new(Arc::clone(&generation), Arc::clone(&requests), Arc::new(local), config.home.clone(), policy);
     let rpc = Rpc::new(Parts {
-        generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
+        registry,
+        generation,
+        requests,
         home: config.home.clone(),
         library,
         engine: config.engine.clone(),

@@ -273,7 +273,7 @@ fn model(candidate: Candidate, found: Inspection) -> Model {
         id,
         size: found.size,
         kind: ModelType::Local,
-        provider: "mlx".into(),
+        provider: protocol::providers::MLX.into(),
         is_installed: state == ModelState::Complete,
         is_loaded: false,
         path,

@@ -8,6 +8,7 @@ mod files;
 mod follow;
 mod generate;
 mod models;
+mod providers;
 mod pulls;
 
 use std::path::PathBuf;
@@ -17,13 +18,17 @@ use std::time::{Duration, Instant};
 use jsonrpsee::RpcModule;
 use jsonrpsee::types::ErrorObjectOwned;
 use protocol::ErrorData;
-use protocol::rpc::{DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer, PullsServer};
+use protocol::rpc::{
+    DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer, ProvidersServer, PullsServer,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Events;
 use crate::generation::Generation;
 use crate::library::Library;
+use crate::provider::Registry;
 use crate::pull::Pulls;
+use crate::requests::Requests;
 use crate::scheduler::Scheduler;
 use crate::socket::Connections;
 
@@ -34,8 +39,12 @@ pub struct Rpc(Arc<Parts>);
 /// The stages, and facts that `daemon.status` tells.
 #[derive(Debug)]
 pub struct Parts {
-    /// Runs requests.
-    pub generation: Generation,
+    /// Decides who answers a request.
+    pub registry: Registry,
+    /// Runs requests on the engine.
+    pub generation: Arc<Generation>,
+    /// Names and counts requests.
+    pub requests: Arc<Requests>,
     /// Folder of models and state.
     pub home: PathBuf,
     /// Knows models on disk.
@@ -74,6 +83,7 @@ impl Rpc {
             EmbeddingsServer::into_rpc(self.clone()).remove_context(),
             ModelsServer::into_rpc(self.clone()).remove_context(),
             PullsServer::into_rpc(self.clone()).remove_context(),
+            ProvidersServer::into_rpc(self.clone()).remove_context(),
             DaemonServer::into_rpc(self.clone()).remove_context(),
             DiscoverServer::into_rpc(self).remove_context(),
         ];

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::provider::{Local, Policy};
 use crate::scheduler::{Limits, Settings};
 
 #[tokio::test]
@@ -12,8 +13,14 @@ async fn the_methods_served_are_the_methods_described() {
     let library = Arc::new(Library::at("none".into()));
     let settings = crate::pull::Settings::new("none".into(), "http://127.0.0.1:1".into(), None);
     let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), Events::default(), stop.clone());
+    let requests = Arc::<Requests>::default();
+    let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
+    let local = Arc::new(Local::new(Arc::clone(&generation), Arc::clone(&library), "none".into()));
+    let policy = Policy { local_only: false, keychain: false };
     let rpc = Rpc::new(Parts {
-        generation: Generation::new(scheduler.clone(), Arc::clone(&library)),
+        registry: Registry::new(Arc::clone(&generation), Arc::clone(&requests), local, "none".into(), policy),
+        generation,
+        requests,
         home: "none".into(),
         library,
         engine: "none".into(),

@@ -5,31 +5,21 @@
 //! all end here.
 
 mod reader;
-mod whole;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::{Finished, Logprobs, SequenceId, TokenId};
-use protocol::{ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, RequestId, Sample, Timings, Usage};
+use protocol::{ErrorData, FinishReason, GenerateEvent, ModelId, RequestId, Timings, Usage};
 use tokio::sync::mpsc;
 
 pub use self::reader::Reader;
 
-use self::whole::Whole;
 use crate::error::internal;
+use crate::requests::Requests;
 use crate::scheduler::{Scheduler, Update};
-
-/// Requests ended since the start.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// With an answer, cancelled ones included.
-    pub finished: AtomicU64,
-    /// With an error.
-    pub failed: AtomicU64,
-}
+use protocol::providers::MLX;
 
 /// What names an answer and stays the same.
 #[derive(Debug, Clone)]
@@ -48,8 +38,6 @@ pub struct Head {
     pub seed: u64,
     /// How many samples are wanted.
     pub samples: u32,
-    /// Whether log-probabilities are wanted.
-    pub logprobs: bool,
     /// When it came.
     pub arrived: Instant,
 }
@@ -60,7 +48,7 @@ pub struct Answer {
     head: Head,
     updates: mpsc::Receiver<Update>,
     scheduler: Scheduler,
-    counters: Arc<Counters>,
+    requests: Arc<Requests>,
     /// Of each sample, by its number.
     readers: Vec<Reader>,
     load: Duration,
@@ -71,18 +59,6 @@ pub struct Answer {
     ended: bool,
 }
 
-impl Counters {
-    /// Counts an answer.
-    pub fn finish(&self) {
-        self.finished.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts an error.
-    pub fn fail(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Answer {
     /// An answer whose updates come through `updates`, each sample with a reader like this.
     pub fn new(
@@ -90,14 +66,14 @@ impl Answer {
         reader: &Reader,
         updates: mpsc::Receiver<Update>,
         scheduler: Scheduler,
-        counters: Arc<Counters>,
+        requests: Arc<Requests>,
     ) -> Self {
         let readers = (0..head.samples).map(|sample| reader.of(sample)).collect();
         Self {
             head,
             updates,
             scheduler,
-            counters,
+            requests,
             readers,
             load: Duration::ZERO,
             queue: Duration::ZERO,
@@ -125,41 +101,20 @@ impl Answer {
         }
     }
 
-    /// All of it at once.
-    pub async fn whole(mut self) -> Result<GenerateResult, ErrorData> {
-        let mut whole = Whole::new(self.head.samples, self.head.logprobs);
-        while let Some(event) = self.next().await {
-            match event {
-                GenerateEvent::Finished { finish_reason, usage, timings } => {
-                    let Head { request_id, trace_id, model, .. } = self.head.clone();
-                    let (Sample { text, reasoning, tool_calls, logprobs, .. }, others) = whole.samples()?;
-                    return Ok(GenerateResult {
-                        request_id,
-                        trace_id,
-                        model,
-                        text,
-                        reasoning,
-                        tool_calls,
-                        logprobs,
-                        finish_reason,
-                        others,
-                        usage,
-                        timings,
-                    });
-                }
-                GenerateEvent::Failed { error } => return Err(error),
-                event => whole.take(event),
-            }
-        }
-        Err(internal("an answer ended without its last event"))
-    }
-
     /// Turns an update into events that are due; the number of a sample that the engine is to end.
     fn take(&mut self, update: Option<Update>) -> Option<u32> {
         match update {
             Some(Update::Queued(position)) => {
                 let Head { request_id, trace_id, model, .. } = self.head.clone();
-                self.due.push_back(GenerateEvent::Queued { request_id, trace_id, model, position });
+                let (provider, passed_over) = (MLX.into(), Vec::new());
+                self.due.push_back(GenerateEvent::Queued {
+                    request_id,
+                    trace_id,
+                    model,
+                    provider,
+                    passed_over,
+                    position,
+                });
             }
             Some(Update::Loading { done_bytes, total_bytes }) => {
                 self.due.push_back(GenerateEvent::Loading { done_bytes, total_bytes });
@@ -167,7 +122,7 @@ impl Answer {
             Some(Update::Started { load, queue }) => {
                 (self.load, self.queue) = (load, queue);
                 let Head { prompt_tokens, seed, .. } = self.head;
-                self.due.push_back(GenerateEvent::Started { prompt_tokens, seed });
+                self.due.push_back(GenerateEvent::Started { prompt_tokens, seed: Some(seed) });
             }
             Some(Update::Token(sample, id, logprobs)) => return self.token(sample, id, logprobs.as_ref()),
             Some(Update::Ended(sample, reason)) => self.end_sample(sample, reason),
@@ -210,8 +165,8 @@ impl Answer {
             prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens,
             total_ms = timings.total_ms, "finished"
         );
-        self.end(GenerateEvent::Finished { finish_reason, usage, timings });
-        self.counters.finish();
+        self.end(GenerateEvent::Finished { finish_reason, blocked: None, usage, timings });
+        self.requests.finish();
     }
 
     fn fail(&mut self, error: ErrorData) {
@@ -220,7 +175,7 @@ impl Answer {
             "failed: {}", error.message
         );
         self.end(GenerateEvent::Failed { error });
-        self.counters.fail();
+        self.requests.fail();
     }
 
     fn end(&mut self, last: GenerateEvent) {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use engine::Grammar;
 use jiff::Zoned;
 use protocol::Pooling;
-use protocol::generate::{Message, Role};
+use protocol::message::{Message, Role};
 use protocol::tools::{Reasoning, Tool, ToolChoice};
 
 pub use self::answer::{Call, Parser, Part, Reading};

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::models::{ModelId, ModelType, Quantization};
+use crate::providers::ProviderId;
 
 /// What there is to choose from, the default first, then from small to large.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +33,7 @@ pub struct CatalogueEntry {
     #[serde(rename = "type")]
     pub kind: ModelType,
     /// Who runs it: `mlx`.
-    pub provider: String,
+    pub provider: ProviderId,
     /// Its page.
     pub download_url: String,
     /// Numbers it was trained to have.

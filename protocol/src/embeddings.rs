@@ -7,6 +7,7 @@ use crate::generate::{RequestId, Timings};
 use crate::models::ModelId;
 use crate::named::names_its_errors;
 use crate::options::KeepAlive;
+use crate::providers::ProviderId;
 
 /// Most texts of one request.
 pub const MOST_INPUTS: usize = 2048;
@@ -15,9 +16,13 @@ pub const MOST_INPUTS: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct EmbeddingsRequest {
-    /// Which model; when absent, the one resident model, else the one installed model.
+    /// Which model, by its id alone or as `provider/model`; when absent, the provider's own choice: on this machine the one
+    /// resident model, else the one installed model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelId>,
+    /// Who is to make them; when absent, who has the model, else this machine: vectors of different models do not compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderId>,
     /// The texts, 1 to 2048, none empty; each must fit the model's context.
     pub input: Vec<String>,
     /// How the vectors of a text's tokens become one; as the model's files say when absent, else their mean.
@@ -62,6 +67,8 @@ pub struct EmbeddingsResult {
     pub trace_id: Option<String>,
     /// The model that made them.
     pub model: ModelId,
+    /// The provider that made them.
+    pub provider: ProviderId,
     /// In the order of the texts; all of one length.
     pub embeddings: Vec<Vec<f32>>,
     /// Tokens of all texts together.

@@ -35,6 +35,14 @@ pub enum Kind {
     RepositoryNotFound,
     /// The hub does not let this user have it: its terms must be accepted, or a token given that may read it.
     AccessDenied,
+    /// No such provider is known.
+    ProviderNotFound,
+    /// The provider has no key.
+    NotConfigured,
+    /// The provider does not take the key that it has.
+    KeyRefused,
+    /// The policy `local_only` keeps everything on this machine.
+    NotAllowed,
     /// The configuration of the daemon is wrong.
     ConfigurationError,
     /// The engine reported a failure of its own.
@@ -57,6 +65,10 @@ pub enum Kind {
     SlowConsumer,
     /// The hub cannot be reached, or fails, or has had enough for now.
     HubUnavailable,
+    /// The provider has had enough requests for now; try again after `retry_after_ms`, where it says when.
+    QuotaExhausted,
+    /// The provider cannot be reached, fails, or sends what is no answer.
+    ProviderUnavailable,
 }
 
 /// Who can mend an error.
@@ -72,7 +84,7 @@ pub enum Fault {
 
 impl Kind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidParams,
         Self::ModelNotFound,
         Self::ModelBroken,
@@ -85,6 +97,10 @@ impl Kind {
         Self::PullNotFound,
         Self::RepositoryNotFound,
         Self::AccessDenied,
+        Self::ProviderNotFound,
+        Self::NotConfigured,
+        Self::KeyRefused,
+        Self::NotAllowed,
         Self::ConfigurationError,
         Self::GenerationFailed,
         Self::DiskFull,
@@ -96,6 +112,8 @@ impl Kind {
         Self::ShuttingDown,
         Self::SlowConsumer,
         Self::HubUnavailable,
+        Self::QuotaExhausted,
+        Self::ProviderUnavailable,
     ];
 
     /// The code on the wire.
@@ -113,6 +131,10 @@ impl Kind {
             Self::PullNotFound => 1009,
             Self::RepositoryNotFound => 1010,
             Self::AccessDenied => 1011,
+            Self::ProviderNotFound => 1012,
+            Self::NotConfigured => 1013,
+            Self::KeyRefused => 1014,
+            Self::NotAllowed => 1015,
             Self::ConfigurationError => 2001,
             Self::GenerationFailed => 2002,
             Self::DiskFull => 2003,
@@ -124,6 +146,8 @@ impl Kind {
             Self::ShuttingDown => 3003,
             Self::SlowConsumer => 3004,
             Self::HubUnavailable => 3005,
+            Self::QuotaExhausted => 3006,
+            Self::ProviderUnavailable => 3007,
         }
     }
 
@@ -146,16 +170,24 @@ impl Kind {
             | Self::Cancelled
             | Self::PullNotFound
             | Self::RepositoryNotFound
-            | Self::AccessDenied => Fault::Caller,
+            | Self::AccessDenied
+            | Self::ProviderNotFound
+            | Self::NotConfigured
+            | Self::KeyRefused
+            | Self::NotAllowed => Fault::Caller,
             Self::ConfigurationError
             | Self::GenerationFailed
             | Self::DiskFull
             | Self::StorageFailed
             | Self::DownloadDamaged
             | Self::Internal => Fault::Ours,
-            Self::Busy | Self::EngineLost | Self::ShuttingDown | Self::SlowConsumer | Self::HubUnavailable => {
-                Fault::TryLater
-            }
+            Self::Busy
+            | Self::EngineLost
+            | Self::ShuttingDown
+            | Self::SlowConsumer
+            | Self::HubUnavailable
+            | Self::QuotaExhausted
+            | Self::ProviderUnavailable => Fault::TryLater,
         }
     }
 }

@@ -1,14 +1,15 @@
 //! `generate.text`, `generate.stream`, `generate.count_tokens`, `generate.cancel`.
 
 use schemars::JsonSchema;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorData;
 use crate::format::ResponseFormat;
+use crate::message::Message;
 use crate::models::ModelId;
 use crate::named::names_its_errors;
 use crate::options::{GenerationOptions, KeepAlive};
+use crate::providers::{PassedOver, ProviderId, Tier};
 use crate::tools::{Reasoning, Tool, ToolCall, ToolChoice};
 
 /// Names one request; made by the daemon, `req_` and a number.
@@ -26,9 +27,19 @@ impl std::fmt::Display for RequestId {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct GenerateRequest {
-    /// Which model; when absent, the one resident model, else the one installed model.
+    /// Which model, by its id alone or as `provider/model`; when absent, the provider's own choice: on this machine the one
+    /// resident model, else the one installed model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelId>,
+    /// Who is to answer; when absent, who has the model, else the first of `providers.list` that is available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderId>,
+    /// How much the answer may cost, instead of `provider` and `model`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// Whether the next provider in order is asked if one fails before its first token. Nobody else is asked otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fallback: bool,
     /// One user message, not empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
@@ -64,73 +75,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Message {
-    /// Who says it.
-    pub role: Role,
-    /// What is said. Only a message with `tool_calls` can do without.
-    #[serde(default)]
-    pub content: String,
-    /// What the assistant called, at most 128.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<ToolCall>,
-    /// What the assistant reasoned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<String>,
-    /// The call that a message of role `tool` answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool_call_id: Option<String>,
-    /// The tool that a message of role `tool` comes from: the one of its call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-impl Message {
-    /// A message that is nothing but text.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        let (tool_calls, content) = (Vec::new(), content.into());
-        Self { role, content, tool_calls, reasoning: None, tool_call_id: None, name: None }
-    }
-}
-
-impl<'de> Deserialize<'de> for Message {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Form {
-            role: Role,
-            content: Option<String>,
-            tool_calls: Option<Vec<ToolCall>>,
-            reasoning: Option<String>,
-            tool_call_id: Option<String>,
-            name: Option<String>,
-        }
-        let Form { role, content, tool_calls, reasoning, tool_call_id, name } = Form::deserialize(deserializer)?;
-        let tool_calls = tool_calls.unwrap_or_default();
-        let content = match content {
-            None if tool_calls.is_empty() => return Err(D::Error::missing_field("content")),
-            content => content.unwrap_or_default(),
-        };
-        Ok(Self { role, content, tool_calls, reasoning, tool_call_id, name })
-    }
-}
-
-/// Who says something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Sets the rules; only first.
-    System,
-    /// Asks.
-    User,
-    /// Answers.
-    Assistant,
-    /// Says what came of a call.
-    Tool,
-}
-
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateResult {
@@ -141,6 +85,11 @@ pub struct GenerateResult {
     pub trace_id: Option<String>,
     /// The model that answered.
     pub model: ModelId,
+    /// The provider that answered.
+    pub provider: ProviderId,
+    /// Who was asked before, with `fallback`, and why it is not they who answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
     /// The answer.
     pub text: String,
     /// Of each token, where `options.logprobs` asks for them.
@@ -154,6 +103,9 @@ pub struct GenerateResult {
     pub tool_calls: Vec<ToolCall>,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// What the provider names as its reason, where it blocked the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
     /// The other samples, where `options.n` asks for several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Sample>,
@@ -202,7 +154,7 @@ pub struct TokenLogprob {
     pub logprob: f32,
 }
 
-/// What `generate.stream` sends, in this order: one `queued`, any number of `loading`, one `started`, any number of
+/// What `generate.stream` sends, in this order: one `queued` for each provider that is asked, any number of `loading`, one `started`, any number of
 /// `reasoning`, `text`, `tool_call` and `tool_arguments`, for each of several samples one `sample_finished`, then one `finished` or `failed`. A request that ends early
 /// skips what lies between; nothing follows its last event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -217,7 +169,12 @@ pub enum GenerateEvent {
         trace_id: Option<String>,
         /// The model that will answer.
         model: ModelId,
-        /// Requests before this one at the model.
+        /// The provider that will answer.
+        provider: ProviderId,
+        /// Who was asked before, with `fallback`, and why it is not they who answer.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        passed_over: Vec<PassedOver>,
+        /// Requests before this one at the model; 0 where a provider does not tell.
         position: u32,
     },
     /// The model is being loaded.
@@ -229,10 +186,11 @@ pub enum GenerateEvent {
     },
     /// The model works on this request.
     Started {
-        /// Tokens of the prompt, template included.
+        /// Tokens of the prompt, template included; 0 where a provider tells them at the end only.
         prompt_tokens: u32,
-        /// The seed of the draws, chosen by the daemon where the request gave none.
-        seed: u64,
+        /// The seed of the draws, chosen by the daemon where the request gave none; absent where a provider draws without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<u64>,
     },
     /// The next piece of the answer: whole characters, never empty.
     Text {
@@ -293,6 +251,9 @@ pub enum GenerateEvent {
     Finished {
         /// Why it ended; of several samples, why the first did.
         finish_reason: FinishReason,
+        /// What the provider names as its reason, where it blocked the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blocked: Option<String>,
         /// Tokens counted.
         usage: Usage,
         /// Times measured.
@@ -317,6 +278,8 @@ pub enum FinishReason {
     Length,
     /// It was cancelled.
     Cancelled,
+    /// The provider withheld the rest of it, for what it says or for its prompt.
+    Blocked,
 }
 
 /// Tokens of one request.

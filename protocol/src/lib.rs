@@ -1,8 +1,8 @@
 //! The contract of talkied: methods, types and errors of its JSON-RPC 2.0 interface over one Unix socket.
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
-//! methods, [`generate`], [`options`], [`mod@format`], [`tools`], [`embeddings`], [`models`], [`events`],
-//! [`storage`], [`catalogue`], [`pulls`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
+//! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`embeddings`], [`models`], [`events`],
+//! [`storage`], [`catalogue`], [`pulls`], [`providers`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
@@ -13,11 +13,13 @@ pub mod error;
 pub mod events;
 pub mod format;
 pub mod generate;
+pub mod message;
 pub mod models;
 mod named;
 pub mod openrpc;
 pub mod options;
 pub mod paths;
+pub mod providers;
 pub mod pulls;
 #[cfg(any(feature = "server", feature = "client"))]
 pub mod rpc;
@@ -31,14 +33,19 @@ pub use error::{ErrorData, Kind};
 pub use events::{ModelChange, ModelEvent, SubscribeModels, UnloadReason};
 pub use format::ResponseFormat;
 pub use generate::{
-    CancelRequest, Cancelled, FinishReason, GenerateEvent, GenerateRequest, GenerateResult, Message, RequestId, Role,
-    Sample, Timings, TokenCount, TokenLogprob, TokenLogprobs, Usage,
+    CancelRequest, Cancelled, FinishReason, GenerateEvent, GenerateRequest, GenerateResult, RequestId, Sample, Timings,
+    TokenCount, TokenLogprob, TokenLogprobs, Usage,
 };
+pub use message::{Message, Role};
 pub use models::{
     Capability, LoadModel, Model, ModelId, ModelList, ModelRef, ModelSource, ModelState, ModelType, Quantization,
     Residency, ResidencyState, Unloaded,
 };
 pub use options::{GenerationOptions, KeepAlive};
+pub use providers::{
+    Availability, ConfigureProvider, Key, KeyStatus, PassedOver, Provider, ProviderCapabilities, ProviderId,
+    ProviderKind, ProviderList, ProviderRef, ProviderTest, RemovedProvider, Tier, Unavailable,
+};
 pub use pulls::{Pull, PullEvent, PullFile, PullList, PullRef, PullState, StartPull, SubscribePulls};
 pub use status::{Pong, RequestState, RequestStatus, Status};
 pub use storage::{

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::options::KeepAlive;
+use crate::providers::ProviderId;
 
 /// A model's name, `org/name` as on the hub; a bare name is one of no org.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -51,7 +52,7 @@ pub struct Model {
     #[serde(rename = "type")]
     pub kind: ModelType,
     /// Who runs it: `mlx`.
-    pub provider: String,
+    pub provider: ProviderId,
     /// Whether it is whole and can be loaded.
     pub is_installed: bool,
     /// Whether an engine holds it.

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::error::Kind;
-use crate::{catalogue, embeddings, events, generate, models, pulls, status, storage};
+use crate::{catalogue, embeddings, events, generate, models, providers, pulls, status, storage};
 
 /// One method as the wire sees it.
 #[derive(Debug)]
@@ -165,6 +165,35 @@ pub const METHODS: &[Method] = &[
         schema::<pulls::PullEvent>,
     ),
     unsubscribe("pulls.unsubscribe", "Ends a stream of this connection; params is an array with the subscription id."),
+    call(
+        "providers.list",
+        "Who can answer, in the order in which they are tried, without asking any of them.",
+        schema::<providers::ProviderList>,
+    ),
+    call_with(
+        "providers.get",
+        "One provider, with its models, for which it is asked.",
+        schema::<providers::ProviderRef>,
+        schema::<providers::Provider>,
+    ),
+    call_with(
+        "providers.configure",
+        "Changes a provider, or adds a server.",
+        schema::<providers::ConfigureProvider>,
+        schema::<providers::Provider>,
+    ),
+    call_with(
+        "providers.remove",
+        "Forgets a server that was added, and its key.",
+        schema::<providers::ProviderRef>,
+        schema::<providers::RemovedProvider>,
+    ),
+    call_with(
+        "providers.test",
+        "Asks a provider for its models: whether it is there and takes the key.",
+        schema::<providers::ProviderRef>,
+        schema::<providers::ProviderTest>,
+    ),
     call("daemon.ping", "A sign of life, without any work behind it.", schema::<status::Pong>),
     call("daemon.status", "What the daemon is doing.", schema::<status::Status>),
     call("daemon.shutdown", "Ends the daemon after the requests that run.", schema::<()>),

@@ -17,6 +17,7 @@ use crate::events::SubscribeModels;
 use crate::generate::GenerateEvent;
 use crate::generate::{CancelRequest, Cancelled, GenerateRequest, GenerateResult, TokenCount};
 use crate::models::{LoadModel, Model, ModelList, ModelRef, Unloaded};
+use crate::providers::{ConfigureProvider, Provider, ProviderList, ProviderRef, ProviderTest, RemovedProvider};
 #[cfg(feature = "client")]
 use crate::pulls::PullEvent;
 use crate::pulls::{Pull, PullList, PullRef, StartPull, SubscribePulls};
@@ -165,6 +166,41 @@ pub trait Pulls {
     /// Streams downloads as they go on.
     #[subscription(name = "subscribe" => "event", unsubscribe = "unsubscribe", item = PullEvent)]
     async fn follow(&self, request: SubscribePulls) -> SubscriptionResult;
+}
+
+/// Who answers.
+#[cfg_attr(
+    all(feature = "server", feature = "client"),
+    rpc(server, client, namespace = "providers", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "server", not(feature = "client")),
+    rpc(server, namespace = "providers", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "client", not(feature = "server")),
+    rpc(client, namespace = "providers", namespace_separator = ".")
+)]
+pub trait Providers {
+    /// Who can answer, in the order in which they are tried, without asking any of them.
+    #[method(name = "list")]
+    async fn list(&self) -> RpcResult<ProviderList>;
+
+    /// One provider, with its models, for which it is asked.
+    #[method(name = "get")]
+    async fn get(&self, request: ProviderRef) -> RpcResult<Provider>;
+
+    /// Changes a provider, or adds a server.
+    #[method(name = "configure")]
+    async fn configure(&self, request: ConfigureProvider) -> RpcResult<Provider>;
+
+    /// Forgets a server that was added, and its key.
+    #[method(name = "remove")]
+    async fn remove(&self, request: ProviderRef) -> RpcResult<RemovedProvider>;
+
+    /// Asks a provider for its models: whether it is there and takes the key.
+    #[method(name = "test")]
+    async fn test(&self, request: ProviderRef) -> RpcResult<ProviderTest>;
 }
 
 /// The daemon itself.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::generate::RequestId;
 use crate::models::{Model, ModelId};
+use crate::providers::ProviderId;
 
 /// A sign of life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +60,8 @@ pub struct RequestStatus {
     pub trace_id: Option<String>,
     /// Its model.
     pub model: ModelId,
+    /// Its provider.
+    pub provider: ProviderId,
     /// What it is doing.
     pub state: RequestState,
     /// Since its arrival, in milliseconds.

@@ -13,6 +13,7 @@ mod embeddings;
 mod generate;
 mod loss;
 mod models;
+mod providers;
 mod pulls;
 mod reference;
 mod samples;

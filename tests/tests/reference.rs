@@ -44,11 +44,18 @@ fn dialogues(part: &str) -> Vec<(Value, Vec<Value>)> {
     dialogues
 }
 
+/// Subscribes and waits for the first event: jsonrpsee answers a moment before it can be asked to end the stream.
+fn begun(connection: &mut Connection, method: &str, params: Value) -> Value {
+    let id = connection.call(method, params).unwrap();
+    while connection.line().unwrap()["params"]["subscription"] != id {}
+    id
+}
+
 /// What the example needs to be so before it is sent.
 fn prepare(daemon: &Daemon, other: &mut Connection, connection: &mut Connection, request: &mut Value) {
     let long = json!({ "prompt": "on and on ".repeat(100), "options": { "max_tokens": 1000 } });
     match request["method"].as_str().unwrap_or_default() {
-        "generate.unsubscribe" => request["params"][0] = connection.call("generate.stream", long).unwrap(),
+        "generate.unsubscribe" => request["params"][0] = begun(connection, "generate.stream", long),
         "generate.cancel" => request["params"]["request_id"] = other.stream(long)["request_id"].clone(),
         "models.list" => {
             other.events_until("finished");
@@ -56,8 +63,8 @@ fn prepare(daemon: &Daemon, other: &mut Connection, connection: &mut Connection,
             let idle = || daemon.call("daemon.status", json!({})).unwrap()["residents"] == json!([]);
             until("nothing is loaded", idle);
         }
-        "models.unsubscribe" => request["params"][0] = connection.call("models.subscribe", json!({})).unwrap(),
-        "pulls.unsubscribe" => request["params"][0] = connection.call("pulls.subscribe", json!({})).unwrap(),
+        "models.unsubscribe" => request["params"][0] = begun(connection, "models.subscribe", json!({})),
+        "pulls.unsubscribe" => request["params"][0] = begun(connection, "pulls.subscribe", json!({})),
         "pulls.pause" => until("the small files are there, and a part of the large one", || {
             let pull = &other.call("pulls.list", json!({})).unwrap()["pulls"][0];
             let part = pull["files"][0]["done_bytes"].as_u64().is_some_and(|done| done > 0);

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 16] = [
+const WALK: [&str; 18] = [
     "lib",
     "rpc",
     "socket",
+    "provider",
     "generation",
     "stream",
     "local",
@@ -19,6 +20,7 @@ const WALK: [&str; 16] = [
     "library",
     "events",
     "error",
+    "requests",
     "telemetry",
     "hugging_face",
 ];

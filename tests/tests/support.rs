@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -41,6 +41,7 @@ pub struct Daemon {
     pub home: TempDir,
     child: Child,
     command: Command,
+    log: Arc<Mutex<String>>,
 }
 
 /// How a daemon is started.
@@ -62,6 +63,10 @@ impl Start {
         command.env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").env_remove("TALKIE_MODELS");
         command.env_remove("HF_ENDPOINT").env_remove("HF_TOKEN").env("HF_HOME", home.path());
         command.env("HF_HUB_CACHE", home.path().join("hub")).arg("--engine").arg(engine);
+        command.env("TALKIE_NO_KEYCHAIN", "true").env_remove("TALKIE_LOCAL_ONLY");
+        for key in ["GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"] {
+            command.env_remove(key);
+        }
         Self { command, home }
     }
 
@@ -132,7 +137,7 @@ impl Start {
     /// Starts it and waits until it listens.
     pub fn run(mut self) -> Daemon {
         let child = self.command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("talkied starts");
-        Daemon { home: self.home, child, command: self.command }.listening()
+        Daemon { home: self.home, child, command: self.command, log: Arc::default() }.listening()
     }
 
     /// Starts it, expects it to end by itself, and returns what it said.
@@ -163,6 +168,11 @@ impl Daemon {
 
     pub fn socket(&self) -> PathBuf {
         self.home.path().join("run").join("talkied.sock")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no test panicked").clone()
     }
 
     pub fn pid(&self) -> u32 {
@@ -210,8 +220,10 @@ impl Daemon {
     /// Reads its log, so that it never blocks on a full pipe.
     fn drain_log(&mut self) {
         let log = self.child.stderr.take().expect("standard error is piped");
+        let kept = Arc::clone(&self.log);
         std::thread::spawn(move || {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
+                kept.lock().expect("no test panicked").push_str(&line);
                 eprintln!("talkied: {line}");
             }
         });

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
-use protocol::{GenerationOptions, KeepAlive, Reasoning, ToolChoice};
+use protocol::{GenerationOptions, KeepAlive, Reasoning, Tier, ToolChoice};
 
 use crate::complete;
 
@@ -18,6 +18,15 @@ pub struct Generate {
     /// Which model [default: the one in memory, else the only one on disk]
     #[arg(short, long, value_name = "ID", add = ArgValueCandidates::new(complete::installed))]
     pub model: Option<String>,
+    /// Who is to answer [default: who has the model, else the first that can]
+    #[arg(short, long, value_name = "NAME", add = ArgValueCandidates::new(complete::providers))]
+    pub provider: Option<String>,
+    /// Choose provider and model by cost: budget, balanced or capable
+    #[arg(long, value_name = "TIER", value_parser = tier, conflicts_with_all = ["model", "provider"])]
+    pub tier: Option<Tier>,
+    /// Ask the next provider if one fails before its first word
+    #[arg(long)]
+    pub fallback: bool,
     /// Said to the model before the prompt
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,
@@ -39,6 +48,11 @@ pub struct Generate {
     /// How to draw the tokens.
     #[command(flatten)]
     pub sampling: Sampling,
+}
+
+/// A tier by its name on the wire.
+fn tier(name: &str) -> Result<Tier, String> {
+    serde_json::from_value(name.into()).map_err(|_| "there are budget, balanced and capable".into())
 }
 
 /// What the model may do beside answering.

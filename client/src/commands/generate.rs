@@ -1,7 +1,7 @@
 //! `generate` and `cancel`: a prompt goes out, text comes back piece by piece.
 
 use protocol::rpc::GenerateClient;
-use protocol::{CancelRequest, GenerateRequest, ModelId, RequestId};
+use protocol::{CancelRequest, GenerateRequest, ModelId, ProviderId, RequestId};
 use talkiectl::Answer;
 
 use super::screen::Screen;
@@ -30,6 +30,9 @@ pub async fn generate(session: &Session, generate: Generate) -> Result<(), Failu
         reasoning: generate.tools.reasoning(),
         prompt: Some(prompt::read(generate.prompt, &mut screen.progress).await?),
         model: generate.model.map(ModelId),
+        provider: generate.provider.map(ProviderId),
+        tier: generate.tier,
+        fallback: generate.fallback,
         response_format: format::read(generate.format)?,
         keep_alive: generate.keep_alive,
         trace_id: generate.trace_id,

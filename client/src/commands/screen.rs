@@ -4,7 +4,7 @@
 
 use std::io::IsTerminal;
 
-use protocol::{FinishReason, GenerateEvent, Timings, Usage};
+use protocol::{FinishReason, GenerateEvent, PassedOver, ProviderId, Timings, Usage};
 use talkiectl::Error;
 use tokio::io::{AsyncWriteExt, Stdout};
 
@@ -26,7 +26,9 @@ pub struct Screen {
     shows_reasoning: bool,
     line: Line,
     model: String,
-    seed: u64,
+    /// How many providers are told of that do not answer.
+    passed_over: usize,
+    seed: Option<u64>,
 }
 
 /// What the last line written lacks.
@@ -69,15 +71,17 @@ impl Screen {
             shows_reasoning: !quiet && !generate.tools.hide_reasoning,
             line: Line::Whole,
             model: String::new(),
-            seed: 0,
+            passed_over: 0,
+            seed: None,
         }
     }
 
     /// Shows an event in words; for programs there is nothing to do but to tell its end.
     pub async fn take(&mut self, event: GenerateEvent) -> Result<(), Failure> {
         match event {
-            GenerateEvent::Queued { model, position, .. } => {
+            GenerateEvent::Queued { model, position, provider, passed_over, .. } => {
                 self.model = model.0;
+                self.passed_over(&passed_over, &provider);
                 self.progress.show(&waiting(position));
             }
             GenerateEvent::Loading { done_bytes, total_bytes } => {
@@ -86,7 +90,7 @@ impl Screen {
             }
             GenerateEvent::Started { seed, prompt_tokens } => {
                 self.seed = seed;
-                self.progress.show(&format!("reading {prompt_tokens} tokens"));
+                self.progress.show(&reading(prompt_tokens));
             }
             GenerateEvent::Text { text, .. } => self.text(&text).await?,
             // Asked for only together with JSON, which has been written.
@@ -94,9 +98,9 @@ impl Screen {
             GenerateEvent::Reasoning { text, .. } => self.reasoning(&text).await?,
             GenerateEvent::ToolCall { name, .. } => self.call(&name).await?,
             GenerateEvent::ToolArguments { text, .. } => self.shown(&text).await?,
-            GenerateEvent::Finished { finish_reason, usage, timings } => {
+            GenerateEvent::Finished { finish_reason, blocked, usage, timings } => {
                 self.close_line().await?;
-                return self.finished(finish_reason, usage, &timings);
+                return self.finished(finish_reason, blocked.as_deref(), usage, &timings);
             }
             GenerateEvent::Failed { error } => return Err(Error::rpc(error.kind.code(), "", Some(error)).into()),
         }
@@ -168,7 +172,25 @@ impl Screen {
         self.stdout.flush().await.map_err(Failure::Output)
     }
 
-    fn finished(&self, reason: FinishReason, usage: Usage, timings: &Timings) -> Result<(), Failure> {
+    /// Who was asked in vain, each once.
+    fn passed_over(&mut self, passed_over: &[PassedOver], provider: &ProviderId) {
+        for PassedOver { provider: other, error } in passed_over.iter().skip(self.passed_over) {
+            if !self.quiet {
+                self.progress.clear();
+                let why = render::printable(&error.message);
+                render::to_stderr(&format!("note: {other} does not answer, so {provider} is asked: {why}\n"));
+            }
+        }
+        self.passed_over = passed_over.len();
+    }
+
+    fn finished(
+        &self,
+        reason: FinishReason,
+        blocked: Option<&str>,
+        usage: Usage,
+        timings: &Timings,
+    ) -> Result<(), Failure> {
         if self.stats && self.target != Target::Json {
             render::to_stderr(&render::daemon::stats(usage, timings, self.seed));
         }
@@ -177,10 +199,18 @@ impl Screen {
             FinishReason::Length if !self.quiet => {
                 render::to_stderr(&format!("note: cut at {} tokens, see --max-tokens\n", usage.completion_tokens));
             }
+            FinishReason::Blocked => {
+                return Err(Failure::Blocked { why: blocked.unwrap_or("without a reason").into() });
+            }
             FinishReason::Length | FinishReason::Stop | FinishReason::ToolCalls => {}
         }
         Ok(())
     }
+}
+
+fn reading(prompt_tokens: u32) -> String {
+    // Servers do not tell before the end.
+    if prompt_tokens == 0 { "waiting for the answer".into() } else { format!("reading {prompt_tokens} tokens") }
 }
 
 fn waiting(position: u32) -> String {

@@ -109,10 +109,11 @@ pub struct Stopped {
 }
 
 /// `generate --stats`.
-pub fn stats(usage: Usage, timings: &Timings, seed: u64) -> String {
+pub fn stats(usage: Usage, timings: &Timings, seed: Option<u64>) -> String {
     let load = if timings.load_ms > 0.0 { format!(", load {}", duration_ms(timings.load_ms)) } else { String::new() };
+    let seed = seed.map_or(String::new(), |seed| format!(", seed {seed}"));
     format!(
-        "first token {}{load}, {:.1} tokens/s, {} + {} tokens, total {}, seed {seed}\n",
+        "first token {}{load}, {:.1} tokens/s, {} + {} tokens, total {}{seed}\n",
         duration_ms(timings.first_token_ms),
         timings.decode_tokens_per_s,
         usage.prompt_tokens,

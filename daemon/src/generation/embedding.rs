@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Embedding, FinishReason, Finished, Work};
+use engine::{Embedding, FinishReason, Finished, SequenceId, Work};
 use protocol::embeddings::MOST_INPUTS;
 use protocol::{
     Capability, EmbeddingsRequest, EmbeddingsResult, ErrorData, Kind, MAX_MESSAGE_BYTES, ModelId, Pooling, Timings,
@@ -15,6 +15,7 @@ use crate::error::{internal, invalid};
 use crate::scheduler::{Job, Update};
 use crate::stream::{ms, rate};
 use crate::text::TextModel;
+use protocol::providers::MLX;
 
 /// The longest number of a vector as JSON, with its comma.
 const NUMBER_BYTES: usize = 16;
@@ -29,27 +30,27 @@ struct Collected {
 
 impl Generation {
     /// Makes a vector of each text. Dropping the future cancels it.
-    pub async fn embed(&self, request: EmbeddingsRequest) -> Result<EmbeddingsResult, ErrorData> {
+    pub async fn embed(&self, sequence: SequenceId, request: EmbeddingsRequest) -> Result<EmbeddingsResult, ErrorData> {
         let arrived = Instant::now();
-        check(&request)?;
         let model = self.model(request.model.as_ref(), Capability::Embed).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let pooling = request.pooling.or(text.pooling()).unwrap_or(Pooling::Mean);
         let inputs = encode(&model.id, Arc::clone(&text), request.input).await?;
-        let (sequence, texts) = (self.next_sequence(), inputs.len());
+        let texts = inputs.len();
         let (id, trace_id) = (model.id.clone(), request.trace_id.clone());
         let work = Work::Embed(Embedding { sequence, inputs, pooling: pooling_of(pooling) });
         let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
         let updates = self.scheduler.submit(job).await?;
-        let (mut collected, finished) = collect(updates, texts).await.inspect_err(|_| self.counters.fail())?;
-        self.counters.finish();
+        let (mut collected, finished) = collect(updates, texts).await.inspect_err(|_| self.requests.fail())?;
+        self.requests.finish();
         if request.normalize {
             collected.vectors.iter_mut().for_each(|vector| normalize(vector));
         }
         Ok(EmbeddingsResult {
-            request_id: self.request_id(sequence),
+            request_id: self.requests.id(sequence),
             trace_id,
             model: id,
+            provider: MLX.into(),
             timings: timings(&collected, &finished, arrived),
             prompt_tokens: finished.prompt_tokens,
             embeddings: collected.vectors,
@@ -57,7 +58,8 @@ impl Generation {
     }
 }
 
-fn check(request: &EmbeddingsRequest) -> Result<(), ErrorData> {
+/// Refuses what nobody can make vectors of.
+pub fn check(request: &EmbeddingsRequest) -> Result<(), ErrorData> {
     check_trace_id(request.trace_id.as_deref())?;
     let count = request.input.len();
     if !(1..=MOST_INPUTS).contains(&count) {
@@ -131,7 +133,7 @@ fn pooling_of(pooling: Pooling) -> engine::Pooling {
 }
 
 /// To length 1; the vector of nothing but zeros stays.
-fn normalize(vector: &mut [f32]) {
+pub fn normalize(vector: &mut [f32]) {
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
     if length > 0.0 {
         for number in vector {

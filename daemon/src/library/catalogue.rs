@@ -134,7 +134,7 @@ impl Placed {
         CatalogueEntry {
             size: size::download_bytes(&fact),
             kind: ModelType::Local,
-            provider: "mlx".into(),
+            provider: protocol::providers::MLX.into(),
             download_url: format!("https://huggingface.co/{id}"),
             parameters: fact.parameters,
             context_length: fact.context_length,

@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use jsonrpsee::core::{RpcResult, async_trait};
+use protocol::providers::MLX;
 use protocol::rpc::{DaemonServer, DiscoverServer};
 use protocol::{ErrorData, PROTOCOL_VERSION, Pong, RequestState, RequestStatus, Status};
 
 use super::{Rpc, error};
+use crate::requests::Remote;
 use crate::scheduler::RequestSnapshot;
 
 #[async_trait]
@@ -39,7 +41,11 @@ impl Rpc {
         let parts = &self.0;
         let now = Instant::now();
         let residents = self.models().await?.into_iter().filter(|model| model.is_loaded).collect();
-        let requests = parts.scheduler.snapshot().await?.requests;
+        let local = parts.scheduler.snapshot().await?.requests.into_iter().map(|request| self.request(request, now));
+        let mut requests: Vec<RequestStatus> = local.collect();
+        requests.extend(parts.requests.listed().iter().map(|remote| self.remote(remote, now)));
+        requests.sort_by_key(|request| std::cmp::Reverse(request.age_ms));
+        let (finished, failed) = parts.requests.ended();
         Ok(Status {
             version: version(),
             protocol: PROTOCOL_VERSION,
@@ -50,17 +56,18 @@ impl Rpc {
             connections: parts.connections.open(),
             memory_bytes: crate::telemetry::memory_bytes(),
             residents,
-            requests: requests.into_iter().map(|request| self.request(request, now)).collect(),
-            finished: parts.generation.counters().finished.load(Ordering::Relaxed),
-            failed: parts.generation.counters().failed.load(Ordering::Relaxed),
+            requests,
+            finished,
+            failed,
         })
     }
 
     fn request(&self, request: RequestSnapshot, now: Instant) -> RequestStatus {
         RequestStatus {
-            request_id: self.0.generation.request_id(request.sequence),
+            request_id: self.0.requests.id(request.sequence),
             trace_id: request.trace_id,
             model: request.model,
+            provider: MLX.into(),
             state: match request.tokens {
                 None => RequestState::Waiting,
                 Some(0) => RequestState::Prefill,
@@ -68,6 +75,19 @@ impl Rpc {
             },
             age_ms: now.saturating_duration_since(request.arrived).as_millis() as u64,
             completion_tokens: request.tokens.unwrap_or_default(),
+        }
+    }
+
+    fn remote(&self, remote: &Remote, now: Instant) -> RequestStatus {
+        let pieces = remote.pieces.load(Ordering::Relaxed);
+        RequestStatus {
+            request_id: self.0.requests.id(remote.sequence),
+            trace_id: remote.trace_id.clone(),
+            model: remote.model.clone(),
+            provider: remote.provider.clone(),
+            state: if pieces == 0 { RequestState::Prefill } else { RequestState::Decode },
+            age_ms: now.saturating_duration_since(remote.arrived).as_millis() as u64,
+            completion_tokens: pieces,
         }
     }
 }

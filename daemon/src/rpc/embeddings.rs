@@ -9,6 +9,6 @@ use super::{Rpc, error};
 #[async_trait]
 impl EmbeddingsServer for Rpc {
     async fn create(&self, request: EmbeddingsRequest) -> RpcResult<EmbeddingsResult> {
-        self.0.generation.embed(request).await.map_err(error)
+        self.0.registry.embed(request).await.map_err(error)
     }
 }

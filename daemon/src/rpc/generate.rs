@@ -6,16 +6,16 @@ use protocol::rpc::GenerateServer;
 use protocol::{CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, Kind, TokenCount};
 
 use super::{Rpc, error};
-use crate::stream::Answer;
+use crate::provider::Answer;
 
 #[async_trait]
 impl GenerateServer for Rpc {
     async fn text(&self, request: GenerateRequest) -> RpcResult<GenerateResult> {
-        self.0.generation.whole(request).await.map_err(error)
+        self.0.registry.whole(request).await.map_err(error)
     }
 
     async fn stream(&self, pending: PendingSubscriptionSink, request: GenerateRequest) -> SubscriptionResult {
-        match self.0.generation.start(request).await {
+        match self.0.registry.start(request).await {
             Err(refused) => pending.reject(error(refused)).await,
             Ok(answer) => {
                 let mut sink = pending.accept().await?;
@@ -26,11 +26,11 @@ impl GenerateServer for Rpc {
     }
 
     async fn count_tokens(&self, request: GenerateRequest) -> RpcResult<TokenCount> {
-        self.0.generation.count(request).await.map_err(error)
+        self.0.registry.count(request).await.map_err(error)
     }
 
     async fn cancel(&self, request: CancelRequest) -> RpcResult<Cancelled> {
-        let cancelled = self.0.generation.cancel(&request.request_id).await.map_err(error)?;
+        let cancelled = self.0.registry.cancel(&request.request_id).await.map_err(error)?;
         Ok(Cancelled { cancelled })
     }
 }

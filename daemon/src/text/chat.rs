@@ -14,7 +14,7 @@ use std::fmt;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
-use protocol::generate::{Message, Role};
+use protocol::message::{Message, Role};
 use protocol::tools::Reasoning;
 
 use self::variables::Arguments;

@@ -5,7 +5,7 @@
 use std::io;
 
 use minijinja::value::{Serde, Value};
-use protocol::generate::{Message, Role};
+use protocol::message::{Message, Role};
 use protocol::tools::{Tool, ToolCall};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};

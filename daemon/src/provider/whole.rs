@@ -1,12 +1,62 @@
 //! The events of one answer, put together again for a caller who wants it at once.
 
-use protocol::{ErrorData, FinishReason, GenerateEvent, Sample, TokenLogprobs, ToolCall};
+use protocol::{
+    ErrorData, FinishReason, GenerateEvent, GenerateResult, ModelId, PassedOver, ProviderId, RequestId, Sample,
+    TokenLogprobs, ToolCall,
+};
+
+use super::Answer;
 
 use crate::error::internal;
 
 /// What came so far, of each sample.
 #[derive(Debug)]
-pub(super) struct Whole(Vec<Parts>);
+struct Whole(Vec<Parts>);
+
+/// Who answers: what the last `queued` says.
+#[derive(Debug)]
+struct Head {
+    request_id: RequestId,
+    trace_id: Option<String>,
+    model: ModelId,
+    provider: ProviderId,
+    passed_over: Vec<PassedOver>,
+}
+
+/// All of an answer at once, with so many samples.
+pub(super) async fn whole(mut answer: Answer, samples: u32, logprobs: bool) -> Result<GenerateResult, ErrorData> {
+    let (mut whole, mut head) = (Whole::new(samples, logprobs), None);
+    while let Some(event) = answer.next().await {
+        match event {
+            GenerateEvent::Queued { request_id, trace_id, model, provider, passed_over, .. } => {
+                head = Some(Head { request_id, trace_id, model, provider, passed_over });
+            }
+            GenerateEvent::Finished { finish_reason, blocked, usage, timings } => {
+                let Some(Head { request_id, trace_id, model, provider, passed_over }) = head else { break };
+                let (Sample { text, reasoning, tool_calls, logprobs, .. }, others) = whole.samples()?;
+                return Ok(GenerateResult {
+                    request_id,
+                    trace_id,
+                    model,
+                    provider,
+                    passed_over,
+                    text,
+                    reasoning,
+                    tool_calls,
+                    logprobs,
+                    finish_reason,
+                    blocked,
+                    others,
+                    usage,
+                    timings,
+                });
+            }
+            GenerateEvent::Failed { error } => return Err(error),
+            event => whole.take(event),
+        }
+    }
+    Err(internal("an answer ended without its first or its last event"))
+}
 
 /// What came of one sample.
 #[derive(Debug, Clone, Default)]
@@ -30,12 +80,12 @@ struct Call {
 
 impl Whole {
     /// Nothing yet.
-    pub(super) fn new(samples: u32, logprobs: bool) -> Self {
+    fn new(samples: u32, logprobs: bool) -> Self {
         Self(vec![Parts { logprobs: logprobs.then(Vec::new), ..Parts::default() }; samples as usize])
     }
 
     /// Takes the next event; those without a part of the answer change nothing.
-    pub(super) fn take(&mut self, event: GenerateEvent) {
+    fn take(&mut self, event: GenerateEvent) {
         match event {
             GenerateEvent::Text { sample, text } => self.change(sample, |parts| parts.text.push_str(&text)),
             GenerateEvent::Logprobs { sample, logprobs } => {
@@ -68,7 +118,7 @@ impl Whole {
     }
 
     /// The first sample, and the others.
-    pub(super) fn samples(self) -> Result<(Sample, Vec<Sample>), ErrorData> {
+    fn samples(self) -> Result<(Sample, Vec<Sample>), ErrorData> {
         let mut samples = self.0.into_iter().map(Parts::sample);
         let first = samples.next().unwrap_or_else(|| Parts::default().sample())?;
         Ok((first, samples.collect::<Result<_, _>>()?))

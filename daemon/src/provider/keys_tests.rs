@@ -1,0 +1,70 @@
+use super::*;
+
+fn keys(home: &Path, environment: fn(&str) -> Option<String>) -> Keys {
+    Keys { environment, ..Keys::new(home, false) }
+}
+
+fn none(_: &str) -> Option<String> {
+    None
+}
+
+fn id() -> ProviderId {
+    "gemini".into()
+}
+
+fn shown(found: Result<Option<Found>, ErrorData>) -> Option<(String, KeyStatus)> {
+    found.expect("no error").map(|found| (found.key.expose_secret().to_owned(), found.from))
+}
+
+#[test]
+fn a_key_is_kept_in_a_file_of_its_users_own() {
+    let home = tempfile::tempdir().expect("a folder");
+    let keys = keys(home.path(), none);
+    assert_eq!(shown(keys.find(&id(), ProviderKind::Gemini)), None);
+    for key in ["first", "second"] {
+        keys.set(&id(), &SecretString::from(format!(" {key}\n"))).expect("it is kept");
+        assert_eq!(shown(keys.find(&id(), ProviderKind::Gemini)), Some((key.into(), KeyStatus::File)));
+    }
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode(&keys.path(&id())), mode(&keys.folder)), (0o600, 0o700));
+    keys.remove(&id()).expect("it is removed");
+    keys.remove(&id()).expect("nothing is there to remove");
+    assert_eq!(shown(keys.find(&id(), ProviderKind::Gemini)), None);
+}
+
+#[test]
+fn a_file_that_others_can_read_is_refused() {
+    let home = tempfile::tempdir().expect("a folder");
+    let keys = keys(home.path(), none);
+    keys.set(&id(), &SecretString::from("hidden-key")).expect("it is kept");
+    fs::set_permissions(keys.path(&id()), fs::Permissions::from_mode(0o640)).expect("it is changed");
+    let error = keys.find(&id(), ProviderKind::Gemini).expect_err("others can read it");
+    assert_eq!(error.kind, Kind::NotConfigured);
+    assert!(error.message.contains("chmod 600") && !error.message.contains("hidden-key"), "{}", error.message);
+}
+
+#[test]
+fn the_environment_goes_first_and_its_own_variable_before_others() {
+    let home = tempfile::tempdir().expect("a folder");
+    let google = |name: &str| (name == "GOOGLE_API_KEY").then(|| "of-google".to_owned());
+    keys(home.path(), none).set(&id(), &SecretString::from("of-file")).expect("it is kept");
+    let found = shown(keys(home.path(), google).find(&id(), ProviderKind::Gemini));
+    assert_eq!(found, Some(("of-google".into(), KeyStatus::Environment)));
+    assert_eq!(variables(&"my-server".into(), ProviderKind::Openai), ["TALKIE_KEY_MY_SERVER"]);
+    let own = |name: &str| name.contains("KEY").then(|| name.to_owned());
+    let found = shown(keys(home.path(), own).find(&id(), ProviderKind::Gemini));
+    assert_eq!(found.map(|(key, _)| key), Some("TALKIE_KEY_GEMINI".into()));
+}
+
+#[test]
+fn what_is_no_key_is_told_without_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    let keys = keys(home.path(), none);
+    for key in ["two words", "", "ü-key"] {
+        let error = keys.set(&id(), &SecretString::from(key)).expect_err("this is no key");
+        assert!(error.message.contains("is no key"), "{}", error.message);
+        assert!(key.is_empty() || !error.message.contains(key), "{}", error.message);
+    }
+    let debug = format!("{:?}", Found { key: SecretString::from("hidden-key"), from: KeyStatus::File });
+    assert!(!debug.contains("hidden-key"), "{debug}");
+}

@@ -1,0 +1,342 @@
+//! All providers: who they are, whom a request means, and what is changed of them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use protocol::providers::MLX;
+use protocol::{
+    ConfigureProvider, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateRequest, GenerateResult, Kind, ModelId,
+    Provider as Described, ProviderId, ProviderList, ProviderTest, RequestId, TokenCount,
+};
+use secrecy::SecretString;
+
+use super::keys::Keys;
+use super::resolve::{Candidate, Plan, Wanted, check, find, plan, split};
+use super::server::Server;
+use super::settings::Settings;
+use super::whole::whole;
+use super::{Answer, Provider, edit};
+use crate::error::{internal, invalid};
+use crate::generation::{Asked, Generation, check_size, embedding};
+use crate::requests::Requests;
+use crate::stream::ms;
+
+/// How long a request that names a model alone waits for servers to say whether they have it.
+const LISTING: Duration = Duration::from_secs(5);
+
+/// All providers.
+#[derive(Debug)]
+pub struct Registry {
+    generation: Arc<Generation>,
+    requests: Arc<Requests>,
+    local: Arc<dyn Provider>,
+    home: PathBuf,
+    policy: Policy,
+    /// As the files said last. Held to read or replace it alone.
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// What the daemon was started with.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Nothing is sent to other machines, whatever the file says.
+    pub local_only: bool,
+    /// Keys may be kept in the system's keychain.
+    pub keychain: bool,
+}
+
+/// Providers as the files say.
+#[derive(Debug)]
+struct Loaded {
+    /// What the files looked like.
+    signs: Signs,
+    settings: Settings,
+    /// In the order in which they are preferred.
+    providers: Vec<Arc<dyn Provider>>,
+    /// What is wrong with the file. Then nobody but the engine is asked: the file may say that nobody else may be.
+    broken: Option<ErrorData>,
+}
+
+/// What tells that a file has changed: its name, place, size and time.
+type Signs = Vec<(PathBuf, u64, u64, i64, i64, u32)>;
+
+impl Registry {
+    /// Providers of the `providers.toml` in `home`, and `local`.
+    pub fn new(
+        generation: Arc<Generation>,
+        requests: Arc<Requests>,
+        local: Arc<dyn Provider>,
+        home: PathBuf,
+        policy: Policy,
+    ) -> Self {
+        Self { generation, requests, local, home, policy, loaded: Mutex::new(None) }
+    }
+
+    /// Checks a request and asks for the answer. Dropping the answer cancels it.
+    pub async fn start(&self, request: GenerateRequest) -> Result<Answer, ErrorData> {
+        let asked = Asked::check(request).await?;
+        let loaded = self.loaded().await?;
+        let plan = self.plan(&loaded, Wanted::of(&asked.request)).await?;
+        Answer::start(self.requests.number(), asked, plan, |candidate| loaded.provider(&candidate.provider)).await
+    }
+
+    /// The whole answer at once.
+    pub async fn whole(&self, request: GenerateRequest) -> Result<GenerateResult, ErrorData> {
+        check_size(&request.options)?;
+        let (samples, logprobs) = (request.options.n, request.options.logprobs.is_some());
+        whole(self.start(request).await?, samples, logprobs).await
+    }
+
+    /// Counts the tokens of a request's prompt; only the engine's tokenizers are here.
+    pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
+        let mut asked = Asked::check(request).await?;
+        let loaded = self.loaded().await?;
+        let plan = self.plan(&loaded, Wanted { fallback: false, ..Wanted::of(&asked.request) }).await?;
+        match plan.candidates.into_iter().next() {
+            Some(Candidate { provider, model }) if provider.0 == MLX => {
+                asked.request.model = model;
+                self.generation.count(asked).await
+            }
+            candidate => {
+                let who = candidate.map_or_else(String::new, |candidate| candidate.provider.0);
+                let words = format!("{who} is a server, whose tokenizer is not here; its answers tell `prompt_tokens`");
+                Err(ErrorData::new(Kind::NotSupported, words))
+            }
+        }
+    }
+
+    /// Makes vectors of texts. Nobody else is asked in place of the one who is meant: vectors of different models do not
+    /// compare.
+    pub async fn embed(&self, request: EmbeddingsRequest) -> Result<EmbeddingsResult, ErrorData> {
+        embedding::check(&request)?;
+        let loaded = self.loaded().await?;
+        let here = ProviderId::from(MLX);
+        let provider = request.provider.as_ref().or(request.model.is_none().then_some(&here));
+        let wanted = Wanted { provider, model: request.model.as_ref(), tier: None, fallback: false };
+        let plan = self.plan(&loaded, wanted).await?;
+        let Some(Candidate { provider, model }) = plan.candidates.into_iter().next() else {
+            return Err(internal("a plan has no candidate"));
+        };
+        let Some(provider) = loaded.provider(&provider) else { return Err(internal("a provider went away")) };
+        provider.embed(self.requests.number(), request, model).await
+    }
+
+    /// Ends a request; false when it had ended or never was.
+    pub async fn cancel(&self, id: &RequestId) -> Result<bool, ErrorData> {
+        let Some(sequence) = self.requests.sequence(id) else { return Ok(false) };
+        Ok(self.requests.cancel(sequence) || self.generation.cancel(sequence).await?)
+    }
+
+    /// All providers.
+    pub async fn list(&self) -> Result<ProviderList, ErrorData> {
+        let loaded = self.loaded().await?;
+        if let Some(broken) = &loaded.broken {
+            return Err(broken.clone());
+        }
+        let mut providers = loaded.describe();
+        if let Some(local) = providers.iter_mut().find(|provider| provider.id.0 == MLX) {
+            local.models = Some(self.local.models().await?);
+        }
+        Ok(ProviderList { providers, local_only: loaded.settings.local_only, tiers: loaded.settings.tiers.clone() })
+    }
+
+    /// One provider, with its models.
+    pub async fn get(&self, id: &ProviderId) -> Result<Described, ErrorData> {
+        let (provider, described) = self.one(id).await?;
+        let is_askable = check(id, std::slice::from_ref(&described)).is_ok();
+        // What it says of itself afterwards tells why it did not answer.
+        let models = if is_askable { provider.models().await.ok() } else { None };
+        Ok(Described { models, ..provider.describe() })
+    }
+
+    /// Asks a provider whether it is there and takes its key.
+    pub async fn test(&self, id: &ProviderId) -> Result<ProviderTest, ErrorData> {
+        let (provider, described) = self.one(id).await?;
+        let began = Instant::now();
+        let models = match check(id, &[described]) {
+            Ok(()) => provider.models().await,
+            Err(error) => Err(error),
+        };
+        let (models, error) = match models {
+            Ok(models) => (Some(models.len() as u32), None),
+            Err(error) => (None, Some(error)),
+        };
+        Ok(ProviderTest { provider: id.clone(), ok: error.is_none(), latency_ms: ms(began.elapsed()), models, error })
+    }
+
+    /// Changes a provider, or adds a server.
+    pub async fn configure(&self, request: ConfigureProvider) -> Result<Described, ErrorData> {
+        let id = request.provider.clone();
+        if id.0 == MLX {
+            return Err(invalid("mlx is this daemon's own engine; there is nothing to configure"));
+        }
+        let (path, keys) = (self.path(), self.keys());
+        blocking(move || {
+            edit::configure(&path, &request)?;
+            let Some(key) = request.key else { return Ok(()) };
+            edit::set_key(&keys, &request.provider, &SecretString::from(key.0))
+        })
+        .await?;
+        Ok(self.renewed().await?.find(&id)?.1)
+    }
+
+    /// Forgets a server and its key.
+    pub async fn remove(&self, id: &ProviderId) -> Result<bool, ErrorData> {
+        let (path, keys, id) = (self.path(), self.keys(), id.clone());
+        let removed = blocking(move || {
+            let removed = edit::remove(&path, &id)?;
+            if removed {
+                keys.remove(&id)?;
+            }
+            Ok(removed)
+        })
+        .await?;
+        self.renewed().await?;
+        Ok(removed)
+    }
+
+    fn keys(&self) -> Keys {
+        Keys::new(&self.home, self.policy.keychain)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.join("providers.toml")
+    }
+
+    async fn one(&self, id: &ProviderId) -> Result<(Arc<dyn Provider>, Described), ErrorData> {
+        let loaded = self.loaded().await?;
+        match &loaded.broken {
+            Some(broken) if id.0 != MLX => Err(broken.clone()),
+            _ => loaded.find(id),
+        }
+    }
+
+    /// Whom a request means.
+    async fn plan(&self, loaded: &Loaded, wanted: Wanted<'_>) -> Result<Plan, ErrorData> {
+        let providers = loaded.describe();
+        let owner = match (wanted.provider, wanted.model) {
+            (None, Some(model)) => self.owner(loaded, &providers, model).await,
+            _ => None,
+        };
+        let planned = plan(wanted, owner, &loaded.settings, &providers);
+        match (&loaded.broken, planned) {
+            (Some(broken), Err(_)) => Err(broken.clone()),
+            (_, planned) => planned,
+        }
+    }
+
+    /// Who has a model that is named without a provider: the library, else a server that says so.
+    async fn owner(&self, loaded: &Loaded, providers: &[Described], model: &ModelId) -> Option<ProviderId> {
+        if split(model, providers).is_some() {
+            return None;
+        }
+        if self.generation.is_installed(model).await {
+            return Some(MLX.into());
+        }
+        let askable = providers.iter().filter(|provider| provider.id.0 != MLX);
+        let askable = askable.filter(|provider| check(&provider.id, std::slice::from_ref(provider)).is_ok());
+        let asked = askable.map(async |described| {
+            let is_default = described.default_model.as_ref() == Some(model);
+            let has = is_default || has(loaded.provider(&described.id)?, described, model).await;
+            has.then(|| described.id.clone())
+        });
+        join_all(asked).await.into_iter().flatten().next()
+    }
+
+    /// Providers as the files say now.
+    async fn loaded(&self) -> Result<Arc<Loaded>, ErrorData> {
+        let signs = signs(&self.path(), &self.home.join("keys"));
+        let latest = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match latest {
+            Some(loaded) if loaded.signs == signs => Ok(loaded),
+            _ => self.load(signs).await,
+        }
+    }
+
+    async fn renewed(&self) -> Result<Arc<Loaded>, ErrorData> {
+        self.load(signs(&self.path(), &self.home.join("keys"))).await
+    }
+
+    /// Reads the files. Keychains take their time, so this is done off the event loop.
+    async fn load(&self, signs: Signs) -> Result<Arc<Loaded>, ErrorData> {
+        let (path, keys, local_only) = (self.path(), self.keys(), self.policy.local_only);
+        let (requests, local) = (Arc::clone(&self.requests), Arc::clone(&self.local));
+        let loaded = blocking(move || {
+            let (settings, broken) = match Settings::read(&path) {
+                Ok(settings) => (settings, None),
+                Err(error) => {
+                    tracing::warn!("providers are not read, so only the engine is asked: {}", error.message);
+                    (Settings { local_only: true, ..Settings::default() }, Some(error))
+                }
+            };
+            let settings = Settings { local_only: settings.local_only || local_only, ..settings };
+            let mut providers = vec![local];
+            for (id, server) in &settings.servers {
+                providers.push(Arc::new(Server::new(
+                    id.clone(),
+                    server.clone(),
+                    &keys,
+                    settings.local_only,
+                    &requests,
+                )));
+            }
+            let place = |id: &ProviderId| settings.order.iter().position(|ordered| ordered == id);
+            providers.sort_by_key(|provider| (place(&provider.id()).unwrap_or(usize::MAX), provider.id()));
+            Ok(Arc::new(Loaded { signs, settings, providers, broken }))
+        })
+        .await?;
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
+        Ok(loaded)
+    }
+}
+
+impl Loaded {
+    fn describe(&self) -> Vec<Described> {
+        self.providers.iter().map(|provider| provider.describe()).collect()
+    }
+
+    fn provider(&self, id: &ProviderId) -> Option<Arc<dyn Provider>> {
+        self.providers.iter().find(|provider| provider.id() == *id).cloned()
+    }
+
+    fn find(&self, id: &ProviderId) -> Result<(Arc<dyn Provider>, Described), ErrorData> {
+        let described = self.describe();
+        let described = find(id, &described)?.clone();
+        self.provider(id).map(|provider| (provider, described)).ok_or_else(|| internal("a provider went away"))
+    }
+}
+
+/// Whether a server has a model, as it told last, or tells within a moment.
+async fn has(provider: Arc<dyn Provider>, described: &Described, model: &ModelId) -> bool {
+    let models = match &described.models {
+        Some(models) => models.clone(),
+        None => match tokio::time::timeout(LISTING, provider.models()).await {
+            Ok(Ok(models)) => models,
+            _ => return false,
+        },
+    };
+    models.contains(model)
+}
+
+/// Runs what blocks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ErrorData> + Send + 'static,
+) -> Result<T, ErrorData> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| internal("reading the providers panicked"))?
+}
+
+fn signs(settings: &Path, keys: &Path) -> Signs {
+    let keys = fs::read_dir(keys).into_iter().flatten().flatten().take(256).map(|entry| entry.path());
+    let mut signs: Signs = std::iter::once(settings.to_path_buf()).chain(keys).filter_map(sign).collect();
+    signs.sort();
+    signs
+}
+
+fn sign(path: PathBuf) -> Option<(PathBuf, u64, u64, i64, i64, u32)> {
+    let meta = fs::metadata(&path).ok()?;
+    Some((path, meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec(), meta.mode()))
+}

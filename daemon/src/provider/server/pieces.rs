@@ -1,0 +1,176 @@
+//! What crosses to a server's client and back: a request becomes a call, pieces become events, its errors the daemon's.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use cloud::{Call, Error, Piece, Reason};
+use protocol::{ErrorData, FinishReason, GenerateEvent, Kind, ModelId, ProviderId, Timings, Usage};
+
+use super::Stream;
+use super::check::Check;
+use crate::generation::Asked;
+use crate::requests::{Listed, Requests};
+use crate::stream::{ms, rate};
+
+/// An answer of a server on its way.
+struct Answer {
+    pieces: cloud::Stream,
+    listed: Listed,
+    requests: Arc<Requests>,
+    check: Option<Check>,
+    first: Option<Duration>,
+    /// Events that are due before the next piece is taken.
+    due: VecDeque<GenerateEvent>,
+    has_ended: bool,
+}
+
+/// A request as a server's client takes it.
+pub(super) fn call(model: &ModelId, asked: &Asked) -> Call {
+    let Asked { request, chat, .. } = asked;
+    Call {
+        model: model.0.clone(),
+        messages: chat.messages.clone(),
+        options: request.options.clone(),
+        tools: chat.tools.clone(),
+        tool_choice: chat.choice.clone(),
+        reasoning: chat.reasoning,
+        response_format: request.response_format.clone(),
+    }
+}
+
+/// The events of an answer that a server has begun.
+pub(super) fn events(pieces: cloud::Stream, listed: Listed, asked: &Asked, requests: Arc<Requests>) -> Stream {
+    let remote = &listed.remote;
+    let queued = GenerateEvent::Queued {
+        request_id: requests.id(remote.sequence),
+        trace_id: remote.trace_id.clone(),
+        model: remote.model.clone(),
+        provider: remote.provider.clone(),
+        passed_over: Vec::new(),
+        position: 0,
+    };
+    let started = GenerateEvent::Started { prompt_tokens: 0, seed: asked.request.options.seed };
+    let check = Check::of(asked.request.response_format.as_ref());
+    let due = VecDeque::from([queued, started]);
+    let answer = Answer { pieces, listed, requests, check, first: None, due, has_ended: false };
+    Box::pin(futures_util::stream::unfold(answer, |mut answer| async {
+        let event = answer.next().await?;
+        Some((event, answer))
+    }))
+}
+
+impl Answer {
+    async fn next(&mut self) -> Option<GenerateEvent> {
+        loop {
+            if let Some(event) = self.due.pop_front() {
+                return Some(event);
+            }
+            if self.has_ended {
+                return None;
+            }
+            let cancelled = self.listed.remote.cancel.clone();
+            tokio::select! {
+                piece = self.pieces.next() => match piece {
+                    Some(Ok(piece)) => self.take(piece),
+                    Some(Err(failure)) => self.fail(error(&self.listed.remote.provider, &failure)),
+                    None => self.fail(crate::error::internal("a server's answer ended without its last piece")),
+                },
+                () = cancelled.cancelled() => self.finish(FinishReason::Cancelled, None, Usage::default()),
+            }
+        }
+    }
+
+    fn take(&mut self, piece: Piece) {
+        let sample = 0;
+        let event = match piece {
+            Piece::Finished { reason, usage } => return self.end(reason, usage),
+            Piece::Text(text) => {
+                if let Some(check) = &mut self.check {
+                    check.take(&text);
+                }
+                GenerateEvent::Text { sample, text }
+            }
+            Piece::Reasoning(text) => GenerateEvent::Reasoning { sample, text },
+            Piece::ToolCall { index, id, name } => GenerateEvent::ToolCall { sample, index, id, name },
+            Piece::ToolArguments { index, text } => GenerateEvent::ToolArguments { sample, index, text },
+        };
+        self.first.get_or_insert_with(|| self.listed.remote.arrived.elapsed());
+        self.listed.remote.pieces.fetch_add(1, Ordering::Relaxed);
+        self.due.push_back(event);
+    }
+
+    fn end(&mut self, reason: Reason, usage: Usage) {
+        let (finish_reason, blocked) = match reason {
+            Reason::Stop => (FinishReason::Stop, None),
+            Reason::ToolCalls => (FinishReason::ToolCalls, None),
+            Reason::Length => (FinishReason::Length, None),
+            Reason::Blocked(why) => (FinishReason::Blocked, Some(why)),
+        };
+        // What was cut off by a limit or withheld is not whole, and says so.
+        let check = self.check.as_ref().filter(|_| finish_reason == FinishReason::Stop);
+        match check.map_or(Ok(()), |check| check.finish(&self.listed.remote.provider)) {
+            Ok(()) => self.finish(finish_reason, blocked, usage),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn finish(&mut self, finish_reason: FinishReason, blocked: Option<String>, usage: Usage) {
+        let timings = self.timings(usage);
+        let remote = &self.listed.remote;
+        tracing::info!(
+            request = %self.requests.id(remote.sequence), trace = remote.trace_id, provider = %remote.provider,
+            model = %remote.model, ?finish_reason, prompt_tokens = usage.prompt_tokens,
+            completion_tokens = usage.completion_tokens, total_ms = timings.total_ms, "finished"
+        );
+        self.due.push_back(GenerateEvent::Finished { finish_reason, blocked, usage, timings });
+        self.has_ended = true;
+        self.requests.finish();
+    }
+
+    fn fail(&mut self, error: ErrorData) {
+        let remote = &self.listed.remote;
+        tracing::warn!(
+            request = %self.requests.id(remote.sequence), trace = remote.trace_id, provider = %remote.provider,
+            model = %remote.model, kind = ?error.kind, "failed: {}", error.message
+        );
+        self.due.push_back(GenerateEvent::Failed { error });
+        self.has_ended = true;
+        self.requests.fail();
+    }
+
+    /// What can be told from here: the wait for the first piece is all of queue, network and prompt.
+    fn timings(&self, usage: Usage) -> Timings {
+        let total = Instant::now().saturating_duration_since(self.listed.remote.arrived);
+        let first = self.first.unwrap_or(total);
+        let decode = total.saturating_sub(first);
+        Timings {
+            prefill_ms: ms(first),
+            decode_ms: ms(decode),
+            first_token_ms: self.first.map_or(0.0, ms),
+            total_ms: ms(total),
+            prefill_tokens_per_s: rate(usage.prompt_tokens, first),
+            decode_tokens_per_s: rate(usage.completion_tokens.saturating_sub(1), decode),
+            ..Timings::default()
+        }
+    }
+}
+
+/// A client's error in the daemon's words.
+pub(super) fn error(provider: &ProviderId, error: &Error) -> ErrorData {
+    let words = format!("{provider}: {error}");
+    let (kind, retry_after) = match error {
+        Error::KeyRefused(_) => (Kind::KeyRefused, None),
+        Error::QuotaExhausted { retry_after, .. } => (Kind::QuotaExhausted, *retry_after),
+        Error::ModelNotFound(_) => (Kind::ModelNotFound, None),
+        Error::Invalid(_) => (Kind::InvalidParams, None),
+        Error::NotSupported(_) => (Kind::NotSupported, None),
+        Error::Unreachable(_) | Error::Failed(_) | Error::Stalled(_) | Error::Interrupted(_) | Error::Malformed(_) => {
+            (Kind::ProviderUnavailable, None)
+        }
+    };
+    let mut error = ErrorData::new(kind, words);
+    error.retry_after_ms = retry_after.map(|wait| wait.as_millis() as u64);
+    error
+}

@@ -1,0 +1,228 @@
+//! Who answers: this machine, and servers, by the whole daemon.
+
+mod server;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Start, text, until};
+use server::{Reply, Server, completion};
+
+const KEY: &str = "sk-very-secret-0815";
+
+/// A daemon without models that knows a server by the name `cluster`, with a key.
+fn knowing(server: &Server, start: Start) -> Daemon {
+    let daemon = start.run();
+    let params = json!({ "provider": "cluster", "base_url": server.url(), "default_model": "qwen", "key": KEY });
+    let cluster = daemon.call("providers.configure", params).unwrap();
+    assert_eq!(
+        (&cluster["key"], &cluster["type"], &cluster["kind"]),
+        (&json!("file"), &json!("local"), &json!("openai"))
+    );
+    daemon
+}
+
+fn kind(error: &Value) -> &str {
+    error["data"]["kind"].as_str().unwrap()
+}
+
+#[test]
+fn the_same_call_is_answered_by_a_server() {
+    let server = Server::start(|_| Reply::stream(completion(&["Rhi", "ne, zwölf 🦀"])));
+    let daemon = knowing(&server, Start::fake());
+    let options = json!({ "temperature": 0, "max_tokens": 9, "system_prompt": "Be brief." });
+    let params = json!({ "provider": "cluster", "prompt": "Name a river.", "options": options, "trace_id": "memo" });
+    let result = daemon.call("generate.text", params.clone()).unwrap();
+    assert_eq!((&result["text"], &result["finish_reason"]), (&json!("Rhine, zwölf 🦀"), &json!("stop")));
+    assert_eq!(
+        (&result["provider"], &result["model"], &result["trace_id"]),
+        (&json!("cluster"), &json!("qwen"), &json!("memo"))
+    );
+    assert_eq!(result["usage"], json!({ "prompt_tokens": 7, "completion_tokens": 3 }));
+    let asked = server.asked().remove(0);
+    assert_eq!(asked.path, "/some/v1/chat/completions");
+    assert!(asked.headers.contains(&format!("authorization: bearer {KEY}")), "{}", asked.headers);
+    let messages = json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a river."}]);
+    assert_eq!(
+        (&asked.body["model"], &asked.body["messages"], &asked.body["max_tokens"]),
+        (&json!("qwen"), &messages, &json!(9))
+    );
+
+    let mut connection = daemon.connect();
+    let first = connection.stream(params);
+    assert_eq!((&first["type"], &first["provider"]), (&json!("queued"), &json!("cluster")));
+    assert_eq!(text(&connection.events_until("finished")), "Rhine, zwölf 🦀");
+}
+
+#[test]
+fn a_model_names_the_server_that_has_it() {
+    let server = Server::start(|asked| match &*asked.path {
+        "/some/v1/models" => Reply::json(200, &json!({"data": [{"id": "org/big"}, {"id": "small"}]})),
+        _ => Reply::stream(completion(&["yes"])),
+    });
+    let daemon = knowing(&server, Start::fake().model("test/echo", |_| {}));
+    for (model, provider, named) in
+        [("org/big", "cluster", "org/big"), ("cluster/any", "cluster", "any"), ("test/echo", "mlx", "test/echo")]
+    {
+        let result = daemon.call("generate.text", json!({ "model": model, "prompt": "x" })).unwrap();
+        assert_eq!((&result["provider"], &result["model"]), (&json!(provider), &json!(named)));
+    }
+    let error = daemon.call("generate.text", json!({ "model": "org/none", "prompt": "x" })).unwrap_err();
+    assert_eq!(kind(&error), "model_not_found");
+    let shown = daemon.call("providers.get", json!({ "provider": "cluster" })).unwrap();
+    assert_eq!(shown["models"], json!(["org/big", "small"]));
+    let tested = daemon.call("providers.test", json!({ "provider": "cluster" })).unwrap();
+    assert_eq!((&tested["ok"], &tested["models"]), (&json!(true), &json!(2)));
+}
+
+#[test]
+fn a_key_is_told_by_nothing() {
+    let echo = json!({"error": {"message": format!("Incorrect API key provided: {KEY}."), "code": "invalid_api_key"}});
+    let server = Server::start(move |_| Reply::json(401, &echo));
+    let daemon = knowing(&server, Start::fake().env("RUST_LOG", "trace"));
+    let error = daemon.call("generate.text", json!({ "provider": "cluster", "prompt": "x" })).unwrap_err();
+    assert_eq!(kind(&error), "key_refused");
+    let mut told = vec![error.to_string()];
+    for method in ["providers.list", "daemon.status", "models.list"] {
+        told.push(daemon.call(method, json!({})).unwrap().to_string());
+    }
+    told.push(daemon.call("providers.test", json!({ "provider": "cluster" })).unwrap().to_string());
+    told.push(daemon.log());
+    for told in told {
+        assert!(!told.contains(KEY), "{told}");
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed_with_the_key() {
+    let other = Server::start(|_| Reply::stream(completion(&["stolen"])));
+    let location = format!("location: {}/chat/completions\r\n", other.url());
+    let server = Server::start(move |_| Reply { status: 307, headers: location.clone(), ..Reply::stream("") });
+    let daemon = knowing(&server, Start::fake());
+    let error = daemon.call("generate.text", json!({ "provider": "cluster", "prompt": "x" })).unwrap_err();
+    assert_eq!(kind(&error), "provider_unavailable");
+    assert!(error["message"].as_str().unwrap().contains("redirects to the host 127.0.0.1"), "{error}");
+    assert!(other.asked().is_empty());
+}
+
+#[test]
+fn nothing_leaves_a_machine_that_is_local_only() {
+    let server = Server::start(|_| Reply::stream(completion(&["here"])));
+    let daemon = knowing(&server, Start::fake().env("TALKIE_LOCAL_ONLY", "1").env("GEMINI_API_KEY", "a-key"));
+    let list = daemon.call("providers.list", json!({})).unwrap();
+    assert_eq!(list["local_only"], true);
+    let far = json!({ "provider": "far", "base_url": "http://192.0.2.1/v1", "default_model": "x" });
+    assert_eq!(daemon.call("providers.configure", far).unwrap()["availability"]["reason"], "not_allowed");
+    for request in [
+        json!({ "provider": "gemini", "prompt": "x" }),
+        json!({ "provider": "far", "prompt": "x" }),
+        json!({ "model": "gemini/gemini-flash-latest", "prompt": "x" }),
+    ] {
+        assert_eq!(kind(&daemon.call("generate.text", request).unwrap_err()), "not_allowed");
+    }
+    let embeddings = json!({ "provider": "far", "model": "x", "input": ["x"] });
+    assert_eq!(kind(&daemon.call("embeddings.create", embeddings).unwrap_err()), "not_allowed");
+    assert_eq!(daemon.call("providers.test", json!({ "provider": "far" })).unwrap()["error"]["kind"], "not_allowed");
+    // A server of this machine may be asked.
+    assert_eq!(daemon.call("generate.text", json!({ "provider": "cluster", "prompt": "x" })).unwrap()["text"], "here");
+}
+
+#[test]
+fn the_next_is_asked_if_the_caller_allows_it() {
+    let server = Server::start(|_| Reply::json(400, &json!({"error": {"message": "no such option"}})));
+    let daemon = knowing(&server, Start::fake().model("test/echo", |_| {}));
+    let down = json!({ "provider": "down", "base_url": "http://127.0.0.1:9/v1", "default_model": "x" });
+    daemon.call("providers.configure", down).unwrap();
+    let request = |fallback: bool| json!({ "provider": "down", "prompt": "x", "fallback": fallback });
+    assert_eq!(kind(&daemon.call("generate.text", request(false)).unwrap_err()), "provider_unavailable");
+    let result = daemon.call("generate.text", request(true)).unwrap();
+    assert_eq!((&result["provider"], &result["text"]), (&json!("mlx"), &json!("x")));
+    assert_eq!(result["passed_over"][0]["provider"], "down");
+    assert_eq!(result["passed_over"][0]["error"]["kind"], "provider_unavailable");
+    let list = daemon.call("providers.list", json!({})).unwrap();
+    let down = list["providers"].as_array().unwrap().iter().find(|provider| provider["id"] == "down").unwrap();
+    assert_eq!(down["availability"]["reason"], "unreachable");
+}
+
+#[test]
+fn an_answer_that_broke_off_is_no_other_providers_to_finish() {
+    let half = completion(&["Rhi", "ne"]).split("data: ").take(3).collect::<Vec<_>>().join("data: ");
+    let server = Server::start(move |_| Reply::stream(half.clone()));
+    let daemon = knowing(&server, Start::fake().model("test/echo", |_| {}));
+    let mut connection = daemon.connect();
+    connection.stream(json!({ "provider": "cluster", "prompt": "x", "fallback": true }));
+    let events = connection.events_until("text");
+    assert_eq!(events.last().unwrap()["text"], "Rhi");
+    assert_eq!(connection.event_of("failed")["error"]["kind"], "provider_unavailable");
+}
+
+#[test]
+fn a_cancel_closes_the_connection_to_the_server() {
+    let begun = completion(&["Rhi"]).split("data: ").take(2).collect::<Vec<_>>().join("data: ");
+    let server = Server::start(move |_| Reply { hangs: true, ..Reply::stream(begun.clone()) });
+    let daemon = knowing(&server, Start::fake());
+    let mut connection = daemon.connect();
+    let id =
+        connection.stream(json!({ "provider": "cluster", "prompt": "x", "trace_id": "long" }))["request_id"].clone();
+    connection.event_of("text");
+    let status = daemon.call("daemon.status", json!({})).unwrap();
+    let running = &status["requests"][0];
+    assert_eq!(
+        (&running["request_id"], &running["provider"], &running["trace_id"]),
+        (&id, &json!("cluster"), &json!("long"))
+    );
+    assert_eq!(daemon.call("generate.cancel", json!({ "request_id": id })).unwrap()["cancelled"], true);
+    assert_eq!(connection.event_of("finished")["finish_reason"], "cancelled");
+    until("the connection to the server is closed", || server.open() == 0);
+    // A client that goes away cancels too.
+    let mut connection = daemon.connect();
+    connection.stream(json!({ "provider": "cluster", "prompt": "x" }));
+    connection.event_of("text");
+    drop(connection);
+    until("the connection to the server is closed", || server.open() == 0);
+    until("nothing runs", || daemon.call("daemon.status", json!({})).unwrap()["requests"] == json!([]));
+}
+
+#[test]
+fn json_that_is_none_is_an_error() {
+    let server = Server::start(|_| Reply::stream(completion(&["Sure! ", "{\"river\": 1}"])));
+    let daemon = knowing(&server, Start::fake());
+    let format = json!({ "type": "json_object" });
+    let params = json!({ "provider": "cluster", "prompt": "x", "response_format": format });
+    let error = daemon.call("generate.text", params).unwrap_err();
+    assert_eq!(kind(&error), "generation_failed");
+    assert!(error["message"].as_str().unwrap().contains("did not heed response_format"), "{error}");
+    assert_eq!(server.asked()[0].body["response_format"], json!({ "type": "json_object" }));
+}
+
+#[test]
+fn a_file_of_providers_that_is_wrong_keeps_everything_here() {
+    let server = Server::start(|_| Reply::stream(completion(&["there"])));
+    let daemon = knowing(&server, Start::fake().model("test/echo", |_| {}));
+    let path = daemon.home.path().join("providers.toml");
+    let right = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{right}\nlocal_onli = true\n")).unwrap();
+    let error = daemon.call("generate.text", json!({ "provider": "cluster", "prompt": "x" })).unwrap_err();
+    assert_eq!(kind(&error), "configuration_error");
+    assert!(error["message"].as_str().unwrap().contains("local_onli"), "{error}");
+    assert_eq!(daemon.call("generate.text", json!({ "prompt": "x" })).unwrap()["provider"], "mlx");
+    std::fs::write(&path, right).unwrap();
+    assert_eq!(daemon.call("generate.text", json!({ "provider": "cluster", "prompt": "x" })).unwrap()["text"], "there");
+}
+
+#[test]
+fn talkiectl_reads_a_key_from_standard_input() {
+    let daemon = Start::fake().run();
+    let mut set = daemon.talkiectl(&["providers", "set-key", "gemini"]);
+    let mut set = set.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    set.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
+    let output = set.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "the key of gemini is in a file that only you can read\n");
+    let list = daemon.call("providers.list", json!({})).unwrap();
+    let gemini = list["providers"].as_array().unwrap().iter().find(|provider| provider["id"] == "gemini").unwrap();
+    assert_eq!((&gemini["key"], &gemini["availability"]["is_available"]), (&json!("file"), &json!(true)));
+    let output = daemon.talkiectl(&["providers", "remove-key", "gemini"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "gemini has no key\n");
+}
