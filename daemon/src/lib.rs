@@ -30,6 +30,7 @@ pub mod hugging_face;
 pub mod library;
 pub mod local;
 pub mod requests;
+pub mod secrets;
 pub mod telemetry;
 
 mod notify;

@@ -16,6 +16,7 @@ const FORCED: i32 = 130;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     talkied::telemetry::start_log();
+    talkied::secrets::forbid_core_files();
     let ended = arguments.resolve().map_err(|error| error.to_string()).and_then(|config| serve(&config));
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, FramedRead, LengthDelimitedCodec, LinesCodec};
 
+use crate::secrets;
+
 /// Commands that may wait for an engine to read them.
 const COMMANDS: usize = 64;
 
@@ -59,7 +61,11 @@ impl Engine {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let socket = UnixStream::from_std(ours)?;
-        let mut child = tokio::process::Command::new(program)
+        let mut command = tokio::process::Command::new(program);
+        for name in secrets::variables() {
+            command.env_remove(name);
+        }
+        let mut child = command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -226,3 +226,20 @@ fn talkiectl_reads_a_key_from_standard_input() {
     let output = daemon.talkiectl(&["providers", "remove-key", "gemini"]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "gemini has no key\n");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_key_of_the_environment_goes_to_no_engine_and_no_core_file() {
+    let daemon =
+        Start::fake().model("test/echo", |_| {}).env("GEMINI_API_KEY", KEY).env("TALKIE_KEY_CLUSTER", KEY).run();
+    let list = daemon.call("providers.list", json!({})).unwrap();
+    assert!(list.to_string().contains(r#""key":"environment""#), "{list}");
+    let loaded = daemon.call("models.load", json!({ "model": "test/echo" })).unwrap();
+    let environment = |pid: &Value| std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let has_key = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains(KEY);
+    assert!(has_key(environment(&json!(daemon.pid()))), "the daemon has it");
+    assert!(!has_key(environment(&loaded["residency"]["pid"])));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 18] = [
+const WALK: [&str; 19] = [
     "lib",
     "rpc",
     "socket",
@@ -21,6 +21,7 @@ const WALK: [&str; 18] = [
     "events",
     "error",
     "requests",
+    "secrets",
     "telemetry",
     "hugging_face",
 ];

@@ -16,6 +16,7 @@ use engine::convert::{Failed, FailedKind, Progress, Report};
 
 use super::incoming::Incoming;
 use super::{ImportError, Quantize, Source};
+use crate::secrets;
 
 /// How often an import that hears nothing asks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
@@ -75,6 +76,9 @@ struct Running {
 impl Running {
     fn start(source: &Source, from: &Path, to: &Path) -> Result<Self, ImportError> {
         let mut program = Command::new(&source.engine);
+        for name in secrets::variables() {
+            program.env_remove(name);
+        }
         program.arg("convert").arg("--from").arg(from).arg("--to").arg(to);
         if let Some(Quantize { bits, group_size }) = source.quantize {
             program.arg("--bits").arg(bits.to_string()).arg("--group-size").arg(group_size.to_string());
