@@ -16,7 +16,7 @@ use talkiectl::Exit;
 use crate::complete;
 pub use generate::{Format, Generate};
 pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
-pub use providers::{ProviderName, Providers, SetProvider};
+pub use providers::{ProviderName, Providers, SetProvider, Usage};
 
 /// Talk to talkied, which keeps language models warm for all apps of a user.
 #[derive(Debug, Parser)]
@@ -154,6 +154,14 @@ Examples:
         #[command(subcommand)]
         what: Option<Providers>,
     },
+    /// Show the tokens that were used, and what they cost
+    #[command(after_help = "\
+COST is of servers' tokens, by the prices that talkied knows; those of this
+machine cost nothing.
+
+Example:
+  talkiectl usage --days 7 --by day,app")]
+    Usage(Usage),
     /// Show what talkied is doing
     Status,
     /// Measure a round trip to talkied

@@ -42,6 +42,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Rm(rm) => files::rm(&session, rm).await,
         Command::Du => files::du(&session).await,
         Command::Providers { what } => providers::providers(&session, what).await,
+        Command::Usage(usage) => providers::usage(&session, usage).await,
         Command::Status => daemon::status(&session).await,
         Command::Ping { count } => daemon::ping(&session, count).await,
         Command::Cancel { request_id } => generate::cancel(&session, request_id).await,

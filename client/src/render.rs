@@ -10,6 +10,7 @@ pub mod providers;
 pub mod pulls;
 pub mod storage;
 mod table;
+pub mod usage;
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;

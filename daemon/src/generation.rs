@@ -21,6 +21,7 @@ use crate::requests::{Requests, random};
 use crate::scheduler::{Job, Scheduler};
 use crate::stream::{Answer, Head, Reader};
 use crate::text::{Chat, Prompt, TextModel};
+use crate::usage::LONGEST_APP;
 
 /// Longest `trace_id`, in bytes.
 const LONGEST_TRACE_ID: usize = 128;
@@ -195,7 +196,7 @@ impl Asked {
     /// Refuses what nobody can answer.
     pub async fn check(request: GenerateRequest) -> Result<Self, ErrorData> {
         let arrived = Instant::now();
-        check_trace_id(request.trace_id.as_deref())?;
+        check_names(request.trace_id.as_deref(), request.app.as_deref())?;
         if let Some(problem) = request.options.problem() {
             return Err(invalid(problem));
         }
@@ -221,13 +222,13 @@ pub fn check_size(options: &GenerationOptions) -> Result<(), ErrorData> {
     )))
 }
 
-fn check_trace_id(trace_id: Option<&str>) -> Result<(), ErrorData> {
-    match trace_id {
-        Some(id) if id.len() > LONGEST_TRACE_ID => {
-            Err(invalid(format!("trace_id is longer than {LONGEST_TRACE_ID} bytes")))
+fn check_names(trace_id: Option<&str>, app: Option<&str>) -> Result<(), ErrorData> {
+    for (field, name, most) in [("trace_id", trace_id, LONGEST_TRACE_ID), ("app", app, LONGEST_APP)] {
+        if name.is_some_and(|name| name.len() > most) {
+            return Err(invalid(format!("{field} is longer than {most} bytes")));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Renders and encodes off the event loop: a long conversation takes milliseconds.

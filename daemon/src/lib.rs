@@ -32,6 +32,7 @@ pub mod local;
 pub mod requests;
 pub mod secrets;
 pub mod telemetry;
+pub mod usage;
 
 mod notify;
 
@@ -50,6 +51,7 @@ use crate::requests::Requests;
 use crate::rpc::{Parts, Rpc};
 use crate::scheduler::{Limits, Scheduler, Settings};
 use crate::socket::{BindError, Connections};
+use crate::usage::Usage;
 
 /// How long a client may leave an event of its stream unread once its buffers are full.
 const SLOW_CLIENT: Duration = Duration::from_secs(30);
@@ -94,10 +96,18 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
     let local = Local::new(Arc::clone(&generation), Arc::clone(&library), config.engine.clone());
     let policy = Policy { local_only: config.local_only, keychain: config.keychain };
-    let registry =
-        Registry::new(Arc::clone(&generation), Arc::clone(&requests), Arc::new(local), config.home.clone(), policy);
+    let usage = Usage::start(&config.home);
+    let registry = Registry::new(
+        Arc::clone(&generation),
+        Arc::clone(&requests),
+        usage.clone(),
+        Arc::new(local),
+        config.home.clone(),
+        policy,
+    );
     let rpc = Rpc::new(Parts {
         registry,
+        usage,
         generation,
         requests,
         home: config.home.clone(),

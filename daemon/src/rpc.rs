@@ -2,6 +2,7 @@
 //!
 //! [`error`] is the only place where an error becomes a JSON-RPC error object.
 
+mod counts;
 mod daemon;
 mod embeddings;
 mod files;
@@ -15,11 +16,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jsonrpsee::RpcModule;
 use jsonrpsee::types::ErrorObjectOwned;
+use jsonrpsee::{Extensions, RpcModule};
 use protocol::ErrorData;
 use protocol::rpc::{
     DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer, ProvidersServer, PullsServer,
+    UsageServer,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +32,8 @@ use crate::provider::Registry;
 use crate::pull::Pulls;
 use crate::requests::Requests;
 use crate::scheduler::Scheduler;
-use crate::socket::Connections;
+use crate::socket::{Connections, Peer};
+use crate::usage::{self, Usage};
 
 /// What the methods work with.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Runs requests on the engine.
     pub generation: Arc<Generation>,
+    /// Counts tokens.
+    pub usage: Usage,
     /// Names and counts requests.
     pub requests: Arc<Requests>,
     /// Folder of models and state.
@@ -84,6 +89,7 @@ impl Rpc {
             ModelsServer::into_rpc(self.clone()).remove_context(),
             PullsServer::into_rpc(self.clone()).remove_context(),
             ProvidersServer::into_rpc(self.clone()).remove_context(),
+            UsageServer::into_rpc(self.clone()).remove_context(),
             DaemonServer::into_rpc(self.clone()).remove_context(),
             DiscoverServer::into_rpc(self).remove_context(),
         ];
@@ -92,6 +98,19 @@ impl Rpc {
         }
         module
     }
+}
+
+/// Who asks: what the request says, else the name of the program at the other end.
+async fn app(named: Option<&str>, from: &Extensions) -> String {
+    let program = match (named, from.get::<Peer>()) {
+        (Some(named), _) => Some(named.to_owned()),
+        (None, Some(peer)) => {
+            let peer = peer.clone();
+            tokio::task::spawn_blocking(move || peer.program(usage::program)).await.ok().flatten()
+        }
+        (None, None) => None,
+    };
+    program.unwrap_or_else(|| "unknown".into())
 }
 
 /// The error object of an error.

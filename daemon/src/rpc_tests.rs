@@ -16,10 +16,20 @@ async fn the_methods_served_are_the_methods_described() {
     let requests = Arc::<Requests>::default();
     let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
     let local = Arc::new(Local::new(Arc::clone(&generation), Arc::clone(&library), "none".into()));
+    let home = tempfile::tempdir().unwrap();
+    let usage = Usage::start(home.path());
     let policy = Policy { local_only: false, keychain: false };
     let rpc = Rpc::new(Parts {
-        registry: Registry::new(Arc::clone(&generation), Arc::clone(&requests), local, "none".into(), policy),
+        registry: Registry::new(
+            Arc::clone(&generation),
+            Arc::clone(&requests),
+            usage.clone(),
+            local,
+            "none".into(),
+            policy,
+        ),
         generation,
+        usage,
         requests,
         home: "none".into(),
         library,

@@ -37,6 +37,9 @@ pub struct EmbeddingsRequest {
     /// The caller's own name for this request, at most 128 bytes; echoed in the result, in status and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// The caller's own name for itself, at most 64 bytes, for `usage.get`; the name of its program when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
 }
 
 names_its_errors!(EmbeddingsRequest);
@@ -68,6 +71,7 @@ pub struct EmbeddingsResult {
     /// The model that made them.
     pub model: ModelId,
     /// The provider that made them.
+    #[serde(default)]
     pub provider: ProviderId,
     /// In the order of the texts; all of one length.
     pub embeddings: Vec<Vec<f32>>,

@@ -67,6 +67,9 @@ pub struct GenerateRequest {
     /// The caller's own name for this request, at most 128 bytes; echoed in results, events, status and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// The caller's own name for itself, at most 64 bytes, for `usage.get`; the name of its program when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
 }
 
 names_its_errors!(GenerateRequest);
@@ -86,6 +89,7 @@ pub struct GenerateResult {
     /// The model that answered.
     pub model: ModelId,
     /// The provider that answered.
+    #[serde(default)]
     pub provider: ProviderId,
     /// Who was asked before, with `fallback`, and why it is not they who answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -170,6 +174,7 @@ pub enum GenerateEvent {
         /// The model that will answer.
         model: ModelId,
         /// The provider that will answer.
+        #[serde(default)]
         provider: ProviderId,
         /// Who was asked before, with `fallback`, and why it is not they who answer.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

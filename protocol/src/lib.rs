@@ -2,7 +2,7 @@
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
 //! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`embeddings`], [`models`], [`events`],
-//! [`storage`], [`catalogue`], [`pulls`], [`providers`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
+//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`usage`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
@@ -26,6 +26,7 @@ pub mod rpc;
 pub mod status;
 pub mod storage;
 pub mod tools;
+pub mod usage;
 
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueSource};
 pub use embeddings::{EmbeddingsRequest, EmbeddingsResult, Pooling};
@@ -53,6 +54,7 @@ pub use storage::{
     VerifiedFile,
 };
 pub use tools::{Reasoning, Tool, ToolCall, ToolChoice};
+pub use usage::{GetUsage, UsageBy, UsageReport, UsageRow};
 
 /// Version of this contract. Grows when a method or field is removed or changes its meaning.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::error::Kind;
-use crate::{catalogue, embeddings, events, generate, models, providers, pulls, status, storage};
+use crate::{catalogue, embeddings, events, generate, models, providers, pulls, status, storage, usage};
 
 /// One method as the wire sees it.
 #[derive(Debug)]
@@ -193,6 +193,12 @@ pub const METHODS: &[Method] = &[
         "Asks a provider for its models: whether it is there and takes the key.",
         schema::<providers::ProviderRef>,
         schema::<providers::ProviderTest>,
+    ),
+    call_with(
+        "usage.get",
+        "Tokens used and what they cost, by day, provider, model and app.",
+        schema::<usage::GetUsage>,
+        schema::<usage::UsageReport>,
     ),
     call("daemon.ping", "A sign of life, without any work behind it.", schema::<status::Pong>),
     call("daemon.status", "What the daemon is doing.", schema::<status::Status>),

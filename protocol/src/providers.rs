@@ -27,6 +27,13 @@ impl ProviderId {
     }
 }
 
+impl Default for ProviderId {
+    /// Who answered before there were others.
+    fn default() -> Self {
+        Self(MLX.into())
+    }
+}
+
 impl From<&str> for ProviderId {
     fn from(id: &str) -> Self {
         Self(id.into())

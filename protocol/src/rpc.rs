@@ -23,6 +23,7 @@ use crate::pulls::PullEvent;
 use crate::pulls::{Pull, PullList, PullRef, StartPull, SubscribePulls};
 use crate::status::{Pong, Status};
 use crate::storage::{DeleteModel, Deleted, ImportModel, Storage, Verified};
+use crate::usage::{GetUsage, UsageReport};
 
 /// Answers from a model.
 #[cfg_attr(
@@ -39,11 +40,11 @@ use crate::storage::{DeleteModel, Deleted, ImportModel, Storage, Verified};
 )]
 pub trait Generate {
     /// Answers when the whole text is there. Closing the connection cancels it.
-    #[method(name = "text")]
+    #[method(name = "text", with_extensions)]
     async fn text(&self, request: GenerateRequest) -> RpcResult<GenerateResult>;
 
     /// Streams events until `finished` or `failed`. Unsubscribing or closing the connection cancels it.
-    #[subscription(name = "stream" => "event", unsubscribe = "unsubscribe", item = GenerateEvent)]
+    #[subscription(name = "stream" => "event", unsubscribe = "unsubscribe", item = GenerateEvent, with_extensions)]
     async fn stream(&self, request: GenerateRequest) -> SubscriptionResult;
 
     /// Counts the tokens of the prompt that the request would have, and runs nothing.
@@ -70,7 +71,7 @@ pub trait Generate {
 )]
 pub trait Embeddings {
     /// Makes a vector of each text. Closing the connection cancels it.
-    #[method(name = "create")]
+    #[method(name = "create", with_extensions)]
     async fn create(&self, request: EmbeddingsRequest) -> RpcResult<EmbeddingsResult>;
 }
 
@@ -201,6 +202,25 @@ pub trait Providers {
     /// Asks a provider for its models: whether it is there and takes the key.
     #[method(name = "test")]
     async fn test(&self, request: ProviderRef) -> RpcResult<ProviderTest>;
+}
+
+/// Tokens used.
+#[cfg_attr(
+    all(feature = "server", feature = "client"),
+    rpc(server, client, namespace = "usage", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "server", not(feature = "client")),
+    rpc(server, namespace = "usage", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "client", not(feature = "server")),
+    rpc(client, namespace = "usage", namespace_separator = ".")
+)]
+pub trait Usage {
+    /// Tokens used and what they cost, by day, provider, model and app.
+    #[method(name = "get")]
+    async fn get(&self, request: GetUsage) -> RpcResult<UsageReport>;
 }
 
 /// The daemon itself.

@@ -61,6 +61,7 @@ pub struct RequestStatus {
     /// Its model.
     pub model: ModelId,
     /// Its provider.
+    #[serde(default)]
     pub provider: ProviderId,
     /// What it is doing.
     pub state: RequestState,

@@ -227,6 +227,39 @@ fn talkiectl_reads_a_key_from_standard_input() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "gemini has no key\n");
 }
 
+#[test]
+fn tokens_are_counted_by_provider_model_and_app() {
+    let server = Server::start(|_| Reply::stream(completion(&["yes"])));
+    let daemon = knowing(&server, Start::fake().model("test/echo", |_| {}));
+    std::fs::write(
+        daemon.home.path().join("prices.toml"),
+        "[[price]]\nprovider = \"cluster\"\nmodel = \"*\"\nprompt = 1000\ncompletion = 2000\n",
+    )
+    .unwrap();
+    for (provider, app) in [("cluster", Some("notes")), ("mlx", Some("notes")), ("mlx", None)] {
+        daemon.call("generate.text", json!({ "provider": provider, "prompt": "four", "app": app })).unwrap();
+    }
+    let output = daemon.talkiectl(&["generate", "hello"]).output().unwrap();
+    assert!(output.status.success());
+    let report = daemon.call("usage.get", json!({})).unwrap();
+    let row = |provider: &str, app: &str| {
+        let rows = report["rows"].as_array().unwrap().iter();
+        let row = rows.clone().find(|row| row["provider"] == provider && row["app"] == app);
+        row.unwrap_or_else(|| panic!("{provider} {app}: {report}")).clone()
+    };
+    let cluster = row("cluster", "notes");
+    assert_eq!(
+        (&cluster["prompt_tokens"], &cluster["completion_tokens"], &cluster["model"]),
+        (&json!(7), &json!(3), &json!("qwen"))
+    );
+    assert!((cluster["cost_usd"].as_f64().unwrap() - 0.013).abs() < 1e-9, "{cluster}");
+    assert_eq!((&row("mlx", "notes")["requests"], &row("mlx", "notes")["cost_usd"]), (&json!(1), &json!(0.0)));
+    assert_eq!(row("mlx", "talkiectl")["requests"], 1);
+    let output = daemon.talkiectl(&["usage", "--by", "provider"]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("$0.0130") && shown.contains("cluster"), "{shown}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_key_of_the_environment_goes_to_no_engine_and_no_core_file() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 19] = [
+const WALK: [&str; 20] = [
     "lib",
     "rpc",
     "socket",
@@ -19,6 +19,7 @@ const WALK: [&str; 19] = [
     "config",
     "library",
     "events",
+    "usage",
     "error",
     "requests",
     "secrets",

@@ -4,6 +4,7 @@
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
+use protocol::{GetUsage, UsageBy};
 
 use crate::complete;
 
@@ -57,6 +58,21 @@ pub struct SetProvider {
     /// Send this with each request, as `Name: value`; may be repeated, and replaces those before
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     pub headers: Vec<(String, String)>,
+}
+
+/// Of which days, and by what told apart.
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// The last so many days, today included
+    #[arg(long, value_name = "N", default_value_t = GetUsage::default().days)]
+    pub days: u32,
+    /// What makes two rows of one: day, provider, model, app
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = by, default_value = "provider,model,app")]
+    pub by: Vec<UsageBy>,
+}
+
+fn by(name: &str) -> Result<UsageBy, String> {
+    serde_json::from_value(name.into()).map_err(|_| "there are day, provider, model and app".into())
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

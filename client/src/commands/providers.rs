@@ -1,12 +1,12 @@
-//! `providers`: who answers.
+//! `providers` and `usage`: who answers, and who has asked for how much.
 
 use std::io::{IsTerminal, Read};
 
-use protocol::rpc::ProvidersClient;
-use protocol::{ConfigureProvider, Key, ModelId, ProviderId, ProviderRef};
+use protocol::rpc::{ProvidersClient, UsageClient};
+use protocol::{ConfigureProvider, GetUsage, Key, ModelId, ProviderId, ProviderRef};
 
 use super::Session;
-use crate::cli::{ProviderName, Providers, SetProvider};
+use crate::cli::{ProviderName, Providers, SetProvider, Usage};
 use crate::failure::Failure;
 use crate::render;
 
@@ -75,6 +75,12 @@ async fn remove(session: &Session, name: ProviderName) -> Result<(), Failure> {
         return Err(Failure::NotFound { message, hint: "`talkiectl providers` lists those that are" });
     }
     session.print(&removed, |_, _| format!("{} is forgotten\n", render::printable(&id)))
+}
+
+pub async fn usage(session: &Session, usage: Usage) -> Result<(), Failure> {
+    let client = session.connect_or_start().await?;
+    let report = UsageClient::get(&*client, GetUsage { days: usage.days, by: usage.by }).await?;
+    session.print(&report, render::usage::report)
 }
 
 fn reference(name: ProviderName) -> ProviderRef {

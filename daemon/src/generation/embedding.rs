@@ -10,7 +10,7 @@ use protocol::{
 };
 use tokio::sync::mpsc;
 
-use super::{Generation, check_trace_id};
+use super::{Generation, check_names};
 use crate::error::{internal, invalid};
 use crate::scheduler::{Job, Update};
 use crate::stream::{ms, rate};
@@ -60,7 +60,7 @@ impl Generation {
 
 /// Refuses what nobody can make vectors of.
 pub fn check(request: &EmbeddingsRequest) -> Result<(), ErrorData> {
-    check_trace_id(request.trace_id.as_deref())?;
+    check_names(request.trace_id.as_deref(), request.app.as_deref())?;
     let count = request.input.len();
     if !(1..=MOST_INPUTS).contains(&count) {
         return Err(invalid(format!("`input` has {count} texts, but 1 to {MOST_INPUTS} are possible")));

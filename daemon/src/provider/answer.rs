@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use engine::SequenceId;
 use futures_util::StreamExt;
-use protocol::{ErrorData, GenerateEvent, Kind, PassedOver};
+use protocol::{ErrorData, GenerateEvent, Kind, ModelId, PassedOver, Usage as Tokens};
 
 use super::resolve::{Candidate, Plan};
 use super::{Provider, Stream};
 use crate::error::internal;
 use crate::generation::Asked;
+use crate::usage::{Usage, Used};
 
 /// One answer on its way to a client. Dropping it cancels it.
 pub struct Answer {
@@ -25,6 +26,8 @@ pub struct Answer {
     passed_over: Vec<PassedOver>,
     /// Whether a part of the answer is told: nobody else can go on with it then.
     has_begun: bool,
+    /// Where its tokens are counted, for which app.
+    counted: Option<(Usage, Used)>,
 }
 
 impl Answer {
@@ -41,10 +44,17 @@ impl Answer {
         let mut passed_over = plan.passed_over;
         match next(sequence, &asked, &mut rest, &mut passed_over).await {
             Ok((provider, current)) => {
-                Ok(Self { sequence, asked, current, provider, rest, passed_over, has_begun: false })
+                Ok(Self { sequence, asked, current, provider, rest, passed_over, has_begun: false, counted: None })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// With its tokens counted for an app.
+    pub(super) fn counted(self, usage: Usage, app: String) -> Self {
+        let (provider, model) = (self.provider.id(), ModelId(String::new()));
+        let used = Used { provider, model, app, prompt_tokens: 0, completion_tokens: 0 };
+        Self { counted: Some((usage, used)), ..self }
     }
 
     /// The next event; `None` after the last. Dropping the future loses nothing, unless the next provider is being asked:
@@ -54,6 +64,9 @@ impl Answer {
             match self.current.next().await? {
                 GenerateEvent::Queued { request_id, trace_id, model, provider, position, .. } => {
                     let passed_over = self.passed_over.clone();
+                    if let Some((_, used)) = &mut self.counted {
+                        (used.provider, used.model) = (provider.clone(), model.clone());
+                    }
                     return Some(GenerateEvent::Queued {
                         request_id,
                         trace_id,
@@ -71,10 +84,20 @@ impl Answer {
                     }
                 }
                 event => {
+                    if let GenerateEvent::Finished { usage, .. } = &event {
+                        self.count(*usage);
+                    }
                     self.has_begun |= is_part(&event);
                     return Some(event);
                 }
             }
+        }
+    }
+
+    fn count(&mut self, tokens: Tokens) {
+        let Tokens { prompt_tokens, completion_tokens } = tokens;
+        if let Some((usage, used)) = self.counted.take() {
+            usage.count(Used { prompt_tokens, completion_tokens, ..used });
         }
     }
 }

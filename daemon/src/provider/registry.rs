@@ -24,6 +24,7 @@ use crate::error::{internal, invalid};
 use crate::generation::{Asked, Generation, check_size, embedding};
 use crate::requests::Requests;
 use crate::stream::ms;
+use crate::usage::{Usage, Used};
 
 /// How long a request that names a model alone waits for servers to say whether they have it.
 const LISTING: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ const LISTING: Duration = Duration::from_secs(5);
 pub struct Registry {
     generation: Arc<Generation>,
     requests: Arc<Requests>,
+    usage: Usage,
     local: Arc<dyn Provider>,
     home: PathBuf,
     policy: Policy,
@@ -69,26 +71,29 @@ impl Registry {
     pub fn new(
         generation: Arc<Generation>,
         requests: Arc<Requests>,
+        usage: Usage,
         local: Arc<dyn Provider>,
         home: PathBuf,
         policy: Policy,
     ) -> Self {
-        Self { generation, requests, local, home, policy, loaded: Mutex::new(None) }
+        Self { generation, requests, usage, local, home, policy, loaded: Mutex::new(None) }
     }
 
     /// Checks a request and asks for the answer. Dropping the answer cancels it.
-    pub async fn start(&self, request: GenerateRequest) -> Result<Answer, ErrorData> {
+    pub async fn start(&self, request: GenerateRequest, app: String) -> Result<Answer, ErrorData> {
         let asked = Asked::check(request).await?;
         let loaded = self.loaded().await?;
         let plan = self.plan(&loaded, Wanted::of(&asked.request)).await?;
-        Answer::start(self.requests.number(), asked, plan, |candidate| loaded.provider(&candidate.provider)).await
+        let provider = |candidate: &Candidate| loaded.provider(&candidate.provider);
+        let answer = Answer::start(self.requests.number(), asked, plan, provider).await?;
+        Ok(answer.counted(self.usage.clone(), app))
     }
 
     /// The whole answer at once.
-    pub async fn whole(&self, request: GenerateRequest) -> Result<GenerateResult, ErrorData> {
+    pub async fn whole(&self, request: GenerateRequest, app: String) -> Result<GenerateResult, ErrorData> {
         check_size(&request.options)?;
         let (samples, logprobs) = (request.options.n, request.options.logprobs.is_some());
-        whole(self.start(request).await?, samples, logprobs).await
+        whole(self.start(request, app).await?, samples, logprobs).await
     }
 
     /// Counts the tokens of a request's prompt; only the engine's tokenizers are here.
@@ -111,7 +116,7 @@ impl Registry {
 
     /// Makes vectors of texts. Nobody else is asked in place of the one who is meant: vectors of different models do not
     /// compare.
-    pub async fn embed(&self, request: EmbeddingsRequest) -> Result<EmbeddingsResult, ErrorData> {
+    pub async fn embed(&self, request: EmbeddingsRequest, app: String) -> Result<EmbeddingsResult, ErrorData> {
         embedding::check(&request)?;
         let loaded = self.loaded().await?;
         let here = ProviderId::from(MLX);
@@ -122,7 +127,15 @@ impl Registry {
             return Err(internal("a plan has no candidate"));
         };
         let Some(provider) = loaded.provider(&provider) else { return Err(internal("a provider went away")) };
-        provider.embed(self.requests.number(), request, model).await
+        let made = provider.embed(self.requests.number(), request, model).await?;
+        self.usage.count(Used {
+            provider: made.provider.clone(),
+            model: made.model.clone(),
+            app,
+            prompt_tokens: made.prompt_tokens,
+            completion_tokens: 0,
+        });
+        Ok(made)
     }
 
     /// Ends a request; false when it had ended or never was.

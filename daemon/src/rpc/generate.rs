@@ -1,21 +1,28 @@
 //! `generate.text`, `generate.stream`, `generate.count_tokens`, `generate.cancel`.
 
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
-use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
+use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionSink};
 use protocol::rpc::GenerateServer;
 use protocol::{CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, Kind, TokenCount};
 
-use super::{Rpc, error};
+use super::{Rpc, app, error};
 use crate::provider::Answer;
 
 #[async_trait]
 impl GenerateServer for Rpc {
-    async fn text(&self, request: GenerateRequest) -> RpcResult<GenerateResult> {
-        self.0.registry.whole(request).await.map_err(error)
+    async fn text(&self, from: &Extensions, request: GenerateRequest) -> RpcResult<GenerateResult> {
+        let app = app(request.app.as_deref(), from).await;
+        self.0.registry.whole(request, app).await.map_err(error)
     }
 
-    async fn stream(&self, pending: PendingSubscriptionSink, request: GenerateRequest) -> SubscriptionResult {
-        match self.0.registry.start(request).await {
+    async fn stream(
+        &self,
+        pending: PendingSubscriptionSink,
+        from: &Extensions,
+        request: GenerateRequest,
+    ) -> SubscriptionResult {
+        let app = app(request.app.as_deref(), from).await;
+        match self.0.registry.start(request, app).await {
             Err(refused) => pending.reject(error(refused)).await,
             Ok(answer) => {
                 let mut sink = pending.accept().await?;

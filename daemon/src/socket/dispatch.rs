@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::Limits;
+use super::peer::Peer;
 use super::refusal;
 
 /// Whatever the connection's methods need to know of it.
@@ -29,10 +30,17 @@ pub(super) struct Dispatch {
     subscriptions: BoundedSubscriptions,
     ids: Arc<dyn IdProvider>,
     max_response: usize,
+    peer: Peer,
 }
 
 impl Dispatch {
-    pub(super) fn new(methods: Methods, connection: u32, outbox: mpsc::Sender<Box<RawValue>>, limits: &Limits) -> Self {
+    pub(super) fn new(
+        methods: Methods,
+        connection: u32,
+        outbox: mpsc::Sender<Box<RawValue>>,
+        limits: &Limits,
+        peer: Peer,
+    ) -> Self {
         let max_response = u32::try_from(limits.message_bytes).unwrap_or(u32::MAX);
         Self {
             methods,
@@ -41,6 +49,7 @@ impl Dispatch {
             subscriptions: BoundedSubscriptions::new(limits.subscriptions),
             ids: Arc::new(RandomIntegerIdProvider),
             max_response: limits.message_bytes,
+            peer,
         }
     }
 }
@@ -51,7 +60,8 @@ impl RpcServiceT for Dispatch {
     type BatchResponse = MethodResponse;
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let Request { id, method, params, extensions, .. } = request;
+        let Request { id, method, params, mut extensions, .. } = request;
+        extensions.insert(self.peer.clone());
         let params = Params::new(params.as_deref().map(RawValue::get));
         let at_once = |response| Either::Right(ready(response));
         match self.methods.method(&method) {

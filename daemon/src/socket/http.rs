@@ -17,6 +17,7 @@ use tower::util::MapRequest;
 
 use super::Limits;
 use super::accept::Shared;
+use super::peer::Peer;
 use super::rules::{OneAnswer, Rules};
 use super::stall::Impatient;
 
@@ -26,6 +27,7 @@ pub(super) async fn serve(stream: UnixStream, received: Bytes, id: u32, shared: 
         Ok(cut) => cut,
         Err(error) => return tracing::warn!(%error, "no descriptor for an HTTP connection"),
     };
+    let peer = Peer::of(&stream);
     let (read, write) = stream.into_split();
     let write = Impatient::new(write, shared.limits.write_timeout);
     let io = tokio::io::join(Cursor::new(received).chain(read), write);
@@ -37,7 +39,7 @@ pub(super) async fn serve(stream: UnixStream, received: Bytes, id: u32, shared: 
         .connection_id(id)
         .build(shared.methods.clone(), shared.stop.clone());
     let closed = service.on_session_closed();
-    let service = MapRequest::new(service, prepare);
+    let service = MapRequest::new(service, move |request| prepare(request, &peer));
     if let Err(error) = serve_with_graceful_shutdown(io, service, shared.shutdown.clone().cancelled_owned()).await {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
@@ -60,7 +62,8 @@ fn config(limits: &Limits) -> ServerConfig {
 
 /// Marks what has no way back but one answer, and takes any body for JSON: `curl -d` calls it a form. No browser can
 /// be made to send one here, which is what jsonrpsee's strictness is for.
-fn prepare<B>(mut request: HttpRequest<B>) -> HttpRequest<B> {
+fn prepare<B>(mut request: HttpRequest<B>, peer: &Peer) -> HttpRequest<B> {
+    request.extensions_mut().insert(peer.clone());
     if !is_upgrade_request(&request) {
         request.extensions_mut().insert(OneAnswer);
         let json = "application/json".parse().expect("a media type is a header's value");

@@ -37,6 +37,7 @@ use super::dispatch::Dispatch;
 use super::limits::Held;
 use super::lines::{Lines, TooLong};
 use super::message::{self, Incoming};
+use super::peer::Peer;
 use super::refusal;
 use super::rules::Rules;
 use super::stall::Impatient;
@@ -119,7 +120,7 @@ enum Event {
 impl<'a> Connection<'a> {
     fn new(stream: &'a mut UnixStream, lines: Lines, id: u32, shared: &'a Shared) -> Self {
         let (sender, outbox) = mpsc::channel(shared.limits.outbox);
-        let dispatch = Dispatch::new(shared.methods.clone(), id, sender, &shared.limits);
+        let dispatch = Dispatch::new(shared.methods.clone(), id, sender, &shared.limits, Peer::of(stream));
         let (read, write) = stream.split();
         Self {
             shared,

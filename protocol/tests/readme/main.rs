@@ -10,10 +10,11 @@ use protocol::format::MAX_FORMAT_BYTES;
 use protocol::openrpc::{METHODS, document, method};
 use protocol::tools::{MAX_NAME_BYTES, MAX_TOOL_BYTES, MAX_TOOLS};
 use protocol::{
-    CancelRequest, Cancelled, Catalogue, DeleteModel, Deleted, EmbeddingsRequest, EmbeddingsResult, ErrorData,
-    GenerateEvent, GenerateRequest, GenerateResult, ImportModel, Kind, LoadModel, MAX_MESSAGE_BYTES, Model, ModelEvent,
-    ModelList, ModelRef, PROTOCOL_VERSION, Pong, Pull, PullEvent, PullList, PullRef, StartPull, Status, Storage,
-    SubscribeModels, SubscribePulls, TokenCount, Unloaded, Verified,
+    CancelRequest, Cancelled, Catalogue, ConfigureProvider, DeleteModel, Deleted, EmbeddingsRequest, EmbeddingsResult,
+    ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, ImportModel, Kind, LoadModel,
+    MAX_MESSAGE_BYTES, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider, ProviderList,
+    ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, RemovedProvider, StartPull, Status, Storage,
+    SubscribeModels, SubscribePulls, TokenCount, Unloaded, UsageReport, Verified,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,6 +73,12 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("pulls.cancel", (Some(check::<PullRef>), check::<Pull>)),
         ("pulls.subscribe", (Some(check::<SubscribePulls>), check::<u64>)),
         ("pulls.unsubscribe", (Some(subscription), check::<bool>)),
+        ("providers.list", (None, check::<ProviderList>)),
+        ("providers.get", (Some(check::<ProviderRef>), check::<Provider>)),
+        ("providers.configure", (Some(check::<ConfigureProvider>), check::<Provider>)),
+        ("providers.remove", (Some(check::<ProviderRef>), check::<RemovedProvider>)),
+        ("providers.test", (Some(check::<ProviderRef>), check::<ProviderTest>)),
+        ("usage.get", (Some(check::<GetUsage>), check::<UsageReport>)),
         ("daemon.ping", (None, check::<Pong>)),
         ("daemon.status", (None, check::<Status>)),
         ("daemon.shutdown", (None, check::<()>)),

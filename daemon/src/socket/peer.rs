@@ -1,0 +1,28 @@
+//! Who is at the other end of a connection, for the methods that count or share by app.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::net::UnixStream;
+
+/// The process at the other end; stands in the extensions of each of its requests.
+#[derive(Debug, Clone)]
+pub struct Peer(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// `None` where the system does not tell.
+    pid: Option<i32>,
+    program: OnceLock<Option<String>>,
+}
+
+impl Peer {
+    pub(super) fn of(stream: &UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        Self(Arc::new(Known { pid, program: OnceLock::new() }))
+    }
+
+    /// The name of its program, as `look` finds it the first time.
+    pub fn program(&self, look: impl FnOnce(i32) -> Option<String>) -> Option<String> {
+        self.0.program.get_or_init(|| self.0.pid.and_then(look)).clone()
+    }
+}
