@@ -1,5 +1,6 @@
 //! Who answers: this machine, and servers, by the whole daemon.
 
+mod echo;
 mod server;
 
 use std::io::Write;
@@ -7,6 +8,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::support::contract::Contract;
 use crate::support::{Daemon, Start, text, until};
 use server::{Reply, Server, completion};
 
@@ -26,6 +28,39 @@ fn knowing(server: &Server, start: Start) -> Daemon {
 
 fn kind(error: &Value) -> &str {
     error["data"]["kind"].as_str().unwrap()
+}
+
+#[test]
+fn the_engine_holds_to_the_contract() {
+    let slow = |files: &mut crate::support::model::Files| files.config["fake"] = json!({ "token_ms": 2, "repeat": 1 });
+    let endless =
+        |files: &mut crate::support::model::Files| files.config["fake"] = json!({ "token_ms": 5, "repeat": 500 });
+    let daemon = Start::fake().model("test/echo", slow).model("test/endless", endless).run();
+    let long = json!({ "model": "test/endless", "prompt": "on and on", "options": { "max_tokens": 4000 } });
+    Contract { provider: "mlx", model: Some("test/echo"), long, knows_its_models: true }.holds(&daemon);
+}
+
+#[test]
+fn a_server_of_openais_api_holds_to_the_contract() {
+    let server = Server::start(echo::openai);
+    let daemon = knowing(&server, Start::fake());
+    let long = json!({ "prompt": "on and on" });
+    Contract { provider: "cluster", model: None, long, knows_its_models: true }.holds(&daemon);
+}
+
+#[test]
+fn gemini_holds_to_the_contract() {
+    let server = Server::start(echo::gemini);
+    let daemon = Start::fake().env("GEMINI_API_KEY", KEY).run();
+    let params = json!({ "provider": "gemini", "base_url": server.url(), "default_model": "echo" });
+    daemon.call("providers.configure", params).unwrap();
+    let long = json!({ "prompt": "on and on" });
+    Contract { provider: "gemini", model: None, long, knows_its_models: true }.holds(&daemon);
+    let asked = server.asked();
+    let conversation = asked.iter().find(|asked| asked.body["contents"].as_array().is_some_and(|all| all.len() == 3));
+    let conversation = &conversation.expect("the conversation was asked").body;
+    assert_eq!(conversation["systemInstruction"]["parts"][0]["text"], "You answer in one short sentence.");
+    assert_eq!(conversation["contents"][1]["role"], "model");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A daemon of one's own for each test: its home, its models, its process, and connections to it.
 
 // Named, since the tests of the real engine take this file in by path.
+#[path = "support/contract.rs"]
+pub mod contract;
 #[path = "support/model.rs"]
 pub mod model;
 
