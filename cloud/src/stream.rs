@@ -37,7 +37,7 @@ pub enum Piece {
     Finished {
         /// Why.
         reason: Reason,
-        /// Tokens as the server counts them; 0 where it does not tell.
+        /// Tokens as the server counts them; where it does not tell, 0 of the prompt and the pieces of the answer.
         usage: Usage,
     },
 }

@@ -290,9 +290,9 @@ pub enum FinishReason {
 /// Tokens of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
-    /// Of the prompt, template included.
+    /// Of the prompt, template included; 0 where a server does not tell.
     pub prompt_tokens: u32,
-    /// Of the answer, all samples together, without stop tokens.
+    /// Of the answer, all samples together, without stop tokens; the pieces that came where a server does not tell.
     pub completion_tokens: u32,
 }
 

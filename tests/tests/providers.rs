@@ -37,7 +37,8 @@ fn the_engine_holds_to_the_contract() {
         |files: &mut crate::support::model::Files| files.config["fake"] = json!({ "token_ms": 5, "repeat": 500 });
     let daemon = Start::fake().model("test/echo", slow).model("test/endless", endless).run();
     let long = json!({ "model": "test/endless", "prompt": "on and on", "options": { "max_tokens": 4000 } });
-    Contract { provider: "mlx", model: Some("test/echo"), long, knows_its_models: true }.holds(&daemon);
+    Contract { provider: "mlx", model: Some("test/echo"), long, knows_its_models: true, counts_prompts: true }
+        .holds(&daemon);
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn a_server_of_openais_api_holds_to_the_contract() {
     let server = Server::start(echo::openai);
     let daemon = knowing(&server, Start::fake());
     let long = json!({ "prompt": "on and on" });
-    Contract { provider: "cluster", model: None, long, knows_its_models: true }.holds(&daemon);
+    Contract { provider: "cluster", model: None, long, knows_its_models: true, counts_prompts: true }.holds(&daemon);
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn gemini_holds_to_the_contract() {
     let params = json!({ "provider": "gemini", "base_url": server.url(), "default_model": "echo" });
     daemon.call("providers.configure", params).unwrap();
     let long = json!({ "prompt": "on and on" });
-    Contract { provider: "gemini", model: None, long, knows_its_models: true }.holds(&daemon);
+    Contract { provider: "gemini", model: None, long, knows_its_models: true, counts_prompts: true }.holds(&daemon);
     let asked = server.asked();
     let conversation = asked.iter().find(|asked| asked.body["contents"].as_array().is_some_and(|all| all.len() == 3));
     let conversation = &conversation.expect("the conversation was asked").body;
@@ -218,6 +219,18 @@ fn a_cancel_closes_the_connection_to_the_server() {
     drop(connection);
     until("the connection to the server is closed", || server.open() == 0);
     until("nothing runs", || daemon.call("daemon.status", json!({})).unwrap()["requests"] == json!([]));
+}
+
+#[test]
+fn a_server_that_goes_on_behind_a_stop_sequence_is_cut_there() {
+    let body = completion(&["one, two, th", "ree, four"]);
+    let server = Server::start(move |_| Reply { hangs: true, ..Reply::stream(body.clone()) });
+    let daemon = knowing(&server, Start::fake());
+    let options = json!({ "stop_sequences": [", three"] });
+    let result =
+        daemon.call("generate.text", json!({ "provider": "cluster", "prompt": "x", "options": options })).unwrap();
+    assert_eq!((&result["text"], &result["finish_reason"]), (&json!("one, two"), &json!("stop")));
+    until("the connection to the server is closed", || server.open() == 0);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod daemon;
 mod demo;
 mod error;
 mod interrupt;
+mod llama;
 mod model;
 mod platform;
 mod reference;
@@ -52,6 +53,8 @@ enum Task {
     },
     /// Make the Python environment that the tests compare with, and print its Python's path
     Reference,
+    /// Build llama.cpp with its server for Python, and print that Python's path
+    Llama,
     /// Build and start the daemon, import a model, ask it twice, and show how long it took
     Demo,
     /// Measure the daemon against mlx-lm and print a table; `target/bench` keeps the figures
@@ -104,6 +107,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Setup { backend } => setup::run(backend).map(|_| ()),
         Task::Model { model } => model.get(&Cache::open()?).map(|path| println!("{}", path.display())),
+        Task::Llama => llama::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Demo => demo::run(),
         Task::Bench { pack: Some(folder), .. } => bench::shape::pack(&folder),

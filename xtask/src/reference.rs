@@ -34,11 +34,13 @@ fn make(folder: &Path) -> Result<()> {
     command::output(Command::new(python_in(folder)).args(["-c", "import mlx_lm"])).map(|_| ())
 }
 
-fn python_in(folder: &Path) -> PathBuf {
+/// The Python of an environment.
+pub fn python_in(folder: &Path) -> PathBuf {
     folder.join("bin/python")
 }
 
-fn can_make_environments() -> Result<()> {
+/// That this machine's Python can make one.
+pub fn can_make_environments() -> Result<()> {
     let probe = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
     command::output(Command::new("python3").args(["-c", probe])).map(|_| ()).map_err(|_| Error::MissingTool {
         tool: "Python 3.10 or newer with venv",

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::command;
 use crate::error::Result;
+use crate::llama;
 use crate::model::Model;
 use crate::reference;
 use crate::setup::{self, Setup};
@@ -31,6 +32,7 @@ pub fn run() -> Result<()> {
     let model = stage("model", || Model::Smollm2.get(&cache))?;
     let sentences = stage("sentence model", || Model::Minilm.get(&cache))?;
     let python = stage("reference", || reference::python(&cache))?;
+    let llama = stage("llama.cpp", || llama::python(&cache))?;
     eprintln!("[tests]");
     let mut tests = in_root(root);
     tests.args(["test", "--workspace"]);
@@ -38,7 +40,8 @@ pub fn run() -> Result<()> {
         tests
             .env("TALKIE_TEST_MODEL_GGUF", model)
             .env("TALKIE_TEST_SENTENCE_MODEL", sentences)
-            .env("TALKIE_TEST_REFERENCE_PYTHON", python),
+            .env("TALKIE_TEST_REFERENCE_PYTHON", python)
+            .env("TALKIE_TEST_LLAMA_PYTHON", llama),
     )
 }
 

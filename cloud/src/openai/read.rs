@@ -17,7 +17,10 @@ pub(crate) struct Reader {
     calls: Vec<u64>,
     reason: Option<Reason>,
     refusal: String,
-    usage: Usage,
+    /// As the server counts; `None` as long as it does not tell.
+    usage: Option<Usage>,
+    /// Pieces of text so far: what the answer's tokens are taken for where the server counts none.
+    pieces: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,7 +87,7 @@ impl Reader {
         }
         let Chunk { choices, usage } = Chunk::deserialize(value).map_err(malformed)?;
         if let Some(Counts { prompt_tokens, completion_tokens }) = usage {
-            self.usage = Usage { prompt_tokens, completion_tokens };
+            self.usage = Some(Usage { prompt_tokens, completion_tokens });
         }
         for Choice { delta, finish_reason, .. } in choices.into_iter().filter(|choice| choice.index == 0) {
             if let Some(delta) = delta {
@@ -99,6 +102,7 @@ impl Reader {
 
     fn delta(&mut self, delta: Delta, due: &mut VecDeque<Piece>) -> Result<(), Error> {
         let is_some = |text: &String| !text.is_empty();
+        let before = due.len();
         if let Some(text) = delta.reasoning_content.or(delta.reasoning).filter(is_some) {
             due.push_back(Piece::Reasoning(text));
         }
@@ -111,6 +115,7 @@ impl Reader {
         for call in delta.tool_calls.into_iter().flatten() {
             self.call(call, due)?;
         }
+        self.pieces += (due.len() - before) as u32;
         Ok(())
     }
 
@@ -157,7 +162,8 @@ impl Reader {
         let is_refused = !self.refusal.is_empty();
         let reason = if is_refused { Reason::Blocked(std::mem::take(&mut self.refusal)) } else { reason };
         due.extend(self.arguments.finish(&reason)?);
-        due.push_back(Piece::Finished { reason, usage: self.usage });
+        let counted = Usage { prompt_tokens: 0, completion_tokens: self.pieces };
+        due.push_back(Piece::Finished { reason, usage: self.usage.unwrap_or(counted) });
         Ok(())
     }
 }

@@ -17,8 +17,9 @@ fn delta(delta: &serde_json::Value, reason: &serde_json::Value) -> String {
     json!({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}).to_string()
 }
 
-fn finished(reason: Reason) -> Piece {
-    Piece::Finished { reason, usage: Usage::default() }
+/// The end of an answer in so many pieces that the server has not counted.
+fn finished(reason: Reason, pieces: u32) -> Piece {
+    Piece::Finished { reason, usage: Usage { prompt_tokens: 0, completion_tokens: pieces } }
 }
 
 fn text(text: &str) -> Piece {
@@ -35,7 +36,7 @@ fn an_answer_ends_with_its_reason_and_its_count() {
     let usage = Usage { prompt_tokens: 3, completion_tokens: 1 };
     assert_eq!(pieces, [text("Hello"), Piece::Finished { reason: Reason::Stop, usage }]);
     // A server that forgets the last line has still said that it is done.
-    assert_eq!(read(&[&hello, &stop]).expect("an answer"), [text("Hello"), finished(Reason::Stop)]);
+    assert_eq!(read(&[&hello, &stop]).expect("an answer"), [text("Hello"), finished(Reason::Stop, 1)]);
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn calls_come_in_pieces_by_their_number() {
         call(1, "b", "time"),
         arguments(0, " \"Bonn\"}"),
         arguments(1, "{}"),
-        finished(Reason::ToolCalls),
+        finished(Reason::ToolCalls, 4),
     ];
     assert_eq!(read(&events).expect("calls"), expected);
 }
@@ -87,7 +88,7 @@ fn a_server_that_numbers_no_calls_sends_them_whole() {
         })
         .collect();
     assert_eq!(names, ["0 call_0 one", "1 call_1 two"]);
-    assert_eq!(pieces.last(), Some(&finished(Reason::ToolCalls)));
+    assert_eq!(pieces.last(), Some(&finished(Reason::ToolCalls, 4)));
 }
 
 #[test]
@@ -105,18 +106,18 @@ fn arguments_that_are_no_object_are_an_error() {
 #[test]
 fn what_is_withheld_says_why() {
     let filtered = delta(&json!({}), &json!("content_filter"));
-    assert_eq!(read(&[&filtered]).expect("an end"), [finished(Reason::Blocked("content_filter".into()))]);
+    assert_eq!(read(&[&filtered]).expect("an end"), [finished(Reason::Blocked("content_filter".into()), 0)]);
     let refused =
         [delta(&json!({"refusal": "I can't "}), &json!(null)), delta(&json!({"refusal": "do that."}), &json!("stop"))];
     let pieces = read(&[&refused[0], &refused[1]]).expect("an end");
-    assert_eq!(pieces, [finished(Reason::Blocked("I can't do that.".into()))]);
+    assert_eq!(pieces, [finished(Reason::Blocked("I can't do that.".into()), 0)]);
 }
 
 #[test]
 fn reasoning_has_two_names() {
     for name in ["reasoning", "reasoning_content"] {
         let event = delta(&json!({name: "Hm.", "content": null}), &json!("length"));
-        assert_eq!(read(&[&event]).expect("an end"), [Piece::Reasoning("Hm.".into()), finished(Reason::Length)]);
+        assert_eq!(read(&[&event]).expect("an end"), [Piece::Reasoning("Hm.".into()), finished(Reason::Length, 1)]);
     }
 }
 

@@ -14,4 +14,5 @@ mod parity;
 mod reference;
 mod requests;
 mod sentences;
+mod servers;
 mod tools;

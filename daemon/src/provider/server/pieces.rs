@@ -13,6 +13,7 @@ use super::check::Check;
 use crate::generation::Asked;
 use crate::requests::{Listed, Requests};
 use crate::stream::{ms, rate};
+use crate::text::{StopMatcher, StopPiece};
 
 /// An answer of a server on its way.
 struct Answer {
@@ -20,6 +21,8 @@ struct Answer {
     listed: Listed,
     requests: Arc<Requests>,
     check: Option<Check>,
+    /// Some servers do not end at a stop sequence, or only at one that is whole tokens.
+    stops: StopMatcher,
     first: Option<Duration>,
     /// Events that are due before the next piece is taken.
     due: VecDeque<GenerateEvent>,
@@ -52,9 +55,10 @@ pub(super) fn events(pieces: cloud::Stream, listed: Listed, asked: &Asked, reque
         position: 0,
     };
     let started = GenerateEvent::Started { prompt_tokens: 0, seed: asked.request.options.seed };
+    let stops = StopMatcher::new(asked.request.options.stop_sequences.clone());
     let check = Check::of(asked.request.response_format.as_ref());
     let due = VecDeque::from([queued, started]);
-    let answer = Answer { pieces, listed, requests, check, first: None, due, has_ended: false };
+    let answer = Answer { pieces, listed, requests, check, stops, first: None, due, has_ended: false };
     Box::pin(futures_util::stream::unfold(answer, |mut answer| async {
         let event = answer.next().await?;
         Some((event, answer))
@@ -86,22 +90,46 @@ impl Answer {
         let sample = 0;
         let event = match piece {
             Piece::Finished { reason, usage } => return self.end(reason, usage),
-            Piece::Text(text) => {
-                if let Some(check) = &mut self.check {
-                    check.take(&text);
-                }
-                GenerateEvent::Text { sample, text }
-            }
+            Piece::Text(text) => return self.text(&text),
             Piece::Reasoning(text) => GenerateEvent::Reasoning { sample, text },
             Piece::ToolCall { index, id, name } => GenerateEvent::ToolCall { sample, index, id, name },
             Piece::ToolArguments { index, text } => GenerateEvent::ToolArguments { sample, index, text },
         };
-        self.first.get_or_insert_with(|| self.listed.remote.arrived.elapsed());
-        self.listed.remote.pieces.fetch_add(1, Ordering::Relaxed);
+        self.came();
         self.due.push_back(event);
     }
 
+    fn text(&mut self, text: &str) {
+        self.came();
+        let StopPiece { text, hit } = self.stops.push(text);
+        self.say(text);
+        if hit.is_some() {
+            // The rest is not waited for, and so not counted by the server.
+            let completion_tokens = self.listed.remote.pieces.load(Ordering::Relaxed);
+            self.finish(FinishReason::Stop, None, Usage { prompt_tokens: 0, completion_tokens });
+        }
+    }
+
+    /// Tells a text that is part of the answer.
+    fn say(&mut self, text: String) {
+        if text.is_empty() {
+            return;
+        }
+        if let Some(check) = &mut self.check {
+            check.take(&text);
+        }
+        self.due.push_back(GenerateEvent::Text { sample: 0, text });
+    }
+
+    /// A piece came.
+    fn came(&mut self) {
+        self.first.get_or_insert_with(|| self.listed.remote.arrived.elapsed());
+        self.listed.remote.pieces.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn end(&mut self, reason: Reason, usage: Usage) {
+        let held = self.stops.finish();
+        self.say(held);
         let (finish_reason, blocked) = match reason {
             Reason::Stop => (FinishReason::Stop, None),
             Reason::ToolCalls => (FinishReason::ToolCalls, None),
