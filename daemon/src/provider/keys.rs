@@ -56,6 +56,11 @@ impl Keys {
         self.read(id)
     }
 
+    /// Whether the keychain did not answer lately, so that a key may be there all the same.
+    pub fn may_be_incomplete(&self) -> bool {
+        self.keychain && keychain::has_stalled()
+    }
+
     /// Keeps a key: in the keychain where there is one, else in a file.
     pub fn set(&self, id: &ProviderId, key: &SecretString) -> Result<(), ErrorData> {
         let key = checked(key.expose_secret(), || "it".into())?;

@@ -29,6 +29,9 @@ use crate::usage::{Usage, Used};
 /// How long a request that names a model alone waits for servers to say whether they have it.
 const LISTING: Duration = Duration::from_secs(5);
 
+/// When a keychain that did not answer is asked again.
+const KEYCHAIN: Duration = Duration::from_mins(1);
+
 /// All providers.
 #[derive(Debug)]
 pub struct Registry {
@@ -56,6 +59,8 @@ pub struct Policy {
 struct Loaded {
     /// What the files looked like.
     signs: Signs,
+    /// Until when this holds, where a keychain did not answer.
+    until: Option<Instant>,
     settings: Settings,
     /// In the order in which they are preferred.
     providers: Vec<Arc<dyn Provider>>,
@@ -265,7 +270,9 @@ impl Registry {
         let signs = signs(&self.path(), &self.home.join("keys"));
         let latest = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match latest {
-            Some(loaded) if loaded.signs == signs => Ok(loaded),
+            Some(loaded) if loaded.signs == signs && loaded.until.is_none_or(|until| Instant::now() < until) => {
+                Ok(loaded)
+            }
             _ => self.load(signs).await,
         }
     }
@@ -299,7 +306,8 @@ impl Registry {
             }
             let place = |id: &ProviderId| settings.order.iter().position(|ordered| ordered == id);
             providers.sort_by_key(|provider| (place(&provider.id()).unwrap_or(usize::MAX), provider.id()));
-            Ok(Arc::new(Loaded { signs, settings, providers, broken }))
+            let until = keys.may_be_incomplete().then(|| Instant::now() + KEYCHAIN);
+            Ok(Arc::new(Loaded { signs, until, settings, providers, broken }))
         })
         .await?;
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));

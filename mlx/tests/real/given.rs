@@ -12,11 +12,6 @@ pub fn python() -> PathBuf {
     given_or_made("TALKIE_TEST_REFERENCE_PYTHON", &["reference"])
 }
 
-/// Python with llama.cpp's server.
-pub fn llama() -> PathBuf {
-    given_or_made("TALKIE_TEST_LLAMA_PYTHON", &["llama"])
-}
-
 /// What `cargo xtask test` found, else what the xtask prints now: a missing thing fails a test, it skips none.
 pub fn given_or_made(variable: &str, task: &[&str]) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {

@@ -33,7 +33,7 @@ pub fn openai(asked: &Asked) -> Reply {
     if !hangs {
         body += &chunk(json!({}), json!(if is_cut { "length" } else { "stop" }));
         let usage = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": words.len()}});
-        body += &format!("data: {usage}\n\ndata: [DONE]\n\n");
+        body = [body, format!("data: {usage}\n\ndata: [DONE]\n\n")].concat();
     }
     Reply { hangs, ..Reply::stream(body) }
 }
