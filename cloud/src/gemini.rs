@@ -4,8 +4,10 @@
 //! By `reqwest`: of the crates that cover this, `gemini-rust` brings a second HTTP stack and `genai` seven clouds.
 
 mod read;
+mod signatures;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use protocol::{Message, Reasoning, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
 use reqwest::Method;
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(crate) use read::Reader;
+pub(crate) use signatures::Signatures;
 
 use crate::http::Http;
 use crate::refuse::{self, differs, not_supported};
@@ -29,8 +32,8 @@ const MOST_TEXTS: usize = 100;
 const MOST_PAGES: usize = 10;
 const PAGE: usize = 1000;
 
-/// Stands for the signature of a thought that belongs to a call, which is not kept here; the documentation of thought
-/// signatures names it for calls that come from elsewhere. Gemini 3 refuses calls without any.
+/// Stands for the signature of the thought behind a call that is not known here; the documentation of thought signatures
+/// names it for calls that come from elsewhere. Gemini 3 refuses calls without any.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// How the key is sent: never in the address, which lands in logs.
@@ -39,10 +42,10 @@ pub(crate) fn key_header(key: &str) -> (HeaderName, String) {
 }
 
 /// Asks for an answer.
-pub(crate) async fn generate(http: &Http, call: &Call) -> Result<Stream, Error> {
+pub(crate) async fn generate(http: &Http, signatures: &Arc<Signatures>, call: &Call) -> Result<Stream, Error> {
     let path = format!("{}:streamGenerateContent?alt=sse", model_path(&call.model)?);
-    let body = http.events(&path, &body(call)?).await?;
-    Ok(Stream::new(body, stream::Reader::Gemini(Reader::default())))
+    let body = http.events(&path, &body(call, signatures)?).await?;
+    Ok(Stream::new(body, stream::Reader::Gemini(Reader::new(Arc::clone(signatures)))))
 }
 
 /// `models/NAME`, where the name cannot lead elsewhere.
@@ -55,7 +58,7 @@ fn model_path(model: &str) -> Result<String, Error> {
     Ok(format!("models/{name}"))
 }
 
-fn body(call: &Call) -> Result<Value, Error> {
+fn body(call: &Call, signatures: &Signatures) -> Result<Value, Error> {
     let Call { messages, options, tools, tool_choice, .. } = call;
     refuse::options(options, MOST_STOPS)?;
     refuse::format(call.response_format.as_ref())?;
@@ -68,7 +71,7 @@ fn body(call: &Call) -> Result<Value, Error> {
     let is_system = |message: &&Message| message.role == Role::System;
     let said = messages.iter().filter(is_system).map(|message| message.content.as_str());
     let system: Vec<&str> = options.system_prompt.as_deref().into_iter().chain(said).collect();
-    let mut body = json!({"contents": contents(messages), "generationConfig": config(call)});
+    let mut body = json!({"contents": contents(messages, signatures), "generationConfig": config(call)});
     if !system.is_empty() {
         body["systemInstruction"] = json!({"parts": [{"text": system.join("\n\n")}]});
     }
@@ -115,7 +118,7 @@ fn config(call: &Call) -> Value {
 }
 
 /// Turns of the conversation. What several tools answer is one turn, as what called them was.
-fn contents(messages: &[Message]) -> Vec<Value> {
+fn contents(messages: &[Message], signatures: &Signatures) -> Vec<Value> {
     let mut contents: Vec<(&str, Vec<Value>)> = Vec::new();
     for message in messages {
         let role = match message.role {
@@ -123,7 +126,7 @@ fn contents(messages: &[Message]) -> Vec<Value> {
             Role::User | Role::Tool => "user",
             Role::Assistant => "model",
         };
-        let mut parts = parts(message);
+        let mut parts = parts(message, signatures);
         match contents.last_mut() {
             Some((last, all)) if *last == role => all.append(&mut parts),
             _ => contents.push((role, parts)),
@@ -132,7 +135,7 @@ fn contents(messages: &[Message]) -> Vec<Value> {
     contents.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect()
 }
 
-fn parts(message: &Message) -> Vec<Value> {
+fn parts(message: &Message, signatures: &Signatures) -> Vec<Value> {
     let Message { role, content, tool_calls, tool_call_id, name, .. } = message;
     if *role == Role::Tool {
         // What a tool says is an object there; a text is one under `result`.
@@ -146,8 +149,10 @@ fn parts(message: &Message) -> Vec<Value> {
     }
     for (place, ToolCall { id, name, arguments }) in tool_calls.iter().enumerate() {
         let mut part = json!({"functionCall": {"id": id, "name": name, "args": arguments}});
-        if place == 0 {
-            part["thoughtSignature"] = json!(NO_SIGNATURE);
+        // Of calls side by side only the first has one.
+        let signature = signatures.of(id).or_else(|| (place == 0).then(|| NO_SIGNATURE.to_owned()));
+        if let Some(signature) = signature {
+            part["thoughtSignature"] = json!(signature);
         }
         parts.push(part);
     }

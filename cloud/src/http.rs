@@ -17,16 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::told;
 use crate::sse::Decoder;
-use crate::{Endpoint, Error};
+use crate::{Endpoint, Error, Patience};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// How long a server may work on a prompt before it says anything.
-const FIRST: Duration = Duration::from_mins(5);
-
-/// How long it may be silent afterwards.
-const SILENCE: Duration = Duration::from_mins(1);
 
 /// Longest body that is read whole.
 const LONGEST: usize = 64 << 20;
@@ -43,6 +37,7 @@ pub(crate) struct Http {
     client: reqwest::Client,
     base: Url,
     key: Option<SecretString>,
+    patience: Patience,
 }
 
 /// A body that is read event by event.
@@ -52,6 +47,7 @@ pub(crate) struct Body {
     decoder: Decoder,
     events: VecDeque<Vec<u8>>,
     has_ended: bool,
+    patience: Duration,
     /// Is never told.
     key: Option<SecretString>,
 }
@@ -59,7 +55,7 @@ pub(crate) struct Body {
 impl Http {
     /// A server that wants its key in the header that `key_header` makes.
     pub(crate) fn new(endpoint: Endpoint, key_header: fn(&str) -> (HeaderName, String)) -> Result<Self, Error> {
-        let Endpoint { base_url, key, headers, is_local } = endpoint;
+        let Endpoint { base_url, key, headers, is_local, patience } = endpoint;
         let odd = |why: String| Error::Invalid(format!("its address or headers: {why}"));
         // With a slash at its end, so that what is joined to it is added.
         let base =
@@ -82,7 +78,7 @@ impl Http {
             .connect_timeout(CONNECT);
         let client = if is_local { client.no_proxy() } else { client };
         let client = client.build().map_err(|error| odd(words(error)))?;
-        Ok(Self { client, base, key })
+        Ok(Self { client, base, key, patience })
     }
 
     /// Whether the server is the one of that name.
@@ -99,7 +95,7 @@ impl Http {
             return Err(Error::Malformed(told(&words, self.key.as_ref())));
         }
         let (decoder, events, key) = (Decoder::default(), VecDeque::new(), self.key.clone());
-        Ok(Body { response, decoder, events, has_ended: false, key })
+        Ok(Body { response, decoder, events, has_ended: false, patience: self.patience.next, key })
     }
 
     /// Asks for one JSON text.
@@ -110,7 +106,7 @@ impl Http {
         body: Option<&Value>,
     ) -> Result<T, Error> {
         let mut response = self.send(method, path, body).await?;
-        let text = read(&mut response, LONGEST, FIRST).await.map_err(|error| match error {
+        let text = read(&mut response, LONGEST, self.patience.first).await.map_err(|error| match error {
             // Nothing of it was of use yet.
             Error::Interrupted(words) => Error::Failed(words),
             error => error,
@@ -132,8 +128,8 @@ impl Http {
             if let Some(body) = body {
                 request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
             }
-            let response = match timeout(FIRST, request.send()).await {
-                Err(_) => return Err(Error::Stalled(FIRST)),
+            let response = match timeout(self.patience.first, request.send()).await {
+                Err(_) => return Err(Error::Stalled(self.patience.first)),
                 Ok(Err(error)) => return Err(Error::Unreachable(told(&words(error), self.key.as_ref()))),
                 Ok(Ok(response)) if response.status().is_success() => return Ok(response),
                 Ok(Ok(response)) => response,
@@ -171,7 +167,7 @@ impl Body {
             if self.has_ended {
                 return Ok(None);
             }
-            if let Some(bytes) = chunk(&mut self.response, SILENCE).await? {
+            if let Some(bytes) = chunk(&mut self.response, self.patience).await? {
                 let mut events = Vec::new();
                 let taken = self.decoder.push(&bytes, &mut events);
                 self.events.extend(events);

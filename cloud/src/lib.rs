@@ -17,6 +17,8 @@ mod sse;
 mod stream;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{GenerationOptions, Message, Reasoning, ResponseFormat, Tool, ToolChoice};
 use secrecy::SecretString;
@@ -36,6 +38,23 @@ pub struct Endpoint {
     pub headers: BTreeMap<String, String>,
     /// Whether it is on this machine, so that no proxy is asked.
     pub is_local: bool,
+    /// How long it may be silent.
+    pub patience: Patience,
+}
+
+/// How long a server may be silent.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// While it works on a prompt, before it says anything.
+    pub first: Duration,
+    /// Afterwards.
+    pub next: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { first: Duration::from_mins(5), next: Duration::from_mins(1) }
+    }
 }
 
 /// What is asked.
@@ -71,6 +90,8 @@ pub struct Vectors {
 pub struct Client {
     http: Http,
     speaks: Api,
+    /// Of Gemini's calls; others have none.
+    signatures: Arc<gemini::Signatures>,
 }
 
 /// What a server speaks.
@@ -83,18 +104,18 @@ enum Api {
 impl Client {
     /// A server that speaks Gemini's API.
     pub fn gemini(endpoint: Endpoint) -> Result<Self, Error> {
-        Ok(Self { http: Http::new(endpoint, gemini::key_header)?, speaks: Api::Gemini })
+        Ok(Self { http: Http::new(endpoint, gemini::key_header)?, speaks: Api::Gemini, signatures: Arc::default() })
     }
 
     /// A server that speaks `OpenAI`'s API.
     pub fn openai(endpoint: Endpoint) -> Result<Self, Error> {
-        Ok(Self { http: Http::new(endpoint, openai::key_header)?, speaks: Api::Openai })
+        Ok(Self { http: Http::new(endpoint, openai::key_header)?, speaks: Api::Openai, signatures: Arc::default() })
     }
 
     /// Asks for an answer. Returns when the server has begun it; dropping the future or the stream closes the connection.
     pub async fn generate(&self, call: &Call) -> Result<Stream, Error> {
         match self.speaks {
-            Api::Gemini => gemini::generate(&self.http, call).await,
+            Api::Gemini => gemini::generate(&self.http, &self.signatures, call).await,
             Api::Openai => openai::generate(&self.http, call).await,
         }
     }

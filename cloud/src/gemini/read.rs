@@ -1,18 +1,21 @@
 //! Chunks of Gemini's answer become pieces of an answer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use protocol::Usage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Signatures;
 use crate::arguments::Arguments;
 use crate::http::said;
 use crate::{Error, Piece, Reason};
 
 /// What the chunks so far leave to be said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reader {
+    signatures: Arc<Signatures>,
     arguments: Arguments,
     reason: Option<Reason>,
     usage: Usage,
@@ -47,6 +50,7 @@ struct Part {
     text: Option<String>,
     #[serde(default)]
     thought: bool,
+    thought_signature: Option<String>,
     function_call: Option<Call>,
 }
 
@@ -77,6 +81,11 @@ struct Counts {
 }
 
 impl Reader {
+    /// Nothing yet; signatures of calls go there.
+    pub(super) fn new(signatures: Arc<Signatures>) -> Self {
+        Self { signatures, arguments: Arguments::default(), reason: None, usage: Usage::default() }
+    }
+
     /// Takes an event, or the end of the body; true when the answer is complete.
     pub(crate) fn take(&mut self, event: Option<&[u8]>, due: &mut VecDeque<Piece>) -> Result<bool, Error> {
         let Some(event) = event else {
@@ -110,6 +119,9 @@ impl Reader {
             if let Some(Call { id, name, args }) = part.function_call {
                 let index = self.arguments.begin()?;
                 let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{index}"));
+                if let Some(signature) = part.thought_signature {
+                    self.signatures.keep(&id, signature);
+                }
                 let text = Value::Object(args).to_string();
                 self.arguments.add(index, &text);
                 due.push_back(Piece::ToolCall { index, id, name });

@@ -2,7 +2,7 @@ use super::*;
 
 /// What comes of these events and the end of the body.
 fn read(events: &[&str]) -> Result<Vec<Piece>, Error> {
-    let (mut reader, mut due) = (Reader::default(), VecDeque::new());
+    let (mut reader, mut due) = (Reader::new(Arc::default()), VecDeque::new());
     for event in events.iter().map(|event| Some(event.as_bytes())).chain([None]) {
         if reader.take(event, &mut due)? {
             break;

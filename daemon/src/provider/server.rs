@@ -6,7 +6,7 @@ mod pieces;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use cloud::{Client, Endpoint};
+use cloud::{Client, Endpoint, Patience};
 use engine::SequenceId;
 use jsonrpsee::core::async_trait;
 use protocol::{
@@ -212,6 +212,7 @@ fn client(settings: &settings::Server, key: Option<SecretString>, is_local: bool
         key,
         headers: settings.headers.clone().into_iter().collect(),
         is_local,
+        patience: Patience::default(),
     };
     match settings.kind {
         ProviderKind::Gemini => Client::gemini(endpoint),

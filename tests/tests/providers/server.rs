@@ -23,7 +23,7 @@ pub struct Reply {
     pub status: u16,
     /// Each with its line end.
     pub headers: String,
-    pub body: String,
+    pub body: Vec<u8>,
     /// Whether the connection stays open afterwards, without another byte.
     pub hangs: bool,
 }
@@ -48,11 +48,21 @@ pub fn completion(texts: &[&str]) -> String {
 
 impl Reply {
     pub fn stream(body: impl Into<String>) -> Self {
-        Self { status: 200, headers: "content-type: text/event-stream\r\n".into(), body: body.into(), hangs: false }
+        Self {
+            status: 200,
+            headers: "content-type: text/event-stream\r\n".into(),
+            body: body.into().into_bytes(),
+            hangs: false,
+        }
     }
 
     pub fn json(status: u16, body: &Value) -> Self {
-        Self { status, headers: "content-type: application/json\r\n".into(), body: body.to_string(), hangs: false }
+        Self {
+            status,
+            headers: "content-type: application/json\r\n".into(),
+            body: body.to_string().into_bytes(),
+            hangs: false,
+        }
     }
 }
 
@@ -115,7 +125,8 @@ fn serve(stream: &TcpStream, all: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) ->
     all.lock().expect("no test panicked").push(asked.clone());
     let Reply { status, headers, body, hangs } = answer(&asked);
     let mut writer = stream;
-    write!(writer, "HTTP/1.1 {status} x\r\nconnection: close\r\n{headers}\r\n{body}")?;
+    write!(writer, "HTTP/1.1 {status} x\r\nconnection: close\r\n{headers}\r\n")?;
+    writer.write_all(&body)?;
     writer.flush()?;
     if hangs {
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
