@@ -96,7 +96,7 @@ fn mlx_lms_server_holds_to_the_contract() {
 fn llama_cpps_server_holds_to_the_contract() {
     let python = given::given_or_made("TALKIE_TEST_LLAMA_PYTHON", &["llama"]);
     let file = model::gguf();
-    let arguments = ["llama_cpp.server", "--model", file.to_str().unwrap(), "--n_ctx", "2048"];
+    let arguments = ["llama_cpp.server", "--model", file.to_str().unwrap(), "--n_ctx", "2048", "--embedding", "true"];
     let server = Server::start(&python, &arguments);
     let daemon = server.known("any");
     Contract { provider: "server", model: None, long: long(), knows_its_models: false, counts_prompts: false }
