@@ -46,3 +46,6 @@ pub const ARCHITECTURES: &[&str] = &[
     "qwen3_moe",
     "smollm3",
 ];
+
+/// Those of them that the Candle engine runs, where there is no MLX.
+pub const CANDLE_ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];

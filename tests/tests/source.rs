@@ -48,7 +48,7 @@ fn root() -> PathBuf {
 /// Every Rust file of ours, with its path from the root.
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["protocol", "engine", "mlx", "daemon", "client", "tests", "xtask"]
+    let mut folders: Vec<PathBuf> = ["protocol", "engine", "mlx", "candle", "daemon", "client", "tests", "xtask"]
         .iter()
         .map(|name| root().join(name))
         .collect();
@@ -114,11 +114,12 @@ fn the_daemon_imports_only_what_lies_behind() {
 
 #[test]
 fn crates_depend_only_on_the_contract_and_the_boundary() {
-    let ours = ["protocol", "engine", "talkied", "talkied-mlx", "talkiectl", "talkied-hub"];
+    let ours = ["protocol", "engine", "talkied", "talkied-mlx", "talkied-candle", "talkiectl", "talkied-hub"];
     for (folder, allowed) in [
         ("protocol", &[][..]),
         ("engine", &[]),
         ("mlx", &["engine"]),
+        ("candle", &["engine"]),
         ("daemon", &["engine", "protocol"]),
         ("client", &["protocol"]),
         ("hub", &[]),

@@ -1,0 +1,130 @@
+//! Candle behind the boundary of the `engine` crate: the resident model.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use candle_core::Device;
+use engine::backend::{Backend, Step};
+use engine::message::{Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, SequenceId, Submission, TokenId};
+
+use crate::cache::Account;
+use crate::config::Config;
+use crate::error::Result;
+use crate::model::Model;
+use crate::sequence::Sequence;
+use crate::weights::{Packed, Weights};
+
+/// The engine's state, bound to the thread that makes it.
+#[derive(Default)]
+pub struct Candle {
+    packed: Packed,
+    resident: Option<Resident>,
+}
+
+struct Resident {
+    model: Model,
+    weight_bytes: u64,
+    account: Rc<Account>,
+}
+
+impl Candle {
+    /// An engine without a model.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that multiplies with packed weights as exactly as with plain ones, in four times the memory. For comparing.
+    pub fn exact() -> Self {
+        Self { packed: Packed::Whole, resident: None }
+    }
+
+    /// The logits after `prompt`, one for each token of the vocabulary. For comparing a model with its reference.
+    pub fn logits(&self, prompt: &[TokenId]) -> std::result::Result<Vec<f32>, Failure> {
+        let Resident { model, account, .. } = self.resident()?;
+        let submission = Submission::greedy(SequenceId(0), prompt, 1);
+        Ok(Sequence::new(&submission, model, account)?.prompt_logits(model)?)
+    }
+
+    /// All tokens of a submission without stop tokens. Like [`Self::logits`], for comparing.
+    pub fn tokens(&mut self, submission: &Submission) -> std::result::Result<Vec<TokenId>, Failure> {
+        let mut sequence = self.begin(submission)?;
+        let mut tokens = Vec::new();
+        while tokens.len() < submission.max_tokens as usize {
+            if let Step::Token(token) = self.step(&mut sequence)? {
+                tokens.push(token);
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn resident(&self) -> std::result::Result<&Resident, Failure> {
+        self.resident.as_ref().ok_or_else(|| Failure::new(FailureKind::Internal, "no model is loaded"))
+    }
+}
+
+impl Backend for Candle {
+    type Sequence = Sequence;
+    type Text = ();
+
+    fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> std::result::Result<Loaded, Failure> {
+        // The old model goes first: there may be no room for two.
+        self.resident = None;
+        let resident = Resident::load(&load.path, self.packed, progress)?;
+        let loaded = Loaded {
+            vocab_size: resident.model.config.vocab_size as u32,
+            weight_bytes: resident.weight_bytes,
+            device: "cpu".into(),
+            dtype: "float32".into(),
+        };
+        self.resident = Some(resident);
+        Ok(loaded)
+    }
+
+    fn begin(&mut self, submission: &Submission) -> std::result::Result<Sequence, Failure> {
+        let Resident { model, account, .. } = self.resident()?;
+        Ok(Sequence::new(submission, model, account)?)
+    }
+
+    fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
+        Ok(sequence.step(&self.resident()?.model)?)
+    }
+
+    fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
+        let Resident { model, account, .. } = self.resident()?;
+        Ok(sequence.fork(submission, model, account)?)
+    }
+
+    fn logprobs(&mut self, sequence: &mut Sequence) -> std::result::Result<Option<Logprobs>, Failure> {
+        Ok(sequence.logprobs())
+    }
+
+    fn begin_text(&mut self, _: &[TokenId], _: Pooling) -> std::result::Result<(), Failure> {
+        Err(no_vectors())
+    }
+
+    fn embed(&mut self, (): &mut ()) -> std::result::Result<Option<Vec<f32>>, Failure> {
+        Err(no_vectors())
+    }
+
+    fn memory(&self) -> Memory {
+        let Some(Resident { weight_bytes, account, .. }) = &self.resident else { return Memory::default() };
+        let (now, peak) = account.bytes();
+        Memory { active_bytes: weight_bytes + now, cache_bytes: 0, peak_bytes: weight_bytes + peak }
+    }
+}
+
+impl Resident {
+    fn load(folder: &Path, packed: Packed, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
+        let (config, device) = (Config::read(folder)?, Device::Cpu);
+        let mut weights = Weights::open(folder, packed, &device, progress)?;
+        let model = Model::load(config, &mut weights, &device)?;
+        let (weight_bytes, account) = (weights.held, Rc::new(Account::default()));
+        // Once, so that the first request is not the slow one.
+        model.logits(&model.hidden(&[0], &mut model.caches(&account))?)?;
+        Ok(Self { model, weight_bytes, account })
+    }
+}
+
+fn no_vectors() -> Failure {
+    Failure::new(FailureKind::NotSupported, "vectors of texts are not known to Candle's engine, only texts are")
+}

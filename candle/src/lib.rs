@@ -1,0 +1,20 @@
+//! The Candle engine: one model in one process, for machines that MLX does not serve.
+//!
+//! [`Candle`] stands behind the boundary of the `engine` crate; the program `talkied-candle` serves it to the daemon. Only
+//! token numbers and errors leave this crate: no type of Candle is public, and neither text nor templates are known here.
+//! In reading order: the backend, the sequence it steps, what chooses its tokens, the model and what that is loaded from.
+
+mod backend;
+mod cache;
+mod config;
+mod error;
+mod logprobs;
+mod model;
+mod packed;
+mod rope;
+mod sampler;
+mod sequence;
+mod weights;
+
+pub use backend::Candle;
+pub use sequence::Sequence;

@@ -1,0 +1,112 @@
+//! One sequence's timeline: its caches, its random state, the token that came last.
+//!
+//! The prompt is computed in chunks but for its last token, which is the input of the first step. Then each step gives one
+//! token.
+
+use std::rc::Rc;
+
+use engine::backend::Step;
+use engine::message::{Logprobs, Submission, TokenId};
+
+use crate::cache::{Account, Cache};
+use crate::error::{Error, Result};
+use crate::logprobs;
+use crate::model::Model;
+use crate::sampler::Sampler;
+
+/// Most prompt tokens of a step: a cancel waits for it.
+const CHUNK: usize = 512;
+
+/// A sequence that runs. Stays on the thread of its backend.
+pub struct Sequence {
+    prompt: Vec<TokenId>,
+    /// Prompt tokens in the caches.
+    done: usize,
+    /// One for each layer.
+    caches: Vec<Cache>,
+    sampler: Sampler,
+    /// The token that the next step follows: the last of the prompt, or the last that was given.
+    input: TokenId,
+    /// How many likeliest tokens' log-probabilities go with each token, where they are wanted.
+    logprobs: Option<u32>,
+    /// Those of the token that was given last.
+    chosen: Option<Logprobs>,
+}
+
+impl Sequence {
+    /// Checks the submission against the model. Computes nothing.
+    pub(crate) fn new(submission: &Submission, model: &Model, account: &Rc<Account>) -> Result<Self> {
+        let prompt = &submission.prompt;
+        let input = check(submission, model)?;
+        Ok(Self {
+            prompt: prompt.clone(),
+            done: 0,
+            caches: model.caches(account),
+            sampler: Sampler::new(&submission.sampling, prompt, model.config.vocab_size)?,
+            input,
+            logprobs: submission.logprobs,
+            chosen: None,
+        })
+    }
+
+    /// Another for the same prompt, as far as that is computed, before a token is given.
+    pub(crate) fn fork(&self, submission: &Submission, model: &Model, account: &Rc<Account>) -> Result<Self> {
+        let caches = self.caches.iter().map(Cache::fork).collect::<candle_core::Result<_>>()?;
+        Ok(Self { done: self.done, caches, ..Self::new(submission, model, account)? })
+    }
+
+    /// Log-probabilities at the token given last, where they are wanted.
+    pub(crate) fn logprobs(&mut self) -> Option<Logprobs> {
+        self.chosen.take()
+    }
+
+    /// Computes a chunk of the prompt, or the next token.
+    pub(crate) fn step(&mut self, model: &Model) -> Result<Step> {
+        if self.done + 1 < self.prompt.len() {
+            return self.prefill(model);
+        }
+        let logits = self.logits(model)?;
+        let kept = self.logprobs.map(|count| (count, logits.clone()));
+        let token = self.sampler.next(logits);
+        self.chosen = kept.map(|(count, logits)| logprobs::at(&logits, token, count));
+        self.input = token;
+        Ok(Step::Token(token))
+    }
+
+    /// The logits after the whole prompt.
+    pub(crate) fn prompt_logits(mut self, model: &Model) -> Result<Vec<f32>> {
+        while self.done + 1 < self.prompt.len() {
+            self.prefill(model)?;
+        }
+        self.logits(model)
+    }
+
+    fn prefill(&mut self, model: &Model) -> Result<Step> {
+        let end = (self.done + CHUNK).min(self.prompt.len() - 1);
+        model.hidden(&self.prompt[self.done..end], &mut self.caches)?;
+        self.done = end;
+        Ok(Step::Prefill { done: end as u32 })
+    }
+
+    fn logits(&mut self, model: &Model) -> Result<Vec<f32>> {
+        model.logits(&model.hidden(&[self.input], &mut self.caches)?)
+    }
+}
+
+/// The last token of the prompt, where the model can take all of it.
+fn check(submission: &Submission, model: &Model) -> Result<TokenId> {
+    let (vocab_size, context) = (model.config.vocab_size, model.config.context());
+    if submission.grammar.is_some() {
+        return Err(Error::NotSupported("grammars are not known to Candle's engine; ask for a free text".into()));
+    }
+    if submission.kv_bits.is_some() {
+        return Err(Error::NotSupported("Candle's engine keeps keys and values in float32; leave kv_bits out".into()));
+    }
+    if let Some(token) = submission.prompt.iter().find(|token| **token as usize >= vocab_size) {
+        return Err(Error::Internal(format!("token {token} of the prompt is not one of {vocab_size}")));
+    }
+    if submission.prompt.len() > context {
+        return Err(Error::Internal(format!("a prompt of {} tokens, but {context} fit", submission.prompt.len())));
+    }
+    submission.prompt.last().copied().ok_or_else(|| Error::Internal("a prompt without a token".into()))
+}

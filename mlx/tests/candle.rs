@@ -1,0 +1,198 @@
+//! Candle's engine computes what MLX's does, which is held to mlx-lm by tests of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
+
+#[path = "../src/checkpoint.rs"]
+#[expect(dead_code, reason = "each program of tests needs a part of it")]
+mod checkpoint;
+
+use std::path::Path;
+
+use engine::backend::{Backend, Step};
+use engine::message::{FailureKind, Load, Pooling, Sampling, SequenceId, Submission, TokenId};
+use mlx_rs::Dtype;
+use serde_json::json;
+use talkied_candle::Candle;
+use talkied_mlx::Mlx;
+
+use crate::checkpoint::Checkpoint;
+
+/// Largest difference of a logit that two ways of adding the same numbers up may have.
+const TOLERANCE: f32 = 1e-3;
+
+/// Likeliest tokens may part where both engines find the two so near each other: one row of those here does, at 2e-5.
+const TIE: f32 = 1e-4;
+
+/// Largest share of the logits' length that eight bits may change.
+const SHARE: f32 = 0.1;
+
+fn load<B: Backend>(mut backend: B, folder: &Path) -> B {
+    backend.load(&Load { path: folder.to_owned() }, &mut |done, total| assert!(done <= total)).unwrap();
+    backend
+}
+
+fn prompt(len: u32) -> Vec<TokenId> {
+    (0..len).map(|i| i * 31 % 96).collect()
+}
+
+fn greedy(prompt: &[TokenId], count: u32) -> Submission {
+    Submission::greedy(SequenceId(1), prompt, count)
+}
+
+fn difference(ours: &[f32], theirs: &[f32]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |largest, next| if next > largest || next.is_nan() { next } else { largest })
+}
+
+/// Prompts of one token, of a chunk, and across chunks and steps of the caches.
+#[track_caller]
+fn check(checkpoint: &Checkpoint) {
+    let folder = checkpoint.write();
+    let (mut candle, mut mlx) = (load(Candle::exact(), folder.path()), load(Mlx::new(), folder.path()));
+    for len in [1, 2, 255, 257, 514] {
+        let prompt = prompt(len);
+        let found = difference(&candle.logits(&prompt).unwrap(), &mlx.logits(&prompt).unwrap());
+        assert!(found < TOLERANCE, "after {len} tokens: {found}");
+        let (ours, theirs) = (candle.tokens(&greedy(&prompt, 24)).unwrap(), mlx.greedy(&prompt, 24).unwrap());
+        if let Some(place) = ours.iter().zip(&theirs).position(|(a, b)| a != b) {
+            let whole = [prompt.as_slice(), &ours[..place]].concat();
+            for logits in [candle.logits(&whole).unwrap(), mlx.logits(&whole).unwrap()] {
+                let gap = (logits[ours[place] as usize] - logits[theirs[place] as usize]).abs();
+                assert!(gap < TIE, "token {place} after {len}: {ours:?} are not {theirs:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plain_llama() {
+    check(&Checkpoint::llama());
+}
+
+#[test]
+fn heads_wider_than_their_share_and_a_tied_head() {
+    let mut checkpoint = Checkpoint::llama().wide_heads().with("tie_word_embeddings", json!(true));
+    checkpoint.tensors.remove("lm_head.weight");
+    check(&checkpoint);
+}
+
+#[test]
+fn ropes_that_are_scaled_or_turn_neighbours() {
+    let llama3 = json!({ "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64 });
+    check(&Checkpoint::llama().with("rope_scaling", llama3));
+    check(&Checkpoint::llama().with("rope_scaling", json!({ "type": "linear", "factor": 4.0 })));
+    check(&Checkpoint::llama().with("rope_traditional", json!(true)));
+}
+
+#[test]
+fn packed_weights_are_what_they_stand_for() {
+    for bits in [3, 4, 6, 8] {
+        check(&Checkpoint::llama().quantized(bits));
+    }
+}
+
+/// Eight bits on both sides of each product. Random weights make so much of that, the more the longer a prompt is, that
+/// only a short one says something.
+#[test]
+fn packed_weights_in_blocks_are_near_what_they_stand_for() {
+    let folder = Checkpoint::llama().quantized(4).write();
+    let (mut blocks, exact) = (load(Candle::new(), folder.path()), load(Candle::exact(), folder.path()));
+    assert!(blocks.memory().active_bytes * 3 < exact.memory().active_bytes, "an eight-bit number is no float32");
+    let (ours, theirs) = (blocks.logits(&prompt(2)).unwrap(), exact.logits(&prompt(2)).unwrap());
+    let squares = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|number| number * number).sum::<f32>();
+    let off = squares(&mut ours.iter().zip(&theirs).map(|(a, b)| a - b));
+    let share = (off / squares(&mut theirs.iter().copied())).sqrt();
+    assert!(share < SHARE, "off by {share}");
+    assert!(share > 0.0, "blocks are used");
+    assert_eq!(blocks.tokens(&greedy(&prompt(2), 3)).unwrap().len(), 3);
+}
+
+#[test]
+fn qwen_2_has_biases_and_qwen_3_norms() {
+    let mut checkpoint = Checkpoint::llama().with("model_type", json!("qwen2"));
+    for layer in 0..2 {
+        for (name, source) in [("q_proj", "input_layernorm"), ("k_proj", "half"), ("v_proj", "half")] {
+            let norm = &checkpoint.tensors[&format!("model.layers.{layer}.input_layernorm.weight")];
+            let bias =
+                if source == "half" { norm.split_at_indices(&[32], 0).unwrap().swap_remove(0) } else { norm.clone() };
+            checkpoint.tensors.insert(format!("model.layers.{layer}.self_attn.{name}.bias"), bias);
+        }
+    }
+    check(&checkpoint);
+
+    let mut checkpoint = Checkpoint::llama().with("model_type", json!("qwen3")).with("head_dim", json!(16));
+    for layer in 0..2 {
+        for name in ["q_norm", "k_norm"] {
+            let norm = &checkpoint.tensors[&format!("model.layers.{layer}.input_layernorm.weight")];
+            let norm = norm.split_at_indices(&[16], 0).unwrap().swap_remove(0);
+            checkpoint.tensors.insert(format!("model.layers.{layer}.self_attn.{name}.weight"), norm);
+        }
+    }
+    check(&checkpoint);
+}
+
+#[test]
+fn halves_are_computed_whole() {
+    let mut checkpoint = Checkpoint::llama();
+    checkpoint.cast(Dtype::Bfloat16);
+    let halves = load(Candle::new(), checkpoint.write().path());
+    checkpoint.cast(Dtype::Float32);
+    let whole = load(Candle::new(), checkpoint.write().path());
+    assert_eq!(halves.logits(&prompt(9)).unwrap(), whole.logits(&prompt(9)).unwrap());
+}
+
+#[test]
+fn forks_go_their_own_ways() {
+    let folder = Checkpoint::llama().write();
+    let mut candle = load(Candle::new(), folder.path());
+    let idle = candle.memory();
+    let submission = greedy(&prompt(9), 8);
+    let alone = candle.tokens(&submission).unwrap();
+    let mut first = candle.begin(&submission).unwrap();
+    assert_eq!(candle.step(&mut first).unwrap(), Step::Prefill { done: 8 });
+    let drawn = Sampling { temperature: 2.0, seed: 5, ..Sampling::greedy() };
+    let mut second = candle.fork(&first, &Submission { sampling: drawn, ..submission.clone() }).unwrap();
+    assert!(candle.memory().active_bytes > idle.active_bytes);
+    let mut tokens = [Vec::new(), Vec::new()];
+    for _ in 0..8 {
+        for (sequence, tokens) in [&mut first, &mut second].into_iter().zip(&mut tokens) {
+            if let Step::Token(token) = candle.step(sequence).unwrap() {
+                tokens.push(token);
+            }
+        }
+    }
+    assert_eq!(tokens[0], alone);
+    assert_ne!(tokens[1], alone);
+    drop((first, second));
+    assert_eq!(candle.memory().active_bytes, idle.active_bytes);
+}
+
+#[test]
+fn log_probabilities_are_mlx_s() {
+    let folder = Checkpoint::llama().write();
+    let (mut candle, mut mlx) = (load(Candle::new(), folder.path()), load(Mlx::new(), folder.path()));
+    let submission = Submission { logprobs: Some(3), ..greedy(&[5], 1) };
+    let mut ours = candle.begin(&submission).unwrap();
+    let mut theirs = mlx.begin(&submission).unwrap();
+    assert_eq!(candle.step(&mut ours).unwrap(), mlx.step(&mut theirs).unwrap());
+    let (ours, theirs) = (candle.logprobs(&mut ours).unwrap().unwrap(), mlx.logprobs(&mut theirs).unwrap().unwrap());
+    assert!((ours.chosen - theirs.chosen).abs() < TOLERANCE);
+    let ids = |top: &[(TokenId, f32)]| top.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    assert_eq!(ids(&ours.top), ids(&theirs.top));
+}
+
+#[test]
+fn what_is_not_known_or_damaged_is_refused() {
+    let mut checkpoint = Checkpoint::llama();
+    let folder = checkpoint.write();
+    let mut candle = load(Candle::new(), folder.path());
+    assert_eq!(candle.begin_text(&[1], Pooling::Mean).unwrap_err().kind, FailureKind::NotSupported);
+    assert_eq!(candle.logits(&[96]).unwrap_err().kind, FailureKind::Internal);
+    checkpoint.tensors.remove("model.layers.1.mlp.up_proj.weight");
+    let folder = checkpoint.write();
+    let failure = candle.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ModelBroken);
+    assert!(failure.message.contains("model.layers.1.mlp.up_proj.weight"), "{failure}");
+}
