@@ -102,11 +102,12 @@ impl Rpc {
 
 /// Who asks: what the request says, else the name of the program at the other end.
 async fn app(named: Option<&str>, from: &Extensions) -> String {
-    let program = match (named, from.get::<Peer>()) {
+    let program = match (named, from.get::<Peer>().cloned()) {
         (Some(named), _) => Some(named.to_owned()),
+        (None, Some(peer)) if peer.is_known() => peer.program(|_| None),
         (None, Some(peer)) => {
-            let peer = peer.clone();
-            tokio::task::spawn_blocking(move || peer.program(usage::program)).await.ok().flatten()
+            let looked = tokio::task::spawn_blocking(move || peer.program(usage::program));
+            looked.await.ok().flatten()
         }
         (None, None) => None,
     };

@@ -21,6 +21,11 @@ impl Peer {
         Self(Arc::new(Known { pid, program: OnceLock::new() }))
     }
 
+    /// Whether its program was looked for.
+    pub fn is_known(&self) -> bool {
+        self.0.program.get().is_some()
+    }
+
     /// The name of its program, as `look` finds it the first time.
     pub fn program(&self, look: impl FnOnce(i32) -> Option<String>) -> Option<String> {
         self.0.program.get_or_init(|| self.0.pid.and_then(look)).clone()
