@@ -4,19 +4,29 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::prelude::*;
 
 /// Sets what is logged: `error`, `warn`, `info`, `debug`, or per module as `tracing` has it.
 pub const LOG_VARIABLE: &str = "TALKIE_LOG";
 
+/// The crates whose `debug` and `trace` may be asked for: the project's own.
+const OWN: &[&str] = &["talkied", "cloud", "engine", "protocol"];
+
 /// Logs to standard error from here on, `info` and above unless `TALKIE_LOG` says otherwise.
 pub fn start_log() {
-    let filter = EnvFilter::builder()
-        .with_env_var(LOG_VARIABLE)
-        .with_default_directive(tracing::Level::INFO.into())
-        .from_env_lossy();
+    let filter =
+        EnvFilter::builder().with_env_var(LOG_VARIABLE).with_default_directive(Level::INFO.into()).from_env_lossy();
     let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    tracing_subscriber::registry().with(log.with_filter(filter.and(filter_fn(may_be_told)))).init();
+}
+
+/// Libraries tell what they carry, whole, at their finer levels: a server its requests, with prompts and keys in them.
+fn may_be_told(metadata: &Metadata) -> bool {
+    let of = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::INFO || OWN.contains(&of)
 }
 
 /// Bytes of physical memory that belong to this process; `None` where the system is not asked.

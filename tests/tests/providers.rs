@@ -3,7 +3,8 @@
 mod echo;
 mod server;
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -117,7 +118,8 @@ fn a_model_names_the_server_that_has_it() {
 fn a_key_is_told_by_nothing() {
     let echo = json!({"error": {"message": format!("Incorrect API key provided: {KEY}."), "code": "invalid_api_key"}});
     let server = Server::start(move |_| Reply::json(401, &echo));
-    let daemon = knowing(&server, Start::fake().env("RUST_LOG", "trace"));
+    let daemon = knowing(&server, Start::fake().env("TALKIE_LOG", "trace"));
+    set_key_by_http(&daemon);
     let error = daemon.call("generate.text", json!({ "provider": "cluster", "prompt": "x" })).unwrap_err();
     assert_eq!(kind(&error), "key_refused");
     let mut told = vec![error.to_string()];
@@ -125,10 +127,49 @@ fn a_key_is_told_by_nothing() {
         told.push(daemon.call(method, json!({})).unwrap().to_string());
     }
     told.push(daemon.call("providers.test", json!({ "provider": "cluster" })).unwrap().to_string());
+    until("there is a log", || daemon.log().contains("INFO"));
     told.push(daemon.log());
     for told in told {
         assert!(!told.contains(KEY), "{told}");
     }
+}
+
+/// The other framing, which is not the daemon's own code.
+fn set_key_by_http(daemon: &Daemon) {
+    let answer = by_http(daemon, "providers.configure", &json!({ "provider": "cluster", "key": KEY }));
+    assert!(answer.contains(r#""key":"file""#), "{answer}");
+}
+
+fn by_http(daemon: &Daemon, method: &str, params: &Value) -> String {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn prompts_and_answers_are_not_logged() {
+    let server = Server::start(|_| Reply::stream(completion(&["an answer of theirs"])));
+    let daemon = knowing(&server, Start::fake().env("TALKIE_LOG", "trace"));
+    let request = json!({ "provider": "cluster", "prompt": "a question of theirs" });
+    assert_eq!(daemon.call("generate.text", request.clone()).unwrap()["text"], "an answer of theirs");
+    assert!(by_http(&daemon, "generate.text", &request).contains("an answer of theirs"));
+    let log = daemon.log();
+    assert!(log.contains("INFO") && !log.contains("of theirs"), "{log}");
+}
+
+#[test]
+fn a_key_that_is_none_changes_nothing() {
+    let server = Server::start(|_| Reply::stream(completion(&["yes"])));
+    let daemon = knowing(&server, Start::fake());
+    let params = json!({ "provider": "cluster", "key": "two words", "default_model": "other" });
+    let error = daemon.call("providers.configure", params).unwrap_err();
+    assert_eq!(kind(&error), "invalid_params");
+    let cluster = daemon.call("providers.get", json!({ "provider": "cluster" })).unwrap();
+    assert_eq!((&cluster["default_model"], &cluster["key"]), (&json!("qwen"), &json!("file")));
 }
 
 #[test]
