@@ -3,23 +3,14 @@
 //! Plain numbers become float32. What MLX packed becomes `Q8_0`, Candle's fastest product of packed numbers; rows that cannot
 //! be cut into its blocks of 32 become float32 too.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Module, Result as CandleResult, Tensor};
-use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::packed;
-
-const INDEX: &str = "model.safetensors.index.json";
-
-/// Longest index that is read: a hundred thousand tensors.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// What packed weights become.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,10 +57,7 @@ impl Linear {
 impl<'a> Weights<'a> {
     /// Opens the files that the index names; without one, `model*.safetensors`, or else `weights*.safetensors`.
     pub fn open(folder: &Path, packed: Packed, device: &Device, progress: &'a mut dyn FnMut(u64, u64)) -> Result<Self> {
-        let names = match indexed(folder)? {
-            Some(names) => names,
-            None => listed(folder)?,
-        };
+        let names = engine::weight_files(folder).map_err(Error::Broken)?;
         let paths: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
         // SAFETY: nobody writes to a model's files while an engine runs it: the daemon replaces folders whole.
         let files = unsafe { MmapedSafetensors::multi(&paths) };
@@ -170,44 +158,4 @@ fn floats(name: &str, tensor: &Tensor) -> Result<()> {
         DType::F32 | DType::F16 | DType::BF16 => Ok(()),
         other => Err(Error::NotSupported(format!("{name} of type {other:?} is not known to Candle's engine"))),
     }
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: Map<String, Value>,
-}
-
-fn indexed(folder: &Path) -> Result<Option<BTreeSet<String>>> {
-    let path = folder.join(INDEX);
-    let broken = |why: String| Error::Broken(format!("{}: {why}", path.display()));
-    match fs::metadata(&path) {
-        Err(_) => return Ok(None),
-        Ok(file) if file.len() > MAX_INDEX_BYTES => return Err(broken(format!("{} bytes are too many", file.len()))),
-        Ok(_) => {}
-    }
-    let text = fs::read(&path).map_err(|error| broken(error.to_string()))?;
-    let index: Index = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-    let names = index.weight_map.values().map(|name| match name.as_str() {
-        // A model's files lie in its own folder.
-        Some(name) if Path::new(name).file_name() == Some(name.as_ref()) => Ok(name.to_owned()),
-        _ => Err(broken(format!("{name} is not the name of a file"))),
-    });
-    names.collect::<Result<_>>().map(Some)
-}
-
-fn listed(folder: &Path) -> Result<BTreeSet<String>> {
-    let broken = |why: &dyn std::fmt::Display| Error::Broken(format!("{}: {why}", folder.display()));
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(folder).map_err(|error| broken(&error))? {
-        let entry = entry.map_err(|error| broken(&error))?;
-        names.extend(entry.file_name().into_string());
-    }
-    for start in ["model", "weights"] {
-        let chosen = |name: &&String| name.starts_with(start) && name.ends_with(".safetensors");
-        let chosen: BTreeSet<_> = names.iter().filter(chosen).cloned().collect();
-        if !chosen.is_empty() {
-            return Ok(chosen);
-        }
-    }
-    Err(broken(&"no weights, neither model*.safetensors nor weights*.safetensors"))
 }

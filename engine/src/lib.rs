@@ -7,7 +7,8 @@
 //!
 //! In reading order: [`message`] says what crosses, [`grammar`] what an answer may be held to, [`frame`] how it is
 //! written, [`backend`] what an engine must be able to do, [`serve`] the loop that every engine process runs around its
-//! backend. Beside them, [`convert`]: what an engine's program says when it writes a model anew and serves none.
+//! backend. Beside them, [`convert`]: what an engine's program says when it writes a model anew and serves none, and
+//! [`weight_files`]: where the weights of a folder are.
 //!
 //! This crate knows neither MLX nor tokio: the daemon and every engine depend on it, it depends on neither.
 
@@ -17,6 +18,7 @@ pub mod frame;
 pub mod grammar;
 pub mod message;
 pub mod serve;
+mod weight_files;
 
 pub use backend::{Backend, Step};
 pub use grammar::Grammar;
@@ -24,6 +26,7 @@ pub use message::{
     Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, KvBits, Load, Loaded, Logprobs, Memory,
     Pooling, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
 };
+pub use weight_files::weight_files;
 
 /// Values of `model_type` of encoders: some engine makes vectors with them, and none makes text.
 pub const ENCODERS: &[&str] = &["bert"];
