@@ -6,8 +6,7 @@ use std::process::Command;
 use crate::cache::Cache;
 use crate::command;
 use crate::error::Result;
-use crate::reference::{can_make_environments, python_in};
-use crate::setup::tools;
+use crate::reference::{environment, install, python_in};
 
 /// What the tests ask, and the benches compare with.
 const PIN: &str = "llama-cpp-python[server]==0.3.36";
@@ -28,22 +27,14 @@ pub fn python(cache: &Cache) -> Result<PathBuf> {
 }
 
 fn make(folder: &Path) -> Result<()> {
-    tools::python()?;
-    can_make_environments()?;
-    command::output(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    command::output(pip(folder).args(["--only-binary=:all:", "cmake", "ninja"]))?;
+    environment(folder)?;
+    command::output(install(folder).args(["--only-binary=:all:", "cmake", "ninja"]))?;
     let programs = std::env::var_os("PATH").unwrap_or_default();
     let programs = std::iter::once(folder.join("bin")).chain(std::env::split_paths(&programs));
-    let mut build = pip(folder);
+    let mut build = install(folder);
     if let Ok(programs) = std::env::join_paths(programs) {
         build.env("PATH", programs);
     }
     command::output(build.env("CMAKE_ARGS", CMAKE).arg(PIN))?;
     command::output(Command::new(python_in(folder)).args(["-c", "import llama_cpp.server"])).map(|_| ())
-}
-
-fn pip(folder: &Path) -> Command {
-    let mut pip = Command::new(python_in(folder));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    pip
 }

@@ -25,13 +25,23 @@ pub fn python(cache: &Cache) -> Result<PathBuf> {
 
 /// The environment is renamed when it is complete: its Python finds itself, its scripts are not used.
 fn make(folder: &Path) -> Result<()> {
+    environment(folder)?;
+    command::output(install(folder).arg("--only-binary=:all:").args(PINS))?;
+    command::output(Command::new(python_in(folder)).args(["-c", "import mlx_lm"])).map(|_| ())
+}
+
+/// Makes an environment with nothing in it.
+pub fn environment(folder: &Path) -> Result<()> {
     tools::python()?;
     can_make_environments()?;
-    command::output(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    command::output(Command::new("python3").args(["-m", "venv"]).arg(folder)).map(|_| ())
+}
+
+/// What puts packages into it.
+pub fn install(folder: &Path) -> Command {
     let mut pip = Command::new(python_in(folder));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]);
-    command::output(pip.args(PINS))?;
-    command::output(Command::new(python_in(folder)).args(["-c", "import mlx_lm"])).map(|_| ())
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip
 }
 
 /// The Python of an environment.
@@ -39,8 +49,7 @@ pub fn python_in(folder: &Path) -> PathBuf {
     folder.join("bin/python")
 }
 
-/// That this machine's Python can make one.
-pub fn can_make_environments() -> Result<()> {
+fn can_make_environments() -> Result<()> {
     let probe = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
     command::output(Command::new("python3").args(["-c", probe])).map(|_| ()).map_err(|_| Error::MissingTool {
         tool: "Python 3.10 or newer with venv",
