@@ -226,8 +226,8 @@ fn secret(value: &str) -> Result<HeaderValue, Error> {
     Ok(header)
 }
 
-/// An error and its sources in one line, without the address, which may be long.
-fn words(error: reqwest::Error) -> String {
+/// An error of the client and its causes in one line, without the address, which may be long or signed.
+pub fn words(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut words = error.to_string();
     let mut source = std::error::Error::source(&error);

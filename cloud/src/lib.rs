@@ -25,6 +25,7 @@ use secrecy::SecretString;
 
 pub use error::Error;
 use http::Http;
+pub use http::words;
 pub use stream::{Piece, Reason, Stream};
 
 /// Where a server is and how it is asked.

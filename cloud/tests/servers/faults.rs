@@ -21,13 +21,6 @@ async fn error(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Error {
 }
 
 #[tokio::test]
-async fn a_character_cut_in_two_is_whole_again() {
-    // The server writes a body at once; sse_tests cut it at every byte.
-    let server = Server::start(|_| Reply::stream(completion(&["zwölf ", "🦀"])));
-    assert_eq!(text(&answer(&openai(&server), &call("x")).await.unwrap()), "zwölf 🦀");
-}
-
-#[tokio::test]
 async fn what_is_no_answer_is_told_as_that() {
     let half = || {
         let mut reply = Reply::stream("");

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use cloud::words;
 use protocol::ModelId;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -270,19 +271,4 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or("the hub").to_owned()
-}
-
-/// An error of the client with its causes, without the address, which may be signed.
-fn words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = error.source();
-    }
-    words
 }
