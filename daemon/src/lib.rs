@@ -24,11 +24,13 @@ pub mod process;
 
 pub mod pull;
 
+pub mod bounded;
 pub mod error;
 pub mod events;
 pub mod hugging_face;
 pub mod library;
 pub mod local;
+pub mod private;
 pub mod requests;
 pub mod secrets;
 pub mod telemetry;

@@ -8,7 +8,6 @@
 //! listing turns the first `_` into `/`, so `my_org/name` is listed as `my/org_name`. Lookups go from id to folder and
 //! find it by either name.
 
-mod bounded;
 mod catalogue;
 mod disk;
 #[cfg(test)]

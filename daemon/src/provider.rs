@@ -35,8 +35,11 @@ pub trait Provider: std::fmt::Debug + Send + Sync {
     /// Its name in requests.
     fn id(&self) -> ProviderId;
 
-    /// What is known of it, without asking it or looking at a disk.
+    /// What is known of it without asking it, but for its models.
     fn describe(&self) -> protocol::Provider;
+
+    /// What it told last when it was asked for its models; `None` where it was not.
+    fn known_models(&self) -> Option<Vec<ModelId>>;
 
     /// Asks it what it has.
     async fn models(&self) -> Result<Vec<ModelId>, ErrorData>;

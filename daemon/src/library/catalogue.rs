@@ -32,7 +32,7 @@ use std::path::Path;
 use protocol::{Catalogue, CatalogueEntry, CatalogueSource, ModelId, ModelType};
 use toml::{Table, Value};
 
-use super::bounded;
+use crate::bounded;
 use fact::Fact;
 use file::{Problems, Row, Text};
 use size::Packing;

@@ -14,7 +14,7 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::bounded;
+use crate::bounded;
 pub(super) use metadata::Metadata;
 use source::Source;
 

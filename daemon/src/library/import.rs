@@ -240,7 +240,7 @@ fn facts_of(
             facts_of(&entry.path(), &format!("{path}/"), facts, wanted)?;
             continue;
         }
-        let (mut file, size) = super::bounded::open(&entry.path())?;
+        let (mut file, size) = crate::bounded::open(&entry.path())?;
         let mut hasher = Hasher::sha256();
         hasher.take(&mut file, &mut *wanted)?;
         facts.push(FileFact { path, size, hash: hasher.finish() });

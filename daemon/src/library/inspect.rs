@@ -14,7 +14,7 @@ use protocol::Quantization;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::bounded;
+use crate::bounded;
 use safetensors::Header;
 
 /// Longest `config.json` that is read.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::bounded;
+use crate::bounded;
 
 /// Name of the manifest in a model's folder.
 pub const MANIFEST: &str = "talkied.json";

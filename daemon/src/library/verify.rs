@@ -6,7 +6,8 @@ use std::path::Path;
 use protocol::{FileState, HashSource, ModelId, ModelSource, Verified, VerifiedFile};
 
 use super::manifest::{FileFact, Hash, MANIFEST, Manifest};
-use super::{Library, LibraryError, bounded};
+use super::{Library, LibraryError};
+use crate::bounded;
 
 impl Library {
     /// Compares a model's files with its manifest, or with the names that the Hugging Face cache gives them. `wanted` is

@@ -17,7 +17,8 @@ use crate::usage::{Usage, Used};
 /// One answer on its way to a client. Dropping it cancels it.
 pub struct Answer {
     sequence: SequenceId,
-    asked: Asked,
+    /// For those who may be asked next; nobody is, where it is `None`.
+    asked: Option<Asked>,
     current: Stream,
     /// Who answers now, for the note on why not, should it fail.
     provider: Arc<dyn Provider>,
@@ -41,13 +42,9 @@ impl Answer {
         let candidates = plan.candidates.into_iter();
         let mut rest: VecDeque<_> =
             candidates.filter_map(|candidate| provider(&candidate).map(|provider| (provider, candidate))).collect();
-        let mut passed_over = plan.passed_over;
-        match next(sequence, &asked, &mut rest, &mut passed_over).await {
-            Ok((provider, current)) => {
-                Ok(Self { sequence, asked, current, provider, rest, passed_over, has_begun: false, counted: None })
-            }
-            Err(error) => Err(error),
-        }
+        let (mut passed_over, mut asked) = (plan.passed_over, Some(asked));
+        let (provider, current) = next(sequence, &mut asked, &mut rest, &mut passed_over).await?;
+        Ok(Self { sequence, asked, current, provider, rest, passed_over, has_begun: false, counted: None })
     }
 
     /// With its tokens counted for an app.
@@ -61,36 +58,30 @@ impl Answer {
     /// then the answer must be dropped too.
     pub async fn next(&mut self) -> Option<GenerateEvent> {
         loop {
-            match self.current.next().await? {
-                GenerateEvent::Queued { request_id, trace_id, model, provider, position, .. } => {
-                    let passed_over = self.passed_over.clone();
+            let mut event = self.current.next().await?;
+            match &mut event {
+                GenerateEvent::Queued { model, provider, passed_over, .. } => {
+                    passed_over.clone_from(&self.passed_over);
                     if let Some((_, used)) = &mut self.counted {
                         (used.provider, used.model) = (provider.clone(), model.clone());
                     }
-                    return Some(GenerateEvent::Queued {
-                        request_id,
-                        trace_id,
-                        model,
-                        provider,
-                        passed_over,
-                        position,
-                    });
                 }
-                GenerateEvent::Failed { error } if !self.has_begun && !self.rest.is_empty() && may_pass(&error) => {
-                    self.passed_over.push(PassedOver { provider: self.provider.id(), error });
-                    match next(self.sequence, &self.asked, &mut self.rest, &mut self.passed_over).await {
+                GenerateEvent::Failed { error } if !self.has_begun && self.asked.is_some() && may_pass(error) => {
+                    self.passed_over.push(PassedOver { provider: self.provider.id(), error: error.clone() });
+                    match next(self.sequence, &mut self.asked, &mut self.rest, &mut self.passed_over).await {
                         Ok((provider, current)) => (self.provider, self.current) = (provider, current),
                         Err(error) => return Some(GenerateEvent::Failed { error }),
                     }
+                    continue;
                 }
-                event => {
-                    if let GenerateEvent::Finished { usage, .. } = &event {
-                        self.count(*usage);
-                    }
-                    self.has_begun |= is_part(&event);
-                    return Some(event);
+                GenerateEvent::Finished { usage, .. } => {
+                    let usage = *usage;
+                    self.count(usage);
                 }
+                _ => {}
             }
+            self.has_begun |= is_part(&event);
+            return Some(event);
         }
     }
 
@@ -102,15 +93,17 @@ impl Answer {
     }
 }
 
-/// Asks one after the other until one takes the request.
+/// Asks one after the other until one takes the request, which is kept as long as there are others to ask.
 async fn next(
     sequence: SequenceId,
-    asked: &Asked,
+    asked: &mut Option<Asked>,
     rest: &mut VecDeque<(Arc<dyn Provider>, Candidate)>,
     passed_over: &mut Vec<PassedOver>,
 ) -> Result<(Arc<dyn Provider>, Stream), ErrorData> {
     while let Some((provider, candidate)) = rest.pop_front() {
-        match provider.start(sequence, asked.clone(), candidate.model).await {
+        let request = if rest.is_empty() { asked.take() } else { asked.clone() };
+        let Some(request) = request else { break };
+        match provider.start(sequence, request, candidate.model).await {
             Ok(stream) => return Ok((provider, stream)),
             Err(error) if rest.is_empty() || !may_pass(&error) => return Err(last(error, passed_over)),
             Err(error) => passed_over.push(PassedOver { provider: provider.id(), error }),

@@ -25,6 +25,10 @@ impl Provider for Fake {
         unreachable!("an answer asks for no description")
     }
 
+    fn known_models(&self) -> Option<Vec<ModelId>> {
+        unreachable!("an answer asks for no models")
+    }
+
     async fn models(&self) -> Result<Vec<ModelId>, ErrorData> {
         unreachable!("an answer asks for no models")
     }

@@ -1,17 +1,15 @@
 //! Changes of `providers.toml` by the daemon: comments and order of the user's file stay as they are.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use protocol::{ConfigureProvider, ErrorData, Kind, ProviderId};
-use secrecy::{ExposeSecret, SecretString};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
-use super::keys::Keys;
-use super::settings::Settings;
+use super::settings::{LONGEST, Settings};
+use crate::bounded;
 use crate::error::invalid;
+use crate::private;
 
 /// Writes what is to change, if the whole is right then. A key is not part of it.
 pub(super) fn configure(path: &Path, request: &ConfigureProvider) -> Result<Settings, ErrorData> {
@@ -39,13 +37,8 @@ pub(super) fn configure(path: &Path, request: &ConfigureProvider) -> Result<Sett
         set(table, "headers", headers.into());
     }
     let settings = Settings::parse(&document.to_string()).map_err(invalid)?;
-    write(path, &document).map_err(|error| failed(path, &error))?;
+    write(path, &document)?;
     Ok(settings)
-}
-
-/// Keeps a key, or forgets it where it is empty.
-pub(super) fn set_key(keys: &Keys, id: &ProviderId, key: &SecretString) -> Result<(), ErrorData> {
-    if key.expose_secret().trim().is_empty() { keys.remove(id) } else { keys.set(id, key) }
 }
 
 /// Takes a server out of the file; false when it is not in it.
@@ -64,15 +57,12 @@ pub(super) fn remove(path: &Path, id: &ProviderId) -> Result<bool, ErrorData> {
     if let Err(why) = Settings::parse(&document.to_string()) {
         return Err(invalid(why));
     }
-    write(path, &document).map_err(|error| failed(path, &error))?;
+    write(path, &document)?;
     Ok(true)
 }
 
 fn read(path: &Path) -> Result<DocumentMut, ErrorData> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        text => text.map_err(|error| failed(path, &error))?,
-    };
+    let text = bounded::read_text(path, LONGEST).map_err(|error| failed(path, &error))?;
     let refuse = |error| ErrorData::new(Kind::ConfigurationError, format!("{}: {error}", path.display()));
     text.parse().map_err(refuse)
 }
@@ -97,20 +87,9 @@ fn set(table: &mut Table, field: &str, mut new: Value) {
     table[field] = Item::Value(new);
 }
 
-/// For its user alone, for headers may be secrets; under another name first, so that there is never half a file.
-fn write(path: &Path, document: &DocumentMut) -> io::Result<()> {
-    let new = path.with_extension("toml.new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(document.to_string().as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+/// For its user alone, for headers may be secrets.
+fn write(path: &Path, document: &DocumentMut) -> Result<(), ErrorData> {
+    private::write(path, document.to_string().as_bytes()).map_err(|error| failed(path, &error))
 }
 
 fn failed(path: &Path, error: &io::Error) -> ErrorData {

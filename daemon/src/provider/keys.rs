@@ -4,13 +4,15 @@
 
 mod keychain;
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use protocol::{ErrorData, KeyStatus, Kind, ProviderId, ProviderKind};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::bounded;
+use crate::private;
 
 /// Longest key, in bytes.
 const LONGEST: usize = 4096;
@@ -45,13 +47,11 @@ impl Keys {
     pub fn find(&self, id: &ProviderId, kind: ProviderKind) -> Result<Option<Found>, ErrorData> {
         for name in variables(id, kind) {
             if let Some(text) = (self.environment)(&name).filter(|text| !text.trim().is_empty()) {
-                return checked(&text, || format!("the variable {name}"))
-                    .map(|key| Some(Found { key, from: KeyStatus::Environment }));
+                return found(&text, &format!("the variable {name}"), KeyStatus::Environment);
             }
         }
         if let Some(text) = self.keychain.then(|| keychain::get(id)).flatten() {
-            return checked(text.expose_secret(), || "the keychain".into())
-                .map(|key| Some(Found { key, from: KeyStatus::Keychain }));
+            return found(text.expose_secret(), "the keychain", KeyStatus::Keychain);
         }
         self.read(id)
     }
@@ -63,12 +63,12 @@ impl Keys {
 
     /// Keeps a key: in the keychain where there is one, else in a file.
     pub fn set(&self, id: &ProviderId, key: &SecretString) -> Result<(), ErrorData> {
-        let key = checked(key.expose_secret(), || "it".into())?;
-        if self.keychain && keychain::set(id, &key) {
+        if self.keychain && keychain::set(id, key) {
             // One place only: what is set last is what holds.
             return self.remove_file(id);
         }
-        self.write(id, &key).map_err(|error| self.failed("keep the key in", id, &error))
+        let kept = private::write(&self.path(id), key.expose_secret().as_bytes());
+        kept.map_err(|error| self.failed("keep the key in", id, &error))
     }
 
     /// Forgets a key, wherever it is kept.
@@ -86,43 +86,23 @@ impl Keys {
     fn read(&self, id: &ProviderId) -> Result<Option<Found>, ErrorData> {
         let path = self.path(id);
         let shown = path.display();
-        let meta = match fs::metadata(&path) {
+        let (file, _) = match bounded::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            meta => meta.map_err(|error| self.failed("read", id, &error))?,
+            opened => opened.map_err(|error| self.failed("read", id, &error))?,
         };
-        let mode = meta.permissions().mode() & 0o777;
+        let mode = file.metadata().map_err(|error| self.failed("read", id, &error))?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let words =
                 format!("others can read the key in {shown} (mode {mode:o}): chmod 600 it, and better get a new key");
             return Err(ErrorData::new(Kind::NotConfigured, words));
         }
-        if !meta.is_file() || meta.len() > LONGEST as u64 {
-            let words = format!("{shown} is no file with one key of at most {LONGEST} bytes");
-            return Err(ErrorData::new(Kind::NotConfigured, words));
-        }
-        let text = SecretString::from(fs::read_to_string(&path).map_err(|error| self.failed("read", id, &error))?);
-        checked(text.expose_secret(), || shown.to_string()).map(|key| Some(Found { key, from: KeyStatus::File }))
-    }
-
-    /// Under another name first, so that there is never half a key.
-    fn write(&self, id: &ProviderId, key: &SecretString) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let new = self.folder.join(format!(".{id}.new"));
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(key.expose_secret().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, self.path(id))
+        let text = bounded::read_text(&path, LONGEST as u64).map_err(|error| self.failed("read", id, &error))?;
+        let text = SecretString::from(text);
+        found(text.expose_secret(), &shown.to_string(), KeyStatus::File)
     }
 
     fn remove_file(&self, id: &ProviderId) -> Result<(), ErrorData> {
-        match fs::remove_file(self.path(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed("remove", id, &error)),
-            _ => Ok(()),
-        }
+        private::remove(&self.path(id)).map_err(|error| self.failed("remove", id, &error))
     }
 
     fn failed(&self, what: &str, id: &ProviderId, error: &io::Error) -> ErrorData {
@@ -141,14 +121,19 @@ pub fn variables(id: &ProviderId, kind: ProviderKind) -> Vec<String> {
     std::iter::once(own).chain(others.iter().map(|name| (*name).to_owned())).collect()
 }
 
-/// Without the spaces around it. What is wrong is told without the key.
-fn checked(text: &str, place: impl FnOnce() -> String) -> Result<SecretString, ErrorData> {
+/// A key without the spaces around it. What is wrong is told without the key.
+pub fn parse(text: &str) -> Result<SecretString, String> {
     let key = text.trim();
     if key.is_empty() || key.len() > LONGEST || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let words = format!("{} is no key: 1 to {LONGEST} letters, digits and signs without spaces", place());
-        return Err(ErrorData::new(Kind::NotConfigured, words));
+        return Err(format!("is no key: 1 to {LONGEST} letters, digits and signs without spaces"));
     }
     Ok(SecretString::from(key))
+}
+
+/// A key that was found.
+fn found(text: &str, place: &str, from: KeyStatus) -> Result<Option<Found>, ErrorData> {
+    let key = parse(text).map_err(|why| ErrorData::new(Kind::NotConfigured, format!("{place} {why}")))?;
+    Ok(Some(Found { key, from }))
 }
 
 #[cfg(test)]

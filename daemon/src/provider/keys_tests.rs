@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn keys(home: &Path, environment: fn(&str) -> Option<String>) -> Keys {
@@ -22,7 +24,7 @@ fn a_key_is_kept_in_a_file_of_its_users_own() {
     let keys = keys(home.path(), none);
     assert_eq!(shown(keys.find(&id(), ProviderKind::Gemini)), None);
     for key in ["first", "second"] {
-        keys.set(&id(), &SecretString::from(format!(" {key}\n"))).expect("it is kept");
+        keys.set(&id(), &SecretString::from(format!("{key}\n"))).expect("it is kept");
         assert_eq!(shown(keys.find(&id(), ProviderKind::Gemini)), Some((key.into(), KeyStatus::File)));
     }
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
@@ -59,11 +61,12 @@ fn the_environment_goes_first_and_its_own_variable_before_others() {
 #[test]
 fn what_is_no_key_is_told_without_it() {
     let home = tempfile::tempdir().expect("a folder");
-    let keys = keys(home.path(), none);
-    for key in ["two words", "", "ü-key"] {
-        let error = keys.set(&id(), &SecretString::from(key)).expect_err("this is no key");
-        assert!(error.message.contains("is no key"), "{}", error.message);
-        assert!(key.is_empty() || !error.message.contains(key), "{}", error.message);
+    for key in ["two words", " ", "ü-key", &"k".repeat(5000)] {
+        let why = parse(key).expect_err("this is no key");
+        assert!(why.starts_with("is no key"), "{why}");
+        keys(home.path(), none).set(&id(), &SecretString::from(key)).expect("it is written as it is");
+        let error = keys(home.path(), none).find(&id(), ProviderKind::Gemini).expect_err("this is no key");
+        assert!(key == " " || !error.message.contains(key), "{}", error.message);
     }
     let debug = format!("{:?}", Found { key: SecretString::from("hidden-key"), from: KeyStatus::File });
     assert!(!debug.contains("hidden-key"), "{debug}");

@@ -71,6 +71,10 @@ impl Provider for Local {
         }
     }
 
+    fn known_models(&self) -> Option<Vec<ModelId>> {
+        None
+    }
+
     async fn models(&self) -> Result<Vec<ModelId>, ErrorData> {
         let library = Arc::clone(&self.library);
         let looked = tokio::task::spawn_blocking(move || library.look()).await;

@@ -12,9 +12,8 @@ use protocol::{
     ConfigureProvider, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateRequest, GenerateResult, Kind, ModelId,
     Provider as Described, ProviderId, ProviderList, ProviderTest, RequestId, TokenCount,
 };
-use secrecy::SecretString;
 
-use super::keys::Keys;
+use super::keys::{Keys, parse};
 use super::resolve::{Candidate, Plan, Wanted, check, find, plan, split};
 use super::server::Server;
 use super::settings::Settings;
@@ -156,6 +155,9 @@ impl Registry {
             return Err(broken.clone());
         }
         let mut providers = loaded.describe();
+        for provider in &mut providers {
+            provider.models = loaded.provider(&provider.id).and_then(|provider| provider.known_models());
+        }
         if let Some(local) = providers.iter_mut().find(|provider| provider.id.0 == MLX) {
             local.models = Some(self.local.models().await?);
         }
@@ -194,9 +196,15 @@ impl Registry {
         }
         let (path, keys) = (self.path(), self.keys());
         blocking(move || {
+            // Before anything is changed.
+            let key = request.key.as_ref().filter(|key| !key.0.is_empty()).map(|key| parse(&key.0)).transpose();
+            let key = key.map_err(|why| invalid(format!("`key` {why}")))?;
             edit::configure(&path, &request)?;
-            let Some(key) = request.key else { return Ok(()) };
-            edit::set_key(&keys, &request.provider, &SecretString::from(key.0))
+            match (key, request.key) {
+                (Some(key), _) => keys.set(&request.provider, &key),
+                (None, Some(_)) => keys.remove(&request.provider),
+                (None, None) => Ok(()),
+            }
         })
         .await?;
         Ok(self.renewed().await?.find(&id)?.1)
@@ -259,7 +267,7 @@ impl Registry {
         let askable = askable.filter(|provider| check(&provider.id, std::slice::from_ref(provider)).is_ok());
         let asked = askable.map(async |described| {
             let is_default = described.default_model.as_ref() == Some(model);
-            let has = is_default || has(loaded.provider(&described.id)?, described, model).await;
+            let has = is_default || has(loaded.provider(&described.id)?, model).await;
             has.then(|| described.id.clone())
         });
         join_all(asked).await.into_iter().flatten().next()
@@ -332,9 +340,9 @@ impl Loaded {
 }
 
 /// Whether a server has a model, as it told last, or tells within a moment.
-async fn has(provider: Arc<dyn Provider>, described: &Described, model: &ModelId) -> bool {
-    let models = match &described.models {
-        Some(models) => models.clone(),
+async fn has(provider: Arc<dyn Provider>, model: &ModelId) -> bool {
+    let models = match provider.known_models() {
+        Some(models) => models,
         None => match tokio::time::timeout(LISTING, provider.models()).await {
             Ok(Ok(models)) => models,
             _ => return false,

@@ -139,8 +139,12 @@ impl Provider for Server {
             key: self.key,
             base_url: Some(self.settings.base_url.clone()),
             default_model: self.settings.default_model.clone(),
-            models: last.models.clone(),
+            models: None,
         }
+    }
+
+    fn known_models(&self) -> Option<Vec<ModelId>> {
+        self.last().models.clone()
     }
 
     async fn models(&self) -> Result<Vec<ModelId>, ErrorData> {

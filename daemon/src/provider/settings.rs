@@ -7,12 +7,13 @@ use protocol::{ErrorData, Kind, ModelId, Provider, ProviderId, ProviderKind, Tie
 use serde::Deserialize;
 
 use super::resolve::{Candidate, split};
+use crate::bounded;
 
 /// What comes with the daemon.
 const BUILT_IN: &str = include_str!("../../data/providers.toml");
 
 /// Largest file that is read.
-const LONGEST: u64 = 1 << 20;
+pub(super) const LONGEST: u64 = 1 << 20;
 
 /// Most servers.
 const MOST_SERVERS: usize = 64;
@@ -73,11 +74,7 @@ impl Settings {
     /// What comes with the daemon, changed by the user's file, if there is one.
     pub fn read(path: &Path) -> Result<Self, ErrorData> {
         let refuse = |why: String| ErrorData::new(Kind::ConfigurationError, format!("{}: {why}", path.display()));
-        let text = match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Ok(found) if found.len() > LONGEST => return Err(refuse(format!("has more than {LONGEST} bytes"))),
-            _ => std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?,
-        };
+        let text = bounded::read_text(path, LONGEST).map_err(|error| refuse(error.to_string()))?;
         Self::parse(&text).map_err(refuse)
     }
 

@@ -10,6 +10,7 @@ use protocol::{ErrorData, Kind, ModelId, ProviderId, UsageBy, UsageReport, Usage
 use serde::Deserialize;
 
 use super::store::Count;
+use crate::bounded;
 
 /// What comes with the daemon.
 const BUILT_IN: &str = include_str!("../../data/prices.toml");
@@ -46,11 +47,7 @@ impl Prices {
     /// Those of the user's file, if there is one, then those that come with the daemon.
     pub(super) fn read(path: &Path) -> Result<Self, ErrorData> {
         let refuse = |why: String| ErrorData::new(Kind::ConfigurationError, format!("{}: {why}", path.display()));
-        let text = match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Ok(found) if found.len() > LONGEST => return Err(refuse(format!("has more than {LONGEST} bytes"))),
-            _ => std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?,
-        };
+        let text = bounded::read_text(path, LONGEST).map_err(|error| refuse(error.to_string()))?;
         Self::parse(&text).map_err(refuse)
     }
 

@@ -9,7 +9,7 @@ use engine::convert::MAX_DOCUMENT_BYTES;
 
 use super::incoming::Incoming;
 use super::{ImportError, Progress};
-use crate::library::bounded;
+use crate::bounded;
 
 /// Bytes that are copied at once.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -17,8 +17,9 @@ use serde_json::Value;
 
 use super::carry::{Carrier, Way};
 use super::{ImportError, Progress, Quantize, Source, convert};
+use crate::bounded;
+use crate::library::Library;
 use crate::library::inspect::{self, Condition};
-use crate::library::{Library, bounded};
 
 /// Most files of a folder that are looked at.
 const MAX_FILES: usize = 10_000;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::library::bounded;
+use crate::bounded;
 
 /// Longest header that is read; the format allows 100 million bytes, real ones have up to ten.
 const MAX_HEADER_BYTES: u64 = 32 << 20;
