@@ -8,8 +8,8 @@ use engine::backend::{Backend, Step};
 use engine::message::{Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, SequenceId, Submission, TokenId};
 
 use crate::cache::Account;
-use crate::config::Config;
 use crate::error::Result;
+use crate::files;
 use crate::model::Model;
 use crate::sequence::Sequence;
 use crate::weights::{Packed, Weights};
@@ -114,10 +114,10 @@ impl Backend for Candle {
 }
 
 impl Resident {
-    fn load(folder: &Path, packed: Packed, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
-        let (config, device) = (Config::read(folder)?, Device::Cpu);
-        let mut weights = Weights::open(folder, packed, &device, progress)?;
-        let model = Model::load(config, &mut weights, &device)?;
+    fn load(path: &Path, packed: Packed, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
+        let (config, source) = files::open(path)?;
+        let mut weights = Weights::new(source, packed, progress);
+        let model = Model::load(config, &mut weights, &Device::Cpu)?;
         let (weight_bytes, account) = (weights.held, Rc::new(Account::default()));
         // Once, so that the first request is not the slow one.
         model.logits(&model.hidden(&[0], &mut model.caches(&account))?)?;

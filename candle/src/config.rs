@@ -54,6 +54,7 @@ pub struct Scaling {
     pub low_freq_factor: Option<f32>,
     pub high_freq_factor: Option<f32>,
     pub original_max_position_embeddings: Option<f32>,
+    pub long_factor: Option<Vec<f32>>,
 }
 
 impl Config {
@@ -66,14 +67,19 @@ impl Config {
         if file.map_err(|error| broken(&error))? as u64 > MAX_BYTES {
             return Err(broken(&format!("more than {MAX_BYTES} bytes")));
         }
+        Self::new(&serde_json::from_slice(&text).map_err(|error| broken(&error))?, &path)
+    }
+
+    /// What `json` says, which came from `path`.
+    pub fn new(json: &serde_json::Value, path: &Path) -> Result<Self> {
+        let broken = |why: &dyn std::fmt::Display| Error::Broken(format!("{}: {why}", path.display()));
         // The name first: fields of an architecture that is not known would be missed before it.
-        let json: serde_json::Value = serde_json::from_slice(&text).map_err(|error| broken(&error))?;
         let name = json["model_type"].as_str().ok_or_else(|| broken(&"no text under `model_type`"))?;
         if !engine::CANDLE_ARCHITECTURES.contains(&name) {
             let known = engine::CANDLE_ARCHITECTURES.join(", ");
             return Err(Error::NotSupported(format!("model_type {name:?} is not known to Candle, only {known}")));
         }
-        let config = Self::deserialize(&json).map_err(|error| broken(&error))?;
+        let config = Self::deserialize(json).map_err(|error| broken(&error))?;
         config.check().map_err(|why| broken(&why))?;
         config.check_windows()?;
         Ok(config)

@@ -8,6 +8,8 @@ mod backend;
 mod cache;
 mod config;
 mod error;
+mod files;
+mod gguf;
 mod logprobs;
 mod model;
 mod packed;

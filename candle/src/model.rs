@@ -11,7 +11,7 @@ use crate::cache::{Account, Cache};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::rope::{Angles, Rope};
-use crate::weights::{Bias, Linear, Weights};
+use crate::weights::{Kind, Linear, Weights};
 
 /// A loaded model.
 pub struct Model {
@@ -61,12 +61,13 @@ impl Model {
     /// Takes all tensors of the model.
     pub fn load(config: Config, weights: &mut Weights, device: &Device) -> Result<Self> {
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
-        let embed_tokens = weights.linear("model.embed_tokens", [vocabulary, hidden], Bias::None)?;
+        let embed_tokens = weights.linear("model.embed_tokens", [vocabulary, hidden], Kind::default())?;
         let blocks = (0..config.num_hidden_layers).map(|layer| Block::load(weights, &config, layer));
         let blocks = blocks.collect::<Result<_>>()?;
         let norm = Norm::load(weights, "model.norm", hidden, &config)?;
+        let tied = weights.is_tied().unwrap_or(config.is_tied());
         let lm_head =
-            if config.is_tied() { None } else { Some(weights.linear("lm_head", [vocabulary, hidden], Bias::None)?) };
+            if tied { None } else { Some(weights.linear("lm_head", [vocabulary, hidden], Kind::default())?) };
         let rope = Rope::new(&config)?;
         Ok(Self { rope, embed_tokens, blocks, norm, lm_head, device: device.clone(), config })
     }
@@ -105,8 +106,9 @@ impl Model {
 impl Block {
     fn load(weights: &mut Weights, config: &Config, layer: usize) -> Result<Self> {
         let path = format!("model.layers.{layer}");
-        let (hidden, wide, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias.into());
-        let mut mlp = |name: &str, size| weights.linear(&format!("{path}.mlp.{name}"), size, bias);
+        let (hidden, wide, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let kind = Kind { bias, heads: None };
+        let mut mlp = |name: &str, size| weights.linear(&format!("{path}.mlp.{name}"), size, kind);
         let mlp =
             [mlp("gate_proj", [wide, hidden])?, mlp("up_proj", [wide, hidden])?, mlp("down_proj", [hidden, wide])?];
         let mut norm = |name: &str| Norm::load(weights, &format!("{path}.{name}"), hidden, config);
@@ -128,12 +130,12 @@ impl Attention {
     fn load(weights: &mut Weights, path: &str, config: &Config) -> Result<Self> {
         let (heads, kv_heads, dims, hidden) =
             (config.num_attention_heads, config.kv_heads(), config.head_dim(), config.hidden_size);
-        let bias: Bias = config.qkv_bias().into();
-        let mut linear = |name: &str, size, bias| weights.linear(&format!("{path}.{name}"), size, bias);
-        let q_proj = linear("q_proj", [heads * dims, hidden], bias)?;
-        let k_proj = linear("k_proj", [kv_heads * dims, hidden], bias)?;
-        let v_proj = linear("v_proj", [kv_heads * dims, hidden], bias)?;
-        let o_proj = linear("o_proj", [hidden, heads * dims], config.attention_bias.into())?;
+        let kind = |heads| Kind { bias: config.qkv_bias(), heads };
+        let mut linear = |name: &str, size, kind| weights.linear(&format!("{path}.{name}"), size, kind);
+        let q_proj = linear("q_proj", [heads * dims, hidden], kind(Some(heads)))?;
+        let k_proj = linear("k_proj", [kv_heads * dims, hidden], kind(Some(kv_heads)))?;
+        let v_proj = linear("v_proj", [kv_heads * dims, hidden], kind(None))?;
+        let o_proj = linear("o_proj", [hidden, heads * dims], Kind { bias: config.attention_bias, heads: None })?;
         let mut norm = |name: &str| Norm::load(weights, &format!("{path}.{name}"), dims, config);
         let norms = if config.qk_norm() { Some([norm("q_norm")?, norm("k_norm")?]) } else { None };
         Ok(Self { q_proj, k_proj, v_proj, o_proj, norms, heads, kv_heads, dims })

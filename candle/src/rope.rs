@@ -69,6 +69,8 @@ fn scaled(plain: impl Iterator<Item = f32>, scaling: &Scaling) -> Result<Vec<f32
         "default" => Ok(plain.collect()),
         "linear" => factor().map(|factor| plain.map(|frequency| frequency / factor).collect()),
         "llama3" => llama3(plain, scaling, factor()?),
+        // What a GGUF file has in its place.
+        "factors" => factors(plain, scaling),
         _ => Err(Error::NotSupported(format!(
             "rope scaling {kind:?} is not known to Candle's engine, only default, linear and llama3"
         ))),
@@ -91,6 +93,16 @@ fn llama3(plain: impl Iterator<Item = f32>, scaling: &Scaling, factor: f32) -> R
         frequency * (share + (1.0 - share) / factor)
     };
     Ok(plain.map(stretch).collect())
+}
+
+fn factors(plain: impl Iterator<Item = f32>, scaling: &Scaling) -> Result<Vec<f32>> {
+    let (plain, factors): (Vec<f32>, _) = (plain.collect(), scaling.long_factor.as_deref().unwrap_or_default());
+    if factors.len() != plain.len() {
+        let (found, wanted) = (factors.len(), plain.len());
+        return Err(Error::Broken(format!("the rope scaling has {found} factors, but {wanted} pairs are turned")));
+    }
+    let scaled = plain.iter().zip(factors);
+    scaled.map(|(turn, factor)| Ok(turn / positive("a factor of the rope scaling", *factor)?)).collect()
 }
 
 fn positive(key: &str, value: f32) -> Result<f32> {
