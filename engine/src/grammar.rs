@@ -2,10 +2,13 @@
 //!
 //! The daemon [checks](Grammar::check) a caller's grammar without a vocabulary, before any model is loaded for it; an
 //! engine [compiles](Grammar::compile) it for the vocabulary of its model. Both happen here, so that both mean the same.
-//! No model's vocabulary is known here, and no text of a prompt or an answer.
+//! An engine's sequences then obey a [`Constraint`], for which the tokens' bytes are read from the model's tokenizer. No
+//! text of a prompt or an answer is known here.
 
+mod constraint;
 mod end;
 mod schema;
+mod vocabulary;
 mod words;
 
 use std::sync::Arc;
@@ -18,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::words::{first_words, with_place};
+
+pub use self::constraint::{Constraint, ConstraintError, Vocabulary};
 
 /// Grammars are compiled by functions that call themselves for each rule that a rule names. A chain of 8000 rules needs
 /// less than 64 MiB; memory that is not needed is never touched.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::backend::{Backend, Step};
+use engine::grammar::Vocabulary;
 use engine::message::{
     Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Sampling, SequenceId, Submission, TokenId,
 };
@@ -13,7 +14,6 @@ use crate::config::Config;
 use crate::device::{self, Device};
 use crate::embedding::Text;
 use crate::error::{Error, Result};
-use crate::grammar::Vocabulary;
 use crate::network::Network;
 use crate::sequence::Sequence;
 use crate::weights::Weights;

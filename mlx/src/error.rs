@@ -1,6 +1,7 @@
 //! Why something failed in here, and how it is told to the daemon.
 
 use engine::convert::{Failed, FailedKind};
+use engine::grammar::ConstraintError;
 use engine::message::{Failure, FailureKind};
 use mlx_rs::error::Exception;
 
@@ -40,6 +41,17 @@ impl Error {
 
 /// The result of nearly everything here.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<ConstraintError> for Error {
+    fn from(error: ConstraintError) -> Self {
+        match error {
+            ConstraintError::Broken(words) => Self::Broken(words),
+            ConstraintError::NotSupported(words) => Self::NotSupported(words),
+            ConstraintError::Grammar(words) => Self::Grammar(words),
+            ConstraintError::Internal(words) => Self::Internal(words),
+        }
+    }
+}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {

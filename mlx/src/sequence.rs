@@ -9,6 +9,7 @@
 use std::time::{Duration, Instant};
 
 use engine::backend::Step;
+use engine::grammar::Constraint;
 use engine::message::{Logprobs, Submission, TokenId};
 use mlx_rs::{Array, Dtype, memory, transforms};
 
@@ -16,7 +17,7 @@ use crate::array::tokens;
 use crate::cache::{self, Cache};
 use crate::device::{Device, OneThread};
 use crate::error::{Error, Result};
-use crate::grammar::Constraint;
+use crate::grammar;
 use crate::logprobs;
 use crate::models::Model;
 use crate::sampler::Sampler;
@@ -141,7 +142,7 @@ impl Sequence {
             None => self.start(model)?,
         };
         self.input = match &mut self.constraint {
-            Some(constraint) => self.sampler.next(&constraint.mask(&next)?)?,
+            Some(constraint) => self.sampler.next(&grammar::mask(&next, constraint)?)?,
             None => next,
         };
         self.given += 1;

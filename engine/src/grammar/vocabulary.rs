@@ -12,7 +12,7 @@ use llguidance::toktrie::TokTrie;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use super::constraint::ConstraintError as Error;
 
 /// The largest real files have about 35 MB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -58,7 +58,7 @@ enum Decoding {
 
 /// The bytes of each of `size` tokens, in the order of their numbers. Special tokens are no text: theirs are llguidance's
 /// marker and their name. Numbers without a token have none: models often have more rows than tokens.
-pub fn read(folder: &Path, size: u32) -> Result<Vec<Vec<u8>>> {
+pub fn read(folder: &Path, size: u32) -> Result<Vec<Vec<u8>>, Error> {
     let path = folder.join("tokenizer.json");
     let broken = |why: &dyn std::fmt::Display| Error::Broken(format!("{}: {why}", path.display()));
     let mut text = Vec::new();

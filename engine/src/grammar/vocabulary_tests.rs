@@ -5,13 +5,13 @@ use tempfile::TempDir;
 
 use super::*;
 
-fn read_json(tokenizer: &Value, size: u32) -> Result<Vec<Vec<u8>>> {
+fn read_json(tokenizer: &Value, size: u32) -> Result<Vec<Vec<u8>>, Error> {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     read(folder.path(), size)
 }
 
-fn words(error: Result<Vec<Vec<u8>>>) -> String {
+fn words(error: Result<Vec<Vec<u8>>, Error>) -> String {
     error.unwrap_err().to_string()
 }
 
@@ -71,7 +71,7 @@ fn tokens_without_a_row_and_endless_ones_never_come() {
     let vocab = json!({ "a".repeat(1024): 0, "b".repeat(1025): 1, "c": 2, "d": 3 });
     let tokens = read_json(&json!({ "model": { "vocab": vocab }, "decoder": { "type": "Fuse" } }), 3).unwrap();
     assert_eq!(tokens.iter().map(Vec::len).collect::<Vec<_>>(), [1024, 0, 1]);
-    engine::grammar::factory(&tokens, &[2]).unwrap();
+    crate::grammar::factory(&tokens, &[2]).unwrap();
 }
 
 #[test]
