@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use candle_core::Device;
 use engine::backend::{Backend, Step};
+use engine::grammar::Vocabulary;
 use engine::message::{Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, SequenceId, Submission, TokenId};
 
 use crate::cache::Account;
@@ -23,6 +24,7 @@ pub struct Candle {
 
 struct Resident {
     model: Model,
+    vocabulary: Vocabulary,
     weight_bytes: u64,
     account: Rc<Account>,
 }
@@ -45,7 +47,7 @@ impl Candle {
         Ok(Sequence::new(&submission, model, account)?.prompt_logits(model)?)
     }
 
-    /// All tokens of a submission without stop tokens. Like [`Self::logits`], for comparing.
+    /// All tokens of a submission without stop tokens and grammar. Like [`Self::logits`], for comparing.
     pub fn tokens(&mut self, submission: &Submission) -> std::result::Result<Vec<TokenId>, Failure> {
         let mut sequence = self.begin(submission)?;
         let mut tokens = Vec::new();
@@ -58,7 +60,7 @@ impl Candle {
     }
 
     fn resident(&self) -> std::result::Result<&Resident, Failure> {
-        self.resident.as_ref().ok_or_else(|| Failure::new(FailureKind::Internal, "no model is loaded"))
+        self.resident.as_ref().ok_or_else(missing)
     }
 }
 
@@ -81,8 +83,10 @@ impl Backend for Candle {
     }
 
     fn begin(&mut self, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { model, account, .. } = self.resident()?;
-        Ok(Sequence::new(submission, model, account)?)
+        let Resident { model, vocabulary, account, .. } = self.resident.as_mut().ok_or_else(missing)?;
+        let sequence = Sequence::new(submission, model, account)?;
+        let Some(grammar) = &submission.grammar else { return Ok(sequence) };
+        Ok(sequence.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
 
     fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
@@ -90,8 +94,10 @@ impl Backend for Candle {
     }
 
     fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { model, account, .. } = self.resident()?;
-        Ok(sequence.fork(submission, model, account)?)
+        let Resident { model, vocabulary, account, .. } = self.resident.as_mut().ok_or_else(missing)?;
+        let forked = sequence.fork(submission, model, account)?;
+        let Some(grammar) = &submission.grammar else { return Ok(forked) };
+        Ok(forked.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
 
     fn logprobs(&mut self, sequence: &mut Sequence) -> std::result::Result<Option<Logprobs>, Failure> {
@@ -119,10 +125,15 @@ impl Resident {
         let mut weights = Weights::new(source, packed, progress);
         let model = Model::load(config, &mut weights, &Device::Cpu)?;
         let (weight_bytes, account) = (weights.held, Rc::new(Account::default()));
+        let vocabulary = Vocabulary::new(files::folder(path).to_owned(), model.config.vocab_size as u32);
         // Once, so that the first request is not the slow one.
         model.logits(&model.hidden(&[0], &mut model.caches(&account))?)?;
-        Ok(Self { model, weight_bytes, account })
+        Ok(Self { model, vocabulary, weight_bytes, account })
     }
+}
+
+fn missing() -> Failure {
+    Failure::new(FailureKind::Internal, "no model is loaded")
 }
 
 fn no_vectors() -> Failure {

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use engine::backend::Step;
+use engine::grammar::Constraint;
 use engine::message::{Logprobs, Submission, TokenId};
 
 use crate::cache::{Account, Cache};
@@ -25,6 +26,7 @@ pub struct Sequence {
     /// One for each layer.
     caches: Vec<Cache>,
     sampler: Sampler,
+    constraint: Option<Constraint>,
     /// The token that the next step follows: the last of the prompt, or the last that was given.
     input: TokenId,
     /// How many likeliest tokens' log-probabilities go with each token, where they are wanted.
@@ -43,6 +45,7 @@ impl Sequence {
             done: 0,
             caches: model.caches(account),
             sampler: Sampler::new(&submission.sampling, prompt, model.config.vocab_size)?,
+            constraint: None,
             input,
             logprobs: submission.logprobs,
             chosen: None,
@@ -55,6 +58,11 @@ impl Sequence {
         Ok(Self { done: self.done, caches, ..Self::new(submission, model, account)? })
     }
 
+    /// Has the text obey a grammar, before its first token.
+    pub(crate) fn obeying(self, constraint: Constraint) -> Self {
+        Self { constraint: Some(constraint), ..self }
+    }
+
     /// Log-probabilities at the token given last, where they are wanted.
     pub(crate) fn logprobs(&mut self) -> Option<Logprobs> {
         self.chosen.take()
@@ -65,12 +73,19 @@ impl Sequence {
         if self.done + 1 < self.prompt.len() {
             return self.prefill(model);
         }
-        let logits = self.logits(model)?;
+        let mut logits = self.logits(model)?;
         let kept = self.logprobs.map(|count| (count, logits.clone()));
+        if let Some(constraint) = &mut self.constraint {
+            mask(&mut logits, &constraint.allowed(model.config.vocab_size as u32)?);
+        }
         let token = self.sampler.next(logits);
         self.chosen = kept.map(|(count, logits)| logprobs::at(&logits, token, count));
         self.input = token;
-        Ok(Step::Token(token))
+        let is_whole = match &mut self.constraint {
+            Some(constraint) => constraint.accept(token)?,
+            None => false,
+        };
+        Ok(if is_whole { Step::Last(token) } else { Step::Token(token) })
     }
 
     /// The logits after the whole prompt.
@@ -89,16 +104,24 @@ impl Sequence {
     }
 
     fn logits(&mut self, model: &Model) -> Result<Vec<f32>> {
+        let (len, context) = (self.caches.first().map_or(0, Cache::len), model.config.context());
+        if len >= context {
+            return Err(Error::NotSupported(format!("the context of {context} tokens is full")));
+        }
         model.logits(&model.hidden(&[self.input], &mut self.caches)?)
+    }
+}
+
+/// No filter or bias lifts a logit from −∞.
+fn mask(logits: &mut [f32], allowed: &[bool]) {
+    for (logit, _) in logits.iter_mut().zip(allowed).filter(|(_, allowed)| !**allowed) {
+        *logit = f32::NEG_INFINITY;
     }
 }
 
 /// The last token of the prompt, where the model can take all of it.
 fn check(submission: &Submission, model: &Model) -> Result<TokenId> {
     let (vocab_size, context) = (model.config.vocab_size, model.config.context());
-    if submission.grammar.is_some() {
-        return Err(Error::NotSupported("grammars are not known to Candle's engine; ask for a free text".into()));
-    }
     if submission.kv_bits.is_some() {
         return Err(Error::NotSupported("Candle's engine keeps keys and values in float32; leave kv_bits out".into()));
     }
