@@ -1,12 +1,17 @@
 //! `config.json`: read once per load. Numbers in it become shapes and loop counts, so none is used unchecked.
 
+mod windows;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use self::windows::{LayerType, Windows};
 use crate::error::{Error, Result};
+use crate::rope::Settings as Rope;
 
 /// Largest file that is read.
 const MAX_BYTES: u64 = 16 << 20;
@@ -16,7 +21,6 @@ const MAX_CONTEXT: usize = 1 << 24;
 
 /// The fields that the architectures here know, under their names; others are ignored.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the format has them")]
 pub struct Config {
     pub model_type: String,
     pub hidden_size: usize,
@@ -29,32 +33,17 @@ pub struct Config {
     pub vocab_size: usize,
     max_position_embeddings: Option<usize>,
     tie_word_embeddings: Option<bool>,
-    pub rope_theta: Option<f32>,
-    pub rope_scaling: Option<Scaling>,
-    pub rope_parameters: Option<Scaling>,
-    #[serde(default)]
-    pub rope_traditional: bool,
+    #[serde(flatten)]
+    pub rope: Rope,
     #[serde(default)]
     pub attention_bias: bool,
     #[serde(default)]
     pub mlp_bias: bool,
-    sliding_window: Option<usize>,
-    #[serde(default)]
-    use_sliding_window: bool,
-    layer_types: Option<Vec<String>>,
-}
-
-/// How the wavelengths of a rope reach beyond the context of the first training.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Scaling {
-    pub r#type: Option<String>,
-    pub rope_type: Option<String>,
-    pub rope_theta: Option<f32>,
-    pub factor: Option<f32>,
-    pub low_freq_factor: Option<f32>,
-    pub high_freq_factor: Option<f32>,
-    pub original_max_position_embeddings: Option<f32>,
-    pub long_factor: Option<Vec<f32>>,
+    #[serde(flatten)]
+    windows: Windows,
+    query_pre_attn_scalar: Option<f32>,
+    attn_logit_softcapping: Option<f32>,
+    final_logit_softcapping: Option<f32>,
 }
 
 impl Config {
@@ -71,7 +60,7 @@ impl Config {
     }
 
     /// What `json` says, which came from `path`.
-    pub fn new(json: &serde_json::Value, path: &Path) -> Result<Self> {
+    pub fn new(json: &Value, path: &Path) -> Result<Self> {
         let broken = |why: &dyn std::fmt::Display| Error::Broken(format!("{}: {why}", path.display()));
         // The name first: fields of an architecture that is not known would be missed before it.
         let name = json["model_type"].as_str().ok_or_else(|| broken(&"no text under `model_type`"))?;
@@ -79,7 +68,8 @@ impl Config {
             let known = engine::CANDLE_ARCHITECTURES.join(", ");
             return Err(Error::NotSupported(format!("model_type {name:?} is not known to Candle, only {known}")));
         }
-        let config = Self::deserialize(json).map_err(|error| broken(&error))?;
+        let whole = if name == "gemma3_text" { defaulted(json) } else { json.clone() };
+        let config = Self::deserialize(&whole).map_err(|error| broken(&error))?;
         config.check().map_err(|why| broken(&why))?;
         config.check_windows()?;
         Ok(config)
@@ -92,17 +82,27 @@ impl Config {
 
     /// Numbers of a head.
     pub fn head_dim(&self) -> usize {
-        self.head_dim.unwrap_or_else(|| self.hidden_size / self.num_attention_heads.max(1))
+        let share = self.hidden_size / self.num_attention_heads.max(1);
+        self.head_dim.unwrap_or(if self.model_type == "gemma2" { 256 } else { share })
     }
 
     /// Most tokens of a sequence.
     pub fn context(&self) -> usize {
-        self.max_position_embeddings.unwrap_or(MAX_CONTEXT)
+        self.max_position_embeddings.unwrap_or(match self.model_type.as_str() {
+            "gemma2" => 8192,
+            "phi3" => 131_072,
+            _ => MAX_CONTEXT,
+        })
     }
 
-    /// Whether the head is the embedding; where the config says nothing, mlx-lm's defaults hold.
-    pub fn is_tied(&self) -> bool {
-        self.tie_word_embeddings.unwrap_or(self.model_type != "qwen3")
+    /// Whether the head is the embedding; `None` where the tensors tell. Where the config says nothing, mlx-lm's defaults
+    /// hold.
+    pub fn is_tied(&self) -> Option<bool> {
+        match self.model_type.as_str() {
+            "gemma2" => Some(true),
+            "gemma3_text" => None,
+            name => Some(self.tie_word_embeddings.unwrap_or(!["qwen3", "phi3"].contains(&name))),
+        }
     }
 
     /// Whether queries, keys and values have biases.
@@ -112,11 +112,74 @@ impl Config {
 
     /// Whether queries and keys are normed head by head.
     pub fn qk_norm(&self) -> bool {
-        self.model_type == "qwen3"
+        ["qwen3", "gemma3_text"].contains(&self.model_type.as_str())
+    }
+
+    /// Whether one matrix makes queries, keys and values, and one both halves of the MLP.
+    pub fn is_joined(&self) -> bool {
+        self.model_type == "phi3"
+    }
+
+    /// Whether norms are of 1 + weight, before and after each part, and the gate is `gelu`.
+    pub fn is_gemma(&self) -> bool {
+        ["gemma2", "gemma3_text"].contains(&self.model_type.as_str())
+    }
+
+    /// Whether layers with a window have a rope of their own.
+    pub fn is_gemma3(&self) -> bool {
+        self.model_type == "gemma3_text"
+    }
+
+    /// Times this are products of queries and keys.
+    pub fn query_scale(&self) -> f32 {
+        let scalar = match self.model_type.as_str() {
+            "gemma2" => Some(self.query_pre_attn_scalar.unwrap_or(144.0)),
+            "gemma3_text" => Some(self.query_pre_attn_scalar.unwrap_or(256.0)),
+            _ => None,
+        };
+        scalar.unwrap_or(self.head_dim() as f32).powf(-0.5)
+    }
+
+    /// Below this the scores of attention are bent.
+    pub fn score_cap(&self) -> Option<f32> {
+        (self.model_type == "gemma2").then_some(self.attn_logit_softcapping.unwrap_or(50.0))
+    }
+
+    /// Below this the logits are bent.
+    pub fn logit_cap(&self) -> Option<f32> {
+        (self.model_type == "gemma2").then_some(self.final_logit_softcapping.unwrap_or(30.0))
+    }
+
+    /// Times this are the vectors of tokens.
+    pub fn embedding_scale(&self) -> Option<f32> {
+        let scale = (self.hidden_size as f32).sqrt();
+        match self.model_type.as_str() {
+            "gemma2" => Some(scale),
+            // The reference rounds it.
+            "gemma3_text" => Some(bfloat16(scale)),
+            _ => None,
+        }
+    }
+
+    /// The window of each layer; `None` for those that see everything.
+    pub fn windows(&self) -> Result<Vec<Option<usize>>> {
+        let pattern = self.windows.pattern();
+        let felt = self.windows.sliding_window.is_some_and(|window| window < self.context());
+        let slides = |layer: usize| match self.model_type.as_str() {
+            // Every sixth sees everything, unless the config says which.
+            "gemma3_text" => !(layer + 1).is_multiple_of(pattern),
+            // As their makers have it; mlx-lm leaves it out.
+            "mistral" | "phi3" => felt,
+            _ => false,
+        };
+        self.windows.of_layers(self.num_hidden_layers, slides)
     }
 
     fn check(&self) -> std::result::Result<(), String> {
+        let (pattern, window) = (self.windows.pattern(), self.windows.sliding_window.unwrap_or(1));
         let ranges = [
+            ("sliding_window_pattern", pattern, 1000),
+            ("sliding_window", window, MAX_CONTEXT),
             ("hidden_size", self.hidden_size, 1 << 17),
             ("num_hidden_layers", self.num_hidden_layers, 1000),
             ("intermediate_size", self.intermediate_size, 1 << 20),
@@ -129,8 +192,16 @@ impl Config {
         if let Some((key, value, most)) = ranges.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
             return Err(format!("{key} is {value}, but must lie in 1 to {most}"));
         }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
-            return Err(format!("rms_norm_eps is {}, but must be a number above 0", self.rms_norm_eps));
+        let positive = [
+            ("rms_norm_eps", Some(self.rms_norm_eps)),
+            ("query_pre_attn_scalar", self.query_pre_attn_scalar.filter(|_| self.is_gemma())),
+            ("attn_logit_softcapping", self.score_cap()),
+            ("final_logit_softcapping", self.logit_cap()),
+        ];
+        for (key, value) in positive {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
+                return Err(format!("{key} is {value}, but must be a number above 0"));
+            }
         }
         if !self.num_attention_heads.is_multiple_of(self.kv_heads()) || !self.head_dim().is_multiple_of(2) {
             return Err("heads cannot be shared evenly, or have an odd number of dimensions".into());
@@ -138,19 +209,36 @@ impl Config {
         Ok(())
     }
 
-    /// Windows change what a long prompt says; until they are computed they are refused rather than left out.
+    /// Windows change what a long prompt says: those of Qwen, which begin at some layer, are refused rather than left out.
     fn check_windows(&self) -> Result<()> {
-        let named = self.layer_types.iter().flatten().any(|kind| kind == "sliding_attention");
-        let window = match self.model_type.as_str() {
-            "qwen2" | "qwen3" => self.sliding_window.filter(|_| self.use_sliding_window),
-            "mistral" => self.sliding_window,
-            _ => None,
-        };
-        if named || window.is_some_and(|window| window < self.context()) {
-            return Err(Error::NotSupported("layers with a sliding window are not known to Candle's engine".into()));
+        let Windows { sliding_window, use_sliding_window, ref layer_types, .. } = self.windows;
+        let named = layer_types.iter().flatten().any(|kind| *kind == LayerType::SlidingAttention);
+        let felt = sliding_window.is_some_and(|window| window < self.context());
+        if self.model_type.starts_with("qwen") && (named || felt && use_sliding_window) {
+            let text = format!("{} with a sliding window is not known to Candle's engine", self.model_type);
+            return Err(Error::NotSupported(text));
         }
         Ok(())
     }
+}
+
+/// The nearest bfloat16, ties to even.
+fn bfloat16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+}
+
+/// mlx-lm's defaults: exports of Gemma 3 leave out what is as in the smallest model.
+fn defaulted(json: &Value) -> Value {
+    let mut whole = json!({
+        "hidden_size": 1152, "num_hidden_layers": 26, "intermediate_size": 6912, "num_attention_heads": 4,
+        "head_dim": 256, "rms_norm_eps": 1e-6, "vocab_size": 262_144, "num_key_value_heads": 1,
+        "sliding_window": 512, "max_position_embeddings": 32_768,
+    });
+    for (key, value) in json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        whole[key] = value.clone();
+    }
+    whole
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn read(changes: &Value) -> Result<Config> {
 fn an_unknown_architecture_is_told_which_are_known() {
     let error = read(&json!({ "model_type": "gpt_oss" })).unwrap_err();
     assert!(matches!(error, Error::NotSupported(_)));
-    assert!(error.to_string().ends_with("only llama, mistral, qwen2, qwen3"), "{error}");
+    assert!(error.to_string().ends_with("only gemma2, gemma3_text, llama, mistral, phi3, qwen2, qwen3"), "{error}");
 }
 
 #[test]
@@ -42,9 +42,22 @@ fn numbers_out_of_their_range_are_refused() {
 }
 
 #[test]
-fn a_window_is_refused_where_it_would_be_felt() {
-    let error = read(&json!({ "model_type": "mistral", "sliding_window": 512 })).unwrap_err();
+fn windows_are_of_the_layers_that_their_architecture_gives_them() {
+    let windows = |changes: &Value| read(changes).unwrap().windows().unwrap();
+    assert_eq!(windows(&json!({ "model_type": "mistral", "sliding_window": 512 })), [Some(512), Some(512)]);
+    assert_eq!(windows(&json!({ "model_type": "mistral", "sliding_window": 1024 })), [None, None]);
+    assert_eq!(windows(&json!({ "sliding_window": 512 })), [None, None]);
+    let named = json!({ "sliding_window": 512, "layer_types": ["sliding_attention", "full_attention"] });
+    assert_eq!(windows(&named), [Some(512), None]);
+    let gemma = json!({ "model_type": "gemma3_text", "sliding_window_pattern": 2, "sliding_window": 8 });
+    assert_eq!(windows(&gemma), [Some(8), None]);
+    for broken in [
+        json!({ "layer_types": ["full_attention"] }),
+        json!({ "layer_types": ["sliding_attention", "sliding_attention"] }),
+    ] {
+        assert!(matches!(read(&broken).unwrap().windows(), Err(Error::Broken(_))), "{broken}");
+    }
+    let error = read(&json!({ "model_type": "qwen2", "sliding_window": 512, "use_sliding_window": true })).unwrap_err();
     assert!(matches!(error, Error::NotSupported(_)), "{error}");
-    assert!(read(&json!({ "model_type": "mistral", "sliding_window": 1024 })).is_ok());
     assert!(read(&json!({ "model_type": "qwen2", "sliding_window": 512, "use_sliding_window": false })).is_ok());
 }

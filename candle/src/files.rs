@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 use crate::gguf::{self, Gguf};
 use crate::weights::Source;
 
+/// Values of `model_type` whose tensors are known by llama.cpp's names.
+const IN_GGUF: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
+
 /// Opens what `path` names. A `config.json` comes before what a GGUF file says of itself.
 pub fn open(path: &Path) -> Result<(Config, Source)> {
     let (folder, file) = if path.is_dir() { (path, only_gguf(path)?) } else { (folder(path), Some(path.to_owned())) };
@@ -15,10 +18,21 @@ pub fn open(path: &Path) -> Result<(Config, Source)> {
     if folder.join("config.json").exists() {
         // Before the file, which may be large and of an architecture that is not known.
         let config = Config::read(folder)?;
+        check(&config.model_type)?;
         return Ok((config, Source::Gguf(Gguf::open(&file)?)));
     }
     let gguf = Gguf::open(&file)?;
-    Ok((Config::new(&gguf::config(&gguf)?, &file)?, Source::Gguf(gguf)))
+    let config = gguf::config(&gguf)?;
+    check(config["model_type"].as_str().unwrap_or_default())?;
+    Ok((Config::new(&config, &file)?, Source::Gguf(gguf)))
+}
+
+fn check(model_type: &str) -> Result<()> {
+    if IN_GGUF.contains(&model_type) {
+        return Ok(());
+    }
+    let known = IN_GGUF.join(", ");
+    Err(Error::NotSupported(format!("a GGUF file of {model_type} is not known to Candle's engine, only of {known}")))
 }
 
 /// Where the files beside `path` lie.

@@ -11,6 +11,7 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result as CandleResult, Tensor};
 
 use self::safetensors::Safetensors;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::packed;
@@ -88,11 +89,11 @@ impl<'a> Weights<'a> {
         Self { source, packed, progress, done: 0, total, held: 0 }
     }
 
-    /// Whether the head is the embedding, where the files decide that.
-    pub fn is_tied(&self) -> Option<bool> {
+    /// Whether the head is the embedding: the config says so, or the files, which then have no other.
+    pub fn is_tied(&self, config: &Config) -> bool {
         match &self.source {
-            Source::Safetensors(_) => None,
-            Source::Gguf(file) => Some(!file.has("lm_head.weight")),
+            Source::Safetensors(files) => config.is_tied().unwrap_or_else(|| !files.has("lm_head.weight")),
+            Source::Gguf(file) => !file.has("lm_head.weight"),
         }
     }
 

@@ -165,7 +165,8 @@ fn files_that_are_no_model_here_are_refused() {
     fs::copy(&file, folder.path().join("second.gguf")).unwrap();
     refused(folder.path(), FailureKind::ModelBroken, &["2 GGUF files"]);
 
-    let mut checkpoint = Checkpoint::new("llama");
-    checkpoint.config["model_type"] = json!("mamba");
-    refused(checkpoint.gguf(GgmlDType::F32).path(), FailureKind::NotSupported, &["mamba", "llama, mistral"]);
+    for model_type in ["mamba", "gemma2"] {
+        let folder = Checkpoint::new(model_type).gguf(GgmlDType::F32);
+        refused(folder.path(), FailureKind::NotSupported, &[model_type, "llama, mistral, qwen2, qwen3"]);
+    }
 }

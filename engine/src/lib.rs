@@ -51,4 +51,4 @@ pub const ARCHITECTURES: &[&str] = &[
 ];
 
 /// Those of them that the Candle engine runs, where there is no MLX.
-pub const CANDLE_ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
+pub const CANDLE_ARCHITECTURES: &[&str] = &["gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"];

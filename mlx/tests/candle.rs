@@ -10,7 +10,7 @@ use std::path::Path;
 
 use engine::backend::{Backend, Step};
 use engine::message::{FailureKind, Load, Pooling, Sampling, SequenceId, Submission, TokenId};
-use mlx_rs::Dtype;
+use mlx_rs::{Array, Dtype, ops};
 use serde_json::json;
 use talkied_candle::Candle;
 use talkied_mlx::Mlx;
@@ -48,8 +48,13 @@ fn difference(ours: &[f32], theirs: &[f32]) -> f32 {
 /// Prompts of one token, of a chunk, and across chunks and steps of the caches.
 #[track_caller]
 fn check(checkpoint: &Checkpoint) {
-    let folder = checkpoint.write();
-    let (mut candle, mut mlx) = (load(Candle::exact(), folder.path()), load(Mlx::new(), folder.path()));
+    check_against(checkpoint, checkpoint);
+}
+
+/// Candle's `ours` is MLX's `theirs`.
+#[track_caller]
+fn check_against(ours: &Checkpoint, theirs: &Checkpoint) {
+    let (mut candle, mut mlx) = (load(Candle::exact(), ours.write().path()), load(Mlx::new(), theirs.write().path()));
     for len in [1, 2, 255, 257, 514] {
         let prompt = prompt(len);
         let found = difference(&candle.logits(&prompt).unwrap(), &mlx.logits(&prompt).unwrap());
@@ -131,6 +136,101 @@ fn qwen_2_has_biases_and_qwen_3_norms() {
         }
     }
     check(&checkpoint);
+}
+
+/// With the matrices of each layer joined as Phi 3 has them.
+fn phi3() -> Checkpoint {
+    let mut checkpoint = Checkpoint::llama().with("model_type", json!("phi3"));
+    for layer in ["model.layers.0", "model.layers.1"] {
+        for (joined, parts) in [
+            ("self_attn.qkv_proj", ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"].as_slice()),
+            ("mlp.gate_up_proj", &["mlp.gate_proj", "mlp.up_proj"]),
+        ] {
+            let parts = parts.iter().map(|part| checkpoint.tensors.remove(&format!("{layer}.{part}.weight")).unwrap());
+            let parts: Vec<_> = parts.collect();
+            let whole = ops::concatenate(&parts, 0).unwrap();
+            checkpoint.tensors.insert(format!("{layer}.{joined}.weight"), whole);
+        }
+    }
+    checkpoint
+}
+
+#[test]
+fn phi_3_joins_matrices() {
+    check(&phi3());
+    check(&phi3().quantized(4));
+    let tied = phi3().with("tie_word_embeddings", json!(true));
+    check(&tied);
+}
+
+#[test]
+fn phi_3_stretches_wavelengths_one_by_one_and_turns_a_part() {
+    let long = |factors: &[f32]| {
+        let short = vec![1.0; factors.len()];
+        json!({ "type": "longrope", "short_factor": short, "long_factor": factors })
+    };
+    let first = |checkpoint: Checkpoint| checkpoint.with("original_max_position_embeddings", json!(64));
+    check(&first(phi3().with("rope_scaling", long(&[1.0, 1.1, 1.3, 1.6, 2.0, 3.0, 4.0, 6.0]))));
+    let partial = phi3().with("partial_rotary_factor", json!(0.75));
+    check(&first(partial.with("rope_scaling", long(&[1.0, 1.2, 1.5, 2.0, 3.0, 4.0]))));
+    check(&phi3().with("partial_rotary_factor", json!(0.5)).with("rope_traditional", json!(true)));
+}
+
+/// With the norms that Gemma has after each part. Norms of 1 + weight have weights near 0.
+fn gemma(model_type: &str) -> Checkpoint {
+    let mut checkpoint = Checkpoint::llama().with("model_type", json!(model_type)).with("head_dim", json!(16));
+    checkpoint.tensors.remove("lm_head.weight");
+    for layer in ["model.layers.0", "model.layers.1"] {
+        for (name, source) in [("pre", "input_layernorm"), ("post", "post_attention_layernorm")] {
+            let norm = checkpoint.tensors[&format!("{layer}.{source}.weight")].clone();
+            checkpoint.tensors.insert(format!("{layer}.{name}_feedforward_layernorm.weight"), norm);
+        }
+        if model_type == "gemma3_text" {
+            for (name, source) in [("q_norm", "input_layernorm"), ("k_norm", "post_attention_layernorm")] {
+                let norm = &checkpoint.tensors[&format!("{layer}.{source}.weight")];
+                let norm = norm.split_at_indices(&[16], 0).unwrap().swap_remove(0);
+                checkpoint.tensors.insert(format!("{layer}.self_attn.{name}.weight"), norm);
+            }
+        }
+    }
+    for (_, norm) in checkpoint.tensors.iter_mut().filter(|(name, _)| name.ends_with("norm.weight")) {
+        *norm = ops::subtract(&*norm, Array::from_f32(1.0)).unwrap();
+    }
+    checkpoint
+}
+
+#[test]
+fn gemma_2_bends_scores_and_logits() {
+    check(&gemma("gemma2"));
+    let bent = gemma("gemma2").with("attn_logit_softcapping", json!(5.0)).with("final_logit_softcapping", json!(8.0));
+    check(&bent.with("query_pre_attn_scalar", json!(16)));
+    check(&gemma("gemma2").quantized(4));
+}
+
+#[test]
+fn gemma_3_sees_windows_with_a_rope_of_their_own() {
+    let gemma = || gemma("gemma3_text").with("query_pre_attn_scalar", json!(32));
+    let sliding = |window: u32| gemma().with("sliding_window", json!(window)).with("sliding_window_pattern", json!(2));
+    // At the edges of a chunk, within a step of the caches, and a token alone.
+    for window in [1, 20, 255, 256, 300] {
+        check(&sliding(window));
+    }
+    check(&gemma().with("sliding_window_pattern", json!(1)));
+    check(&sliding(20).with("rope_scaling", json!({ "rope_type": "linear", "factor": 8.0 })));
+    let apart = json!({ "full_attention": { "rope_theta": 5000.0, "rope_type": "default" },
+        "sliding_attention": { "rope_theta": 300.0, "rope_type": "default" } });
+    check(&sliding(20).with("rope_parameters", apart));
+    check(&sliding(20).quantized(8));
+}
+
+/// mlx-lm leaves the windows of Mistral and Phi 3 out, and knows those of layers that a config names.
+#[test]
+fn windows_of_all_layers_are_those_of_each() {
+    let named = json!(["sliding_attention", "sliding_attention"]);
+    let llama = Checkpoint::llama().with("sliding_window", json!(40));
+    let theirs = Checkpoint::llama().with("sliding_window", json!(40)).with("layer_types", named);
+    check_against(&llama.with("model_type", json!("mistral")), &theirs);
+    check_against(&phi3().with("sliding_window", json!(40)), &theirs);
 }
 
 #[test]
