@@ -27,7 +27,7 @@ fn submission(sequence: u64, prompt: &[TokenId], max_tokens: u32) -> Command {
 #[test]
 fn a_model_is_loaded_run_cancelled_and_unloaded() {
     let folder = Checkpoint::llama().quantized(4).write();
-    let mut engine = Engine::start();
+    let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load { path: folder.path().to_owned() }));
     let Event::Ready(loaded) = engine.result() else { panic!("the model is not ready") };
     assert_eq!(loaded.vocab_size, 96);
@@ -55,7 +55,7 @@ fn a_model_that_cannot_be_loaded_ends_the_engine_with_its_reason() {
     let mut checkpoint = Checkpoint::llama();
     checkpoint.tensors.remove("lm_head.weight");
     let folder = checkpoint.write();
-    let mut engine = Engine::start();
+    let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load { path: folder.path().to_owned() }));
     let Event::LoadFailed(failure) = engine.result() else { panic!("the load did not fail") };
     assert_eq!(failure.kind, FailureKind::ModelBroken);
@@ -65,7 +65,7 @@ fn a_model_that_cannot_be_loaded_ends_the_engine_with_its_reason() {
 
 #[test]
 fn an_engine_without_a_daemon_ends() {
-    let engine = Engine::start();
+    let engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.socket.shutdown(std::net::Shutdown::Both).unwrap();
     engine.end();
 }

@@ -52,7 +52,7 @@ fn submission(grammar: Grammar, seed: u64) -> Submission {
 
 fn loaded() -> Engine {
     let folder = vocabulary::model();
-    let mut engine = Engine::start();
+    let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load { path: folder.path().to_owned() }));
     assert!(matches!(engine.result(), Event::Ready(_)));
     // The tokenizer is read at the first grammar, which must find its folder.

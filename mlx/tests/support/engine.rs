@@ -1,4 +1,4 @@
-//! The program as the daemon runs it: its standard input is one end of a pair of sockets.
+//! An engine's program as the daemon runs it: its standard input is one end of a pair of sockets.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -13,9 +13,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn start() -> Self {
+    pub fn start(program: &str) -> Self {
         let (socket, other) = UnixStream::pair().unwrap();
-        let program = env!("CARGO_BIN_EXE_talkied-mlx");
         let child = Program::new(program).stdin(Stdio::from(OwnedFd::from(other))).spawn().unwrap();
         let mut engine = Self { socket, child };
         assert_eq!(engine.next(), Event::Hello { version: VERSION });
