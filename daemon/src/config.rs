@@ -12,8 +12,9 @@ use crate::hugging_face;
 use crate::library::Place;
 use crate::socket;
 
-/// Name of the MLX engine's program, which stands beside the daemon's.
+/// Names of the engines' programs, which stand beside the daemon's.
 const ENGINE: &str = "talkied-mlx";
+const CANDLE: &str = "talkied-candle";
 
 /// Keeps language models warm and lends them to every app of this user over one Unix socket.
 #[derive(Debug, Clone, Parser)]
@@ -56,6 +57,9 @@ pub struct Arguments {
     /// Program of the MLX engine [default: talkied-mlx beside this program]
     #[arg(long, env = "TALKIE_ENGINE", value_name = "PROGRAM")]
     engine: Option<PathBuf>,
+    /// Program of the Candle engine [default: talkied-candle beside this program]
+    #[arg(long, env = "TALKIE_CANDLE", value_name = "PROGRAM")]
+    candle: Option<PathBuf>,
 }
 
 /// The same, resolved.
@@ -83,6 +87,8 @@ pub struct Config {
     pub keychain: bool,
     /// Program of the MLX engine.
     pub engine: PathBuf,
+    /// Program of the Candle engine.
+    pub candle: PathBuf,
 }
 
 /// Why there is no configuration.
@@ -100,7 +106,7 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// The daemon cannot tell where its own program is.
-    #[error("failed to find this program's own folder: {0}; name the engine with --engine")]
+    #[error("failed to find this program's own folder: {0}; name the engines with --engine and --candle")]
     NoProgram(std::io::Error),
 }
 
@@ -120,10 +126,8 @@ impl Arguments {
                 return Err(ConfigError::Relative { name, path: path.clone() });
             }
         }
-        let engine = match self.engine {
-            Some(engine) => engine,
-            None => std::env::current_exe().map_err(ConfigError::NoProgram)?.with_file_name(ENGINE),
-        };
+        let engine = program(self.engine, ENGINE)?;
+        let candle = program(self.candle, CANDLE)?;
         let socket = if named { socket::Place::Named(paths.socket) } else { socket::Place::Default(paths.socket) };
         let mut places = Vec::new();
         for root in self.models.into_iter().filter(|root| !root.as_os_str().is_empty()) {
@@ -153,7 +157,16 @@ impl Arguments {
             local_only: self.local_only,
             keychain: !self.no_keychain,
             engine,
+            candle,
         })
+    }
+}
+
+/// The program that is named, or the one that stands beside this one.
+fn program(named: Option<PathBuf>, name: &str) -> Result<PathBuf, ConfigError> {
+    match named {
+        Some(program) => Ok(program),
+        None => Ok(std::env::current_exe().map_err(ConfigError::NoProgram)?.with_file_name(name)),
     }
 }
 

@@ -14,9 +14,10 @@ use protocol::{
     TokenCount,
 };
 
+use crate::backend::Backend;
 use crate::error::{internal, invalid};
 use crate::library::Library;
-use crate::local::{LocalModel, LocalModels};
+use crate::local::{Key, LocalModel, LocalModels};
 use crate::requests::{Requests, random};
 use crate::scheduler::{Job, Scheduler};
 use crate::stream::{Answer, Head, Reader};
@@ -48,9 +49,9 @@ impl Generation {
     }
 
     /// Gives a request to the scheduler. Dropping the answer cancels it.
-    pub async fn start(&self, sequence: SequenceId, asked: Asked) -> Result<Answer, ErrorData> {
+    pub async fn start(&self, sequence: SequenceId, asked: Asked, backend: Backend) -> Result<Answer, ErrorData> {
         let Asked { request, chat, arrived } = asked;
-        let model = self.able(request.model.as_ref(), Capability::Generate).await?;
+        let model = self.able(request.model.as_ref(), backend, Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let Prompt { tokens: prompt, reading, grammar } = encode(Arc::clone(&text), chat).await?;
         let options = request.options;
@@ -72,6 +73,7 @@ impl Generation {
             request_id: self.requests.id(sequence),
             trace_id: request.trace_id.clone(),
             model: model.id.clone(),
+            backend,
             prompt_tokens: submission.prompt.len() as u32,
             seed,
             samples: options.n,
@@ -85,9 +87,9 @@ impl Generation {
     }
 
     /// Counts the tokens of a request's prompt, with the chat template, without loading the model's weights.
-    pub async fn count(&self, asked: Asked) -> Result<TokenCount, ErrorData> {
+    pub async fn count(&self, asked: Asked, backend: Backend) -> Result<TokenCount, ErrorData> {
         let Asked { request, chat, .. } = asked;
-        let model = self.able(request.model.as_ref(), Capability::Generate).await?;
+        let model = self.able(request.model.as_ref(), backend, Capability::Generate).await?;
         let text = model.text().await?;
         let prompt = encode(Arc::clone(&text), chat).await?;
         let context_length = text.context_length().map(u64::from);
@@ -99,13 +101,19 @@ impl Generation {
         self.scheduler.cancel(sequence).await
     }
 
-    /// The model of that id, or the obvious one for what it is `needed` for.
-    pub async fn model(&self, id: Option<&ModelId>, needed: Capability) -> Result<Arc<LocalModel>, ErrorData> {
+    /// The model of that id for an engine, or the obvious one for what it is `needed` for.
+    pub async fn model(
+        &self,
+        id: Option<&ModelId>,
+        backend: Backend,
+        needed: Capability,
+    ) -> Result<Arc<LocalModel>, ErrorData> {
         let id = match id {
             Some(id) => id.clone(),
-            None => self.obvious(needed).await?,
+            None => self.obvious(&[backend], needed).await?.0,
         };
-        if let Some(model) = self.models.in_use(&id) {
+        let key = Key { id: id.clone(), backend };
+        if let Some(model) = self.models.in_use(&key) {
             return Ok(model);
         }
         let library = Arc::clone(&self.library);
@@ -113,21 +121,27 @@ impl Generation {
         let found = tokio::task::spawn_blocking(move || library.find(&wanted)).await;
         let found = found.map_err(|_| internal(format!("looking for {id} panicked")))??;
         let path = found.ready()?.to_path_buf();
-        Ok(self.models.share(&id, path, found.model.capabilities))
+        if !found.model.backends.contains(&backend.into()) {
+            return Err(cannot_run(&found.model, backend));
+        }
+        Ok(self.models.share(key, path, found.model.capabilities))
     }
 
-    /// Whether the library has a model whole.
-    pub async fn is_installed(&self, id: &ModelId) -> bool {
-        if self.models.in_use(id).is_some() {
-            return true;
-        }
+    /// The engines that can run a model, if the library has it.
+    pub async fn engines(&self, id: &ModelId) -> Option<Vec<Backend>> {
         let (library, wanted) = (Arc::clone(&self.library), id.clone());
-        tokio::task::spawn_blocking(move || library.find(&wanted).is_ok()).await.unwrap_or(false)
+        let found = tokio::task::spawn_blocking(move || library.find(&wanted).ok()).await.ok()??;
+        Some(found.model.backends.iter().filter_map(Backend::of).collect())
     }
 
     /// The same, if it can do it.
-    async fn able(&self, id: Option<&ModelId>, needed: Capability) -> Result<Arc<LocalModel>, ErrorData> {
-        let model = self.model(id, needed).await?;
+    async fn able(
+        &self,
+        id: Option<&ModelId>,
+        backend: Backend,
+        needed: Capability,
+    ) -> Result<Arc<LocalModel>, ErrorData> {
+        let model = self.model(id, backend, needed).await?;
         if model.capabilities.contains(&needed) {
             return Ok(model);
         }
@@ -135,24 +149,28 @@ impl Generation {
         Err(ErrorData::new(Kind::NotSupported, words))
     }
 
-    /// The one resident model that can do it, else the one installed.
-    async fn obvious(&self, needed: Capability) -> Result<ModelId, ErrorData> {
+    /// The one resident model that can do it on one of these engines, else the one installed; and who can run it.
+    pub async fn obvious(&self, engines: &[Backend], needed: Capability) -> Result<(ModelId, Vec<Backend>), ErrorData> {
         let library = Arc::clone(&self.library);
         let installed = tokio::task::spawn_blocking(move || library.look()).await;
         let installed = installed.map_err(|_| internal("looking at the library panicked"))?;
-        let can = |model: &&Model| model.is_installed && model.capabilities.contains(&needed);
-        let mut able: Vec<ModelId> = installed.models.iter().filter(can).map(|model| model.id.clone()).collect();
+        let runs = |model: &Model| engines.iter().any(|backend| model.backends.contains(&(*backend).into()));
+        let can = |model: &&Model| model.is_installed && model.capabilities.contains(&needed) && runs(model);
+        let able: Vec<&Model> = installed.models.iter().filter(can).collect();
+        let engines = |model: &Model| model.backends.iter().filter_map(Backend::of).collect::<Vec<_>>();
         let residents = self.scheduler.snapshot().await?.residents;
-        let is_able = |id: &ModelId| able.iter().any(|model| model.folder() == id.folder());
-        let mut resident = residents.into_iter().map(|resident| resident.model.id.clone()).filter(is_able);
+        let of = |id: &ModelId| able.iter().find(|model| model.id.folder() == id.folder());
+        let mut resident: Vec<_> = residents.into_iter().map(|resident| resident.model.id.clone()).collect();
+        resident.dedup();
+        let mut resident = resident.into_iter().filter_map(|id| of(&id).map(|model| (id, engines(model))));
         if let (Some(only), None) = (resident.next(), resident.next()) {
             return Ok(only);
         }
-        match able.len() {
-            1 => Ok(able.remove(0)),
-            0 => Err(none_installed(needed)),
+        match able.as_slice() {
+            [only] => Ok((only.id.clone(), engines(only))),
+            [] => Err(none_installed(needed)),
             _ => {
-                let names: Vec<&str> = able.iter().take(8).map(|id| id.0.as_str()).collect();
+                let names: Vec<&str> = able.iter().take(8).map(|model| model.id.0.as_str()).collect();
                 Err(invalid(format!("several models are installed; name one of them in `model`: {}", names.join(", "))))
             }
         }
@@ -171,6 +189,18 @@ impl Generation {
         }
         text
     }
+}
+
+/// Why an engine does not take a model that another one would.
+fn cannot_run(model: &Model, backend: Backend) -> ErrorData {
+    let others: Vec<&str> = model.backends.iter().map(|backend| backend.0.as_str()).collect();
+    let words = format!(
+        "{} is not known to {}'s engine, only to: {}; leave `provider` out",
+        model.id,
+        backend.name(),
+        others.join(", ")
+    );
+    ErrorData::new(Kind::NotSupported, words)
 }
 
 fn none_installed(needed: Capability) -> ErrorData {

@@ -24,6 +24,7 @@ pub mod process;
 
 pub mod pull;
 
+pub mod backend;
 pub mod bounded;
 pub mod error;
 pub mod events;
@@ -43,11 +44,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::{Backend, Programs};
 use crate::config::Config;
 use crate::events::Events;
 use crate::generation::Generation;
 use crate::library::Library;
-use crate::provider::{Local, Policy, Registry};
+use crate::provider::{Local, Policy, Provider, Registry};
 use crate::pull::Pulls;
 use crate::requests::Requests;
 use crate::rpc::{Parts, Rpc};
@@ -91,19 +93,27 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), events.clone(), stop.clone());
     let watching = tokio::spawn(library::watch(Arc::clone(&library), stop.clone()));
     let limits = Limits { waiting: config.queue, keep_alive: config.keep_alive };
-    let settings = Settings { engine: config.engine.clone(), limits, drain: config.drain, events: events.clone() };
+    let programs = Arc::new(Programs::new(config.engine.clone(), config.candle.clone()));
+    let asking = Arc::clone(&programs);
+    // So that no request waits for the answer.
+    drop(tokio::spawn(async move { asking.preferred().await }));
+    let settings = Settings { programs: Arc::clone(&programs), limits, drain: config.drain, events: events.clone() };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let connections = Connections::default();
     let requests = Arc::<Requests>::default();
     let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
-    let local = Local::new(Arc::clone(&generation), Arc::clone(&library), config.engine.clone());
+    let engine = |backend| -> Arc<dyn Provider> {
+        Arc::new(Local::new(backend, Arc::clone(&generation), Arc::clone(&library), Arc::clone(&programs)))
+    };
+    let engines = Backend::ALL.map(engine).to_vec();
     let policy = Policy { local_only: config.local_only, keychain: config.keychain };
     let usage = Usage::start(&config.home);
     let registry = Registry::new(
         Arc::clone(&generation),
         Arc::clone(&requests),
         usage.clone(),
-        Arc::new(local),
+        engines,
+        Arc::clone(&programs),
         config.home.clone(),
         policy,
     );

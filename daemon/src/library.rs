@@ -27,7 +27,7 @@ mod watch;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::{Capability, Model, ModelId, ModelSource, ModelState, ModelType};
+use protocol::{Capability, Model, ModelId, ModelSource, ModelState, ModelType, ProviderId};
 
 use crate::events::Events;
 pub use catalogue::catalogue;
@@ -259,6 +259,7 @@ fn entry(mut candidate: Candidate) -> Entry {
 fn model(candidate: Candidate, found: Inspection) -> Model {
     let Candidate { id, path, source, revision } = candidate;
     let name = id.0.rsplit('/').next().unwrap_or_default().to_owned();
+    let backends: Vec<_> = found.backends().into_iter().map(ProviderId::from).collect();
     let (state, problem) = match found.condition {
         Condition::Complete => (ModelState::Complete, None),
         Condition::Partial(problem) => (ModelState::Partial, Some(problem)),
@@ -272,7 +273,8 @@ fn model(candidate: Candidate, found: Inspection) -> Model {
         id,
         size: found.size,
         kind: ModelType::Local,
-        provider: protocol::providers::MLX.into(),
+        provider: backends.first().cloned().unwrap_or_default(),
+        backends,
         is_installed: state == ModelState::Complete,
         is_loaded: false,
         path,

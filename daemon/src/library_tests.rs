@@ -42,6 +42,7 @@ fn models_are_listed_by_id_with_what_is_known_of_them() {
         size: 25 + 10 + 2,
         kind: ModelType::Local,
         provider: "mlx".into(),
+        backends: vec!["mlx".into(), "candle".into()],
         is_installed: true,
         is_loaded: false,
         path,

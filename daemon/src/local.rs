@@ -10,8 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use protocol::{Capability, ErrorData, ModelId};
 use tokio::sync::OnceCell;
 
+use crate::backend::Backend;
 use crate::error::internal;
 use crate::text::TextModel;
+
+/// One model on one engine: what there is at most one process of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The model.
+    pub id: ModelId,
+    /// Its engine.
+    pub backend: Backend,
+}
 
 /// One installed model in use.
 #[derive(Debug)]
@@ -20,6 +30,8 @@ pub struct LocalModel {
     pub id: ModelId,
     /// Its folder.
     pub path: PathBuf,
+    /// What runs it.
+    pub backend: Backend,
     /// What it can be asked for.
     pub capabilities: Vec<Capability>,
     text: OnceCell<Arc<TextModel>>,
@@ -27,8 +39,14 @@ pub struct LocalModel {
 
 impl LocalModel {
     /// A model whose text side is not read yet.
-    pub fn new(id: ModelId, path: PathBuf, capabilities: Vec<Capability>) -> Self {
-        Self { id, path, capabilities, text: OnceCell::new() }
+    pub fn new(key: Key, path: PathBuf, capabilities: Vec<Capability>) -> Self {
+        let Key { id, backend } = key;
+        Self { id, path, backend, capabilities, text: OnceCell::new() }
+    }
+
+    /// What tells it from others.
+    pub fn key(&self) -> Key {
+        Key { id: self.id.clone(), backend: self.backend }
     }
 
     /// Whether the text side is read already.
@@ -48,26 +66,26 @@ async fn read(id: ModelId, path: PathBuf) -> Result<Arc<TextModel>, ErrorData> {
     opened.map(Arc::new).map_err(ErrorData::from)
 }
 
-/// The models in use, by id: everybody who asks for one gets the same.
+/// The models in use: everybody who asks for one gets the same.
 #[derive(Debug, Default)]
-pub struct LocalModels(Mutex<HashMap<ModelId, Weak<LocalModel>>>);
+pub struct LocalModels(Mutex<HashMap<Key, Weak<LocalModel>>>);
 
 impl LocalModels {
-    /// The model in use of that id.
-    pub fn in_use(&self, id: &ModelId) -> Option<Arc<LocalModel>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id)?.upgrade()
+    /// The model in use.
+    pub fn in_use(&self, key: &Key) -> Option<Arc<LocalModel>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()
     }
 
-    /// The model in use of that id, or a new one at `path`.
-    pub fn share(&self, id: &ModelId, path: PathBuf, capabilities: Vec<Capability>) -> Arc<LocalModel> {
+    /// The model in use, or a new one at `path`.
+    pub fn share(&self, key: Key, path: PathBuf, capabilities: Vec<Capability>) -> Arc<LocalModel> {
         // Held for this lookup alone; a panic elsewhere cannot leave the map half changed.
         let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = models.get(id).and_then(Weak::upgrade).filter(|model| model.path == path) {
+        if let Some(model) = models.get(&key).and_then(Weak::upgrade).filter(|model| model.path == path) {
             return model;
         }
         models.retain(|_, model| model.strong_count() > 0);
-        let model = Arc::new(LocalModel::new(id.clone(), path, capabilities));
-        models.insert(id.clone(), Arc::downgrade(&model));
+        let model = Arc::new(LocalModel::new(key.clone(), path, capabilities));
+        models.insert(key, Arc::downgrade(&model));
         model
     }
 }

@@ -9,7 +9,6 @@ pub mod residency;
 pub mod resident;
 mod run;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use tokio::task::JoinHandle;
 use failure::shutting_down;
 pub use resident::{EngineId, Job, Limits, Update};
 
+use crate::backend::{Backend, Programs};
 use crate::events::Events;
 use crate::local::LocalModel;
 use crate::process::Report;
@@ -31,8 +31,8 @@ const MESSAGES: usize = 1024;
 /// What the scheduler is made with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Program of the MLX engine.
-    pub engine: PathBuf,
+    /// The engines.
+    pub programs: Arc<Programs>,
     /// Bounds of queue and stay.
     pub limits: Limits,
     /// How long running requests may take once the daemon is to end.
@@ -95,6 +95,8 @@ pub struct RequestSnapshot {
     pub sequence: SequenceId,
     /// Its model.
     pub model: ModelId,
+    /// What runs it.
+    pub backend: Backend,
     /// The caller's name for it.
     pub trace_id: Option<String>,
     /// When it came.

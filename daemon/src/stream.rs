@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 
 pub use self::reader::Reader;
 
+use crate::backend::Backend;
 use crate::error::internal;
 use crate::requests::Requests;
 use crate::scheduler::{Scheduler, Update};
-use protocol::providers::MLX;
 
 /// What names an answer and stays the same.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Head {
     pub trace_id: Option<String>,
     /// Who answers.
     pub model: ModelId,
+    /// What runs it.
+    pub backend: Backend,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
     /// Of its draws.
@@ -105,8 +107,8 @@ impl Answer {
     fn take(&mut self, update: Option<Update>) -> Option<u32> {
         match update {
             Some(Update::Queued(position)) => {
-                let Head { request_id, trace_id, model, .. } = self.head.clone();
-                let (provider, passed_over) = (MLX.into(), Vec::new());
+                let Head { request_id, trace_id, model, backend, .. } = self.head.clone();
+                let (provider, passed_over) = (backend.into(), Vec::new());
                 self.due.push_back(GenerateEvent::Queued {
                     request_id,
                     trace_id,

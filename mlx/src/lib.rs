@@ -33,3 +33,8 @@ mod checkpoint;
 pub use backend::Mlx;
 pub use embedding::Text;
 pub use sequence::Sequence;
+
+/// Where models are computed here: `cpu`, or the name of a GPU.
+pub fn device() -> std::io::Result<String> {
+    device::Device::open().map(|device| device.name).map_err(std::io::Error::other)
+}

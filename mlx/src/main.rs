@@ -1,6 +1,7 @@
 //! `talkied-mlx`: serves one model to the daemon that started it, whose socket is standard input; or, told to
 //! `convert`, writes a model's folder anew.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,11 +26,17 @@ struct Arguments {
 enum Task {
     /// Write a model's folder anew, as mlx-lm does, with its weights packed or in another type
     Convert(convert::Options),
+    /// Say where models would be computed: cpu, or the name of a GPU
+    Device,
 }
 
 fn main() -> std::io::Result<ExitCode> {
     match Arguments::parse().task {
         None => engine::serve::run(talkied_mlx::Mlx::new()).map(|()| ExitCode::SUCCESS),
         Some(Task::Convert(options)) => Ok(convert::run(&options)),
+        Some(Task::Device) => {
+            writeln!(std::io::stdout(), "{}", talkied_mlx::device()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

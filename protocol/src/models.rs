@@ -51,8 +51,11 @@ pub struct Model {
     /// Where it runs.
     #[serde(rename = "type")]
     pub kind: ModelType,
-    /// Who runs it: `mlx`.
+    /// Who runs it where a request names the model alone, and who ran it where it is in memory: `mlx` or `candle`.
     pub provider: ProviderId,
+    /// Which engines can run it, installed here or not; empty where its configuration does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<ProviderId>,
     /// Whether it is whole and can be loaded.
     pub is_installed: bool,
     /// Whether an engine holds it.

@@ -9,15 +9,23 @@ use crate::error::ErrorData;
 use crate::models::{ModelId, ModelType};
 use crate::named::names_its_errors;
 
-/// The provider that is this daemon's own engine.
+/// The provider that is this daemon's engine on MLX.
 pub const MLX: &str = "mlx";
 
-/// Who answers: `mlx`, `gemini`, or the name that the user gave a server.
+/// The provider that is this daemon's engine on Candle.
+pub const CANDLE: &str = "candle";
+
+/// Who answers: `mlx`, `candle`, `gemini`, or the name that the user gave a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ProviderId(pub String);
 
 impl ProviderId {
+    /// Whether it is one of this daemon's engines.
+    pub fn is_engine(&self) -> bool {
+        [MLX, CANDLE].contains(&self.0.as_str())
+    }
+
     /// Whether this can name a provider: 1 to 32 lower-case letters, digits, `-` and `_`, a letter first.
     pub fn is_valid(&self) -> bool {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
@@ -52,6 +60,8 @@ impl std::fmt::Display for ProviderId {
 pub enum ProviderKind {
     /// An engine of this daemon, on MLX.
     Mlx,
+    /// An engine of this daemon, on Candle.
+    Candle,
     /// Google's Gemini API.
     Gemini,
     /// A server with `OpenAI`'s API: `OpenAI`'s own, vLLM, `SGLang`, llama.cpp, LM Studio and others.

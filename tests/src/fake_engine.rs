@@ -4,6 +4,7 @@
 //! It stands behind the same boundary as a real one, so that everything left of it is tested without MLX. How it
 //! behaves is said in the model's `config.json`, under `fake`.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +14,12 @@ use engine::{Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pool
 use serde::Deserialize;
 
 fn main() -> ExitCode {
+    // As MLX's program does when it is asked where it computes.
+    if std::env::args().nth(1).as_deref() == Some("device") {
+        let device = std::env::var("FAKE_DEVICE").unwrap_or_else(|_| "cpu".into());
+        let told = std::io::stdout().write_all(device.as_bytes());
+        return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     match engine::serve::run(Fake::default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

@@ -10,6 +10,7 @@ mod support;
 mod cli;
 mod daemon;
 mod embeddings;
+mod engines;
 mod generate;
 mod loss;
 mod models;

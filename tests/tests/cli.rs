@@ -90,7 +90,7 @@ fn generate_starts_the_daemon_and_stop_ends_it() {
     let command = |args: &[&str]| {
         let mut command = Command::new(program("talkiectl"));
         command.env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").args(args);
-        command.env("TALKIE_ENGINE", env!("CARGO_BIN_EXE_fake-engine"));
+        command.env("TALKIE_ENGINE", env!("CARGO_BIN_EXE_fake-engine")).env("TALKIE_CANDLE", home.path().join("none"));
         command
     };
     let output = finish(command(&["generate", "on demand"]), "");

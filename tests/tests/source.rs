@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 22] = [
+const WALK: [&str; 23] = [
     "lib",
     "rpc",
     "socket",
@@ -21,6 +21,7 @@ const WALK: [&str; 22] = [
     "events",
     "usage",
     "error",
+    "backend",
     "bounded",
     "private",
     "requests",

@@ -65,6 +65,8 @@ impl Start {
         command.env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").env_remove("TALKIE_MODELS");
         command.env_remove("HF_ENDPOINT").env_remove("HF_TOKEN").env("HF_HOME", home.path());
         command.env("HF_HUB_CACHE", home.path().join("hub")).arg("--engine").arg(engine);
+        // A Candle engine that happens to be built would be preferred.
+        command.env("TALKIE_CANDLE", home.path().join("none"));
         command.env("TALKIE_NO_KEYCHAIN", "true").env_remove("TALKIE_LOCAL_ONLY");
         for key in ["GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"] {
             command.env_remove(key);

@@ -24,7 +24,7 @@ const FINE_POLL: Duration = Duration::from_micros(200);
 
 /// Builds the programs as they are released and returns their folder.
 pub fn build(workspace: &Workspace) -> Result<PathBuf> {
-    let programs = ["-p", "talkied", "-p", "talkied-mlx", "-p", "talkiectl"];
+    let programs = ["-p", "talkied", "-p", "talkied-mlx", "-p", "talkied-candle", "-p", "talkiectl"];
     command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(programs))?;
     Ok(workspace.target.join("release"))
 }
@@ -38,19 +38,28 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `talkied` of the folder `programs`.
+    /// Starts `talkied` of the folder `programs`, with MLX's engine alone: that is what is measured.
     pub fn start(programs: &Path) -> Result<Self> {
         Self::start_at_hub(programs, "http://127.0.0.1:1")
     }
 
     /// The same, with downloads from a hub. Else it has one that never answers.
     pub fn start_at_hub(programs: &Path, hub: &str) -> Result<Self> {
+        Self::start_with(programs, hub, &programs.join("none"))
+    }
+
+    /// Starts it with whatever engine it prefers on this machine.
+    pub fn start_as_installed(programs: &Path) -> Result<Self> {
+        Self::start_with(programs, "http://127.0.0.1:1", &programs.join("talkied-candle"))
+    }
+
+    fn start_with(programs: &Path, hub: &str, candle: &Path) -> Result<Self> {
         let home = Home::create()?;
         let log = home.0.join("log");
         let log = File::create(&log).map_err(Error::io("create", &log))?;
         let errors = log.try_clone().map_err(Error::io("open", &home.0))?;
         let mut talkied = Command::new(programs.join("talkied"));
-        talkied.args(["--hub", hub, "--hf-cache", "none"]);
+        talkied.args(["--hub", hub, "--hf-cache", "none", "--candle"]).arg(candle);
         home.name_to(&mut talkied).stdin(Stdio::null()).stdout(log).stderr(errors);
         let started = Instant::now();
         let process = Process(talkied.spawn().map_err(command::start_error(&talkied))?);

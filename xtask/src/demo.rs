@@ -25,7 +25,7 @@ pub fn run() -> Result<()> {
     let programs = daemon::build(&workspace)?;
     let model = Model::Smollm2.get(&cache)?;
     interrupt.check()?;
-    let mut daemon = Daemon::start(&programs)?;
+    let mut daemon = Daemon::start_as_installed(&programs)?;
     let result = talk(&mut daemon, &model, &interrupt);
     if result.is_err() && interrupt.check().is_ok() {
         daemon.show_log();

@@ -11,11 +11,11 @@ use protocol::{
 use tokio::sync::mpsc;
 
 use super::{Generation, check_names};
+use crate::backend::Backend;
 use crate::error::{internal, invalid};
 use crate::scheduler::{Job, Update};
 use crate::stream::{ms, rate};
 use crate::text::TextModel;
-use protocol::providers::MLX;
 
 /// The longest number of a vector as JSON, with its comma.
 const NUMBER_BYTES: usize = 16;
@@ -30,9 +30,14 @@ struct Collected {
 
 impl Generation {
     /// Makes a vector of each text. Dropping the future cancels it.
-    pub async fn embed(&self, sequence: SequenceId, request: EmbeddingsRequest) -> Result<EmbeddingsResult, ErrorData> {
+    pub async fn embed(
+        &self,
+        sequence: SequenceId,
+        request: EmbeddingsRequest,
+        backend: Backend,
+    ) -> Result<EmbeddingsResult, ErrorData> {
         let arrived = Instant::now();
-        let model = self.model(request.model.as_ref(), Capability::Embed).await?;
+        let model = self.model(request.model.as_ref(), backend, Capability::Embed).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let pooling = request.pooling.or(text.pooling()).unwrap_or(Pooling::Mean);
         let inputs = encode(&model.id, Arc::clone(&text), request.input).await?;
@@ -50,7 +55,7 @@ impl Generation {
             request_id: self.requests.id(sequence),
             trace_id,
             model: id,
-            provider: MLX.into(),
+            provider: backend.into(),
             timings: timings(&collected, &finished, arrived),
             prompt_tokens: finished.prompt_tokens,
             embeddings: collected.vectors,

@@ -14,6 +14,7 @@ use protocol::Quantization;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::backend::Backend;
 use crate::bounded;
 use safetensors::Header;
 
@@ -37,6 +38,8 @@ pub(super) struct Inspection {
     pub architecture: Option<String>,
     pub context_length: Option<u64>,
     pub quantization: Option<Quantization>,
+    /// Whether the packing is MLX's plain one: integers with a scale and a bias, or none.
+    is_affine: bool,
     /// Bytes of the files directly in the folder.
     pub size: u64,
     /// Bytes of the weight files among them.
@@ -79,7 +82,26 @@ impl Inspection {
     /// A folder of which nothing is known but its problem.
     pub(super) fn broken(problem: String) -> Self {
         let condition = Condition::Broken(problem);
-        Self { condition, architecture: None, context_length: None, quantization: None, size: 0, weight_bytes: 0 }
+        Self {
+            condition,
+            architecture: None,
+            context_length: None,
+            quantization: None,
+            is_affine: true,
+            size: 0,
+            weight_bytes: 0,
+        }
+    }
+}
+
+impl Inspection {
+    /// The engines that can run it.
+    pub(super) fn backends(&self) -> Vec<Backend> {
+        let Some(architecture) = self.architecture.as_deref() else { return Vec::new() };
+        let is_mlx = engine::ARCHITECTURES.contains(&architecture) || engine::ENCODERS.contains(&architecture);
+        let is_candle = engine::CANDLE_ARCHITECTURES.contains(&architecture) && self.is_affine;
+        let able = [(Backend::Mlx, is_mlx), (Backend::Candle, is_candle)];
+        able.into_iter().filter(|(_, can)| *can).map(|(backend, _)| backend).collect()
     }
 }
 
@@ -145,6 +167,8 @@ fn configuration(folder: &Path, files: &Files, found: &mut Inspection) -> Result
         )));
     }
     found.quantization = quantization(&config)?;
+    let mode = config.quantization.as_ref().and_then(|own| own.get("mode")).and_then(Value::as_str);
+    found.is_affine = mode.is_none_or(|mode| mode == "affine");
     Ok(())
 }
 

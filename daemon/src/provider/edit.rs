@@ -44,7 +44,7 @@ pub(super) fn configure(path: &Path, request: &ConfigureProvider) -> Result<Sett
 /// Takes a server out of the file; false when it is not in it.
 pub(super) fn remove(path: &Path, id: &ProviderId) -> Result<bool, ErrorData> {
     let built_in = Settings::parse("").map_err(invalid)?;
-    if id.0 == protocol::providers::MLX || built_in.servers.contains_key(id) {
+    if id.is_engine() || built_in.servers.contains_key(id) {
         return Err(invalid(format!(
             "{id} comes with the daemon and cannot be removed; its key can: configure it with an empty one"
         )));

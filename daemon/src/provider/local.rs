@@ -1,17 +1,16 @@
-//! The provider that is this daemon's own engine.
+//! The providers that are this daemon's own engines.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::SequenceId;
 use jsonrpsee::core::async_trait;
-use protocol::providers::MLX;
 use protocol::{
-    Availability, EmbeddingsRequest, EmbeddingsResult, ErrorData, KeyStatus, ModelId, ModelType, ProviderCapabilities,
-    ProviderId, ProviderKind, Unavailable,
+    Availability, Capability, EmbeddingsRequest, EmbeddingsResult, ErrorData, KeyStatus, Kind, Model, ModelId,
+    ModelType, ProviderCapabilities, ProviderId, ProviderKind, Unavailable,
 };
 
 use super::{Provider, Stream};
+use crate::backend::{Backend, Programs};
 use crate::error::internal;
 use crate::generation::{Asked, Generation};
 use crate::library::Library;
@@ -19,26 +18,28 @@ use crate::library::Library;
 /// Answers by an engine process.
 #[derive(Debug)]
 pub struct Local {
+    backend: Backend,
     generation: Arc<Generation>,
     library: Arc<Library>,
-    /// Program of the engine.
-    engine: PathBuf,
+    programs: Arc<Programs>,
 }
 
 impl Local {
-    /// The engine of `generation`, with the models of `library`.
-    pub fn new(generation: Arc<Generation>, library: Arc<Library>, engine: PathBuf) -> Self {
-        Self { generation, library, engine }
+    /// An engine of `generation`, with those models of `library` that it can run.
+    pub fn new(backend: Backend, generation: Arc<Generation>, library: Arc<Library>, programs: Arc<Programs>) -> Self {
+        Self { backend, generation, library, programs }
     }
 
     fn availability(&self) -> Availability {
-        if self.engine.is_file() {
+        if self.programs.has(self.backend) {
             return Availability { is_available: true, reason: None, message: None };
         }
-        let words = format!(
-            "the engine's program {} is not there; install it, or name it with --engine",
-            self.engine.display()
-        );
+        let option = match self.backend {
+            Backend::Mlx => "--engine",
+            Backend::Candle => "--candle",
+        };
+        let program = self.programs.of(self.backend).display();
+        let words = format!("the engine's program {program} is not there; install it, or name it with {option}");
         let reason = Some(Unavailable::NotSupportedHere);
         Availability { is_available: false, reason, message: Some(words) }
     }
@@ -47,21 +48,24 @@ impl Local {
 #[async_trait]
 impl Provider for Local {
     fn id(&self) -> ProviderId {
-        MLX.into()
+        self.backend.into()
     }
 
     fn describe(&self) -> protocol::Provider {
         protocol::Provider {
             id: self.id(),
-            name: "MLX".into(),
-            kind: ProviderKind::Mlx,
+            name: self.backend.name().into(),
+            kind: match self.backend {
+                Backend::Mlx => ProviderKind::Mlx,
+                Backend::Candle => ProviderKind::Candle,
+            },
             place: ModelType::Local,
             availability: self.availability(),
             capabilities: ProviderCapabilities {
                 stream: true,
                 schema: true,
                 tools: true,
-                embeddings: true,
+                embeddings: self.backend.runs(Capability::Embed),
                 logprobs: true,
             },
             key: KeyStatus::NotNeeded,
@@ -79,12 +83,13 @@ impl Provider for Local {
         let library = Arc::clone(&self.library);
         let looked = tokio::task::spawn_blocking(move || library.look()).await;
         let looked = looked.map_err(|_| internal("looking at the library panicked"))?;
-        Ok(looked.models.iter().filter(|model| model.is_installed).map(|model| model.id.clone()).collect())
+        let runs = |model: &&Model| model.is_installed && model.backends.contains(&self.id());
+        Ok(looked.models.iter().filter(runs).map(|model| model.id.clone()).collect())
     }
 
     async fn start(&self, sequence: SequenceId, mut asked: Asked, model: Option<ModelId>) -> Result<Stream, ErrorData> {
         asked.request.model = model;
-        let answer = self.generation.start(sequence, asked).await?;
+        let answer = self.generation.start(sequence, asked, self.backend).await?;
         let events = futures_util::stream::unfold(answer, |mut answer| async {
             let event = answer.next().await?;
             Some((event, answer))
@@ -98,7 +103,11 @@ impl Provider for Local {
         mut request: EmbeddingsRequest,
         model: Option<ModelId>,
     ) -> Result<EmbeddingsResult, ErrorData> {
+        if !self.backend.runs(Capability::Embed) {
+            let words = format!("{}'s engine makes no vectors of texts; ask mlx", self.backend.name());
+            return Err(ErrorData::new(Kind::NotSupported, words));
+        }
         request.model = model;
-        self.generation.embed(sequence, request).await
+        self.generation.embed(sequence, request, self.backend).await
     }
 }

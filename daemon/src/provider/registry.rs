@@ -1,5 +1,7 @@
 //! All providers: who they are, whom a request means, and what is changed of them.
 
+mod engines;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,10 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use protocol::providers::MLX;
 use protocol::{
-    ConfigureProvider, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateRequest, GenerateResult, Kind, ModelId,
-    Provider as Described, ProviderId, ProviderList, ProviderTest, RequestId, TokenCount,
+    Capability, ConfigureProvider, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateRequest, GenerateResult,
+    Kind, ModelId, Provider as Described, ProviderId, ProviderList, ProviderTest, RequestId, TokenCount,
 };
 
 use super::keys::{Keys, parse};
@@ -19,6 +20,7 @@ use super::server::Server;
 use super::settings::Settings;
 use super::whole::whole;
 use super::{Answer, Provider, edit};
+use crate::backend::{Backend, Programs};
 use crate::error::{internal, invalid};
 use crate::generation::{Asked, Generation, check_size, embedding};
 use crate::requests::Requests;
@@ -37,7 +39,8 @@ pub struct Registry {
     generation: Arc<Generation>,
     requests: Arc<Requests>,
     usage: Usage,
-    local: Arc<dyn Provider>,
+    engines: Vec<Arc<dyn Provider>>,
+    programs: Arc<Programs>,
     home: PathBuf,
     policy: Policy,
     /// As the files said last. Held to read or replace it alone.
@@ -71,23 +74,24 @@ struct Loaded {
 type Signs = Vec<(PathBuf, u64, u64, i64, i64, u32)>;
 
 impl Registry {
-    /// Providers of the `providers.toml` in `home`, and `local`.
+    /// Providers of the `providers.toml` in `home`, and this daemon's `engines`.
     pub fn new(
         generation: Arc<Generation>,
         requests: Arc<Requests>,
         usage: Usage,
-        local: Arc<dyn Provider>,
+        engines: Vec<Arc<dyn Provider>>,
+        programs: Arc<Programs>,
         home: PathBuf,
         policy: Policy,
     ) -> Self {
-        Self { generation, requests, usage, local, home, policy, loaded: Mutex::new(None) }
+        Self { generation, requests, usage, engines, programs, home, policy, loaded: Mutex::new(None) }
     }
 
     /// Checks a request and asks for the answer. Dropping the answer cancels it.
     pub async fn start(&self, request: GenerateRequest, app: String) -> Result<Answer, ErrorData> {
         let asked = Asked::check(request).await?;
         let loaded = self.loaded().await?;
-        let plan = self.plan(&loaded, Wanted::of(&asked.request)).await?;
+        let plan = self.plan(&loaded, Wanted::of(&asked.request), Capability::Generate).await?;
         let provider = |candidate: &Candidate| loaded.provider(&candidate.provider);
         let answer = Answer::start(self.requests.number(), asked, plan, provider).await?;
         Ok(answer.counted(self.usage.clone(), app))
@@ -104,18 +108,17 @@ impl Registry {
     pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
         let mut asked = Asked::check(request).await?;
         let loaded = self.loaded().await?;
-        let plan = self.plan(&loaded, Wanted { fallback: false, ..Wanted::of(&asked.request) }).await?;
-        match plan.candidates.into_iter().next() {
-            Some(Candidate { provider, model }) if provider.0 == MLX => {
-                asked.request.model = model;
-                self.generation.count(asked).await
-            }
-            candidate => {
-                let who = candidate.map_or_else(String::new, |candidate| candidate.provider.0);
-                let words = format!("{who} is a server, whose tokenizer is not here; its answers tell `prompt_tokens`");
-                Err(ErrorData::new(Kind::NotSupported, words))
-            }
-        }
+        let wanted = Wanted { fallback: false, ..Wanted::of(&asked.request) };
+        let plan = self.plan(&loaded, wanted, Capability::Generate).await?;
+        let Some(Candidate { provider: who, model }) = plan.candidates.into_iter().next() else {
+            return Err(internal("a plan has no candidate"));
+        };
+        let Some(backend) = Backend::of(&who) else {
+            let words = format!("{who} is a server, whose tokenizer is not here; its answers tell `prompt_tokens`");
+            return Err(ErrorData::new(Kind::NotSupported, words));
+        };
+        asked.request.model = model;
+        self.generation.count(asked, backend).await
     }
 
     /// Makes vectors of texts. Nobody else is asked in place of the one who is meant: vectors of different models do not
@@ -123,10 +126,10 @@ impl Registry {
     pub async fn embed(&self, request: EmbeddingsRequest, app: String) -> Result<EmbeddingsResult, ErrorData> {
         embedding::check(&request)?;
         let loaded = self.loaded().await?;
-        let here = ProviderId::from(MLX);
+        let here = ProviderId::from(Backend::Mlx);
         let provider = request.provider.as_ref().or(request.model.is_none().then_some(&here));
         let wanted = Wanted { provider, model: request.model.as_ref(), tier: None, fallback: false };
-        let plan = self.plan(&loaded, wanted).await?;
+        let plan = self.plan(&loaded, wanted, Capability::Embed).await?;
         let Some(Candidate { provider, model }) = plan.candidates.into_iter().next() else {
             return Err(internal("a plan has no candidate"));
         };
@@ -158,8 +161,10 @@ impl Registry {
         for provider in &mut providers {
             provider.models = loaded.provider(&provider.id).and_then(|provider| provider.known_models());
         }
-        if let Some(local) = providers.iter_mut().find(|provider| provider.id.0 == MLX) {
-            local.models = Some(self.local.models().await?);
+        for engine in &self.engines {
+            if let Some(described) = providers.iter_mut().find(|provider| provider.id == engine.id()) {
+                described.models = Some(engine.models().await?);
+            }
         }
         Ok(ProviderList { providers, local_only: loaded.settings.local_only, tiers: loaded.settings.tiers.clone() })
     }
@@ -191,8 +196,8 @@ impl Registry {
     /// Changes a provider, or adds a server.
     pub async fn configure(&self, request: ConfigureProvider) -> Result<Described, ErrorData> {
         let id = request.provider.clone();
-        if id.0 == MLX {
-            return Err(invalid("mlx is this daemon's own engine; there is nothing to configure"));
+        if id.is_engine() {
+            return Err(invalid(format!("{id} is this daemon's own engine; there is nothing to configure")));
         }
         let (path, keys) = (self.path(), self.keys());
         blocking(move || {
@@ -236,19 +241,23 @@ impl Registry {
     async fn one(&self, id: &ProviderId) -> Result<(Arc<dyn Provider>, Described), ErrorData> {
         let loaded = self.loaded().await?;
         match &loaded.broken {
-            Some(broken) if id.0 != MLX => Err(broken.clone()),
+            Some(broken) if !id.is_engine() => Err(broken.clone()),
             _ => loaded.find(id),
         }
     }
 
     /// Whom a request means.
-    async fn plan(&self, loaded: &Loaded, wanted: Wanted<'_>) -> Result<Plan, ErrorData> {
+    async fn plan(&self, loaded: &Loaded, wanted: Wanted<'_>, needed: Capability) -> Result<Plan, ErrorData> {
         let providers = loaded.describe();
-        let owner = match (wanted.provider, wanted.model) {
-            (None, Some(model)) => self.owner(loaded, &providers, model).await,
+        let meant = match (wanted.provider, wanted.model) {
+            (None, Some(model)) => {
+                let owner = self.owner(loaded, &providers, model, needed).await;
+                owner.map(|provider| Candidate { provider, model: Some(model.clone()) })
+            }
+            (None, None) => self.obvious(loaded, needed).await,
             _ => None,
         };
-        let planned = plan(wanted, owner, &loaded.settings, &providers);
+        let planned = plan(wanted, meant, &loaded.settings, &providers);
         match (&loaded.broken, planned) {
             (Some(broken), Err(_)) => Err(broken.clone()),
             (_, planned) => planned,
@@ -256,14 +265,20 @@ impl Registry {
     }
 
     /// Who has a model that is named without a provider: the library, else a server that says so.
-    async fn owner(&self, loaded: &Loaded, providers: &[Described], model: &ModelId) -> Option<ProviderId> {
+    async fn owner(
+        &self,
+        loaded: &Loaded,
+        providers: &[Described],
+        model: &ModelId,
+        needed: Capability,
+    ) -> Option<ProviderId> {
         if split(model, providers).is_some() {
             return None;
         }
-        if self.generation.is_installed(model).await {
-            return Some(MLX.into());
+        if let Some(able) = self.generation.engines(model).await {
+            return Some(self.engine(loaded, &able, needed).await.into());
         }
-        let askable = providers.iter().filter(|provider| provider.id.0 != MLX);
+        let askable = providers.iter().filter(|provider| !provider.id.is_engine());
         let askable = askable.filter(|provider| check(&provider.id, std::slice::from_ref(provider)).is_ok());
         let asked = askable.map(async |described| {
             let is_default = described.default_model.as_ref() == Some(model);
@@ -292,7 +307,7 @@ impl Registry {
     /// Reads the files. Keychains take their time, so this is done off the event loop.
     async fn load(&self, signs: Signs) -> Result<Arc<Loaded>, ErrorData> {
         let (path, keys, local_only) = (self.path(), self.keys(), self.policy.local_only);
-        let (requests, local) = (Arc::clone(&self.requests), Arc::clone(&self.local));
+        let (requests, engines) = (Arc::clone(&self.requests), self.engines.clone());
         let loaded = blocking(move || {
             let (settings, broken) = match Settings::read(&path) {
                 Ok(settings) => (settings, None),
@@ -302,7 +317,7 @@ impl Registry {
                 }
             };
             let settings = Settings { local_only: settings.local_only || local_only, ..settings };
-            let mut providers = vec![local];
+            let mut providers = engines;
             for (id, server) in &settings.servers {
                 providers.push(Arc::new(Server::new(
                     id.clone(),

@@ -1,8 +1,9 @@
 //! Who is asked: a plain decision over what is known of the providers.
 
-use protocol::{ErrorData, GenerateRequest, Kind, ModelId, PassedOver, Provider, ProviderId, Tier};
+use protocol::{Capability, ErrorData, GenerateRequest, Kind, ModelId, PassedOver, Provider, ProviderId, Tier};
 
 use super::settings::Settings;
+use crate::backend::Backend;
 use crate::error::invalid;
 
 /// What a request says about who is to answer.
@@ -44,11 +45,11 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Decides whom to ask. `providers` are in the order in which they are preferred; `owner` is who has the model that is
-/// named without a provider.
+/// Decides whom to ask. `providers` are in the order in which they are preferred; `meant` is who has the model that is
+/// named without a provider, or, where none is named, which of this daemon's engines answers with which model.
 pub fn plan(
     wanted: Wanted<'_>,
-    owner: Option<ProviderId>,
+    meant: Option<Candidate>,
     settings: &Settings,
     providers: &[Provider],
 ) -> Result<Plan, ErrorData> {
@@ -58,13 +59,14 @@ pub fn plan(
     }
     let first = match (wanted.provider, wanted.model) {
         (Some(provider), model) => vec![explicit(provider, model, providers)?],
-        (None, Some(model)) => vec![by_model(model, owner, providers)],
+        (None, Some(model)) => vec![meant.clone().unwrap_or_else(|| by_model(model, providers))],
         (None, None) => Vec::new(),
     };
     let others = match wanted.tier {
         Some(tier) => settings.tier(tier, providers)?,
         None => providers.iter().map(|provider| Candidate { provider: provider.id.clone(), model: None }).collect(),
     };
+    let others = if first.is_empty() { by_engine(others, meant) } else { others };
     if let [only] = first.as_slice() {
         check(&only.provider, providers).or_else(|error| if wanted.fallback { Ok(()) } else { Err(error) })?;
     }
@@ -111,14 +113,34 @@ fn explicit(id: &ProviderId, model: Option<&ModelId>, providers: &[Provider]) ->
     Ok(Candidate { provider: id.clone(), model: model.map(own) })
 }
 
-fn by_model(model: &ModelId, owner: Option<ProviderId>, providers: &[Provider]) -> Candidate {
-    if let Some(provider) = owner {
-        return Candidate { provider, model: Some(model.clone()) };
-    }
+fn by_model(model: &ModelId, providers: &[Provider]) -> Candidate {
     match split(model, providers) {
         Some((provider, model)) => Candidate { provider, model: Some(model) },
         None => Candidate { provider: protocol::providers::MLX.into(), model: Some(model.clone()) },
     }
+}
+
+/// Where an engine is to be asked for whatever model it has, the one that is meant is asked first, for its model.
+fn by_engine(mut others: Vec<Candidate>, meant: Option<Candidate>) -> Vec<Candidate> {
+    let is_open = |other: &Candidate| other.model.is_none() && other.provider.is_engine();
+    if let (Some(meant), Some(place)) = (meant, others.iter().position(is_open)) {
+        others.retain(|other| !is_open(other) || other.provider != meant.provider);
+        others.insert(place, meant);
+    }
+    others
+}
+
+/// The engine for a model that several can run: the preferred one that is here, else the preferred one of those that
+/// could be here.
+pub fn choose(
+    able: &[Backend],
+    preferred: [Backend; 2],
+    needed: Capability,
+    is_here: impl Fn(Backend) -> bool,
+) -> Backend {
+    let mut fit = preferred.into_iter().filter(|backend| able.contains(backend) && backend.runs(needed));
+    let first = fit.clone().next();
+    fit.find(|backend| is_here(*backend)).or(first).unwrap_or(Backend::Mlx)
 }
 
 /// `provider/model` taken apart, if there is such a provider.

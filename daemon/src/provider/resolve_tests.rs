@@ -41,7 +41,9 @@ fn planned(request: &str, owner: Option<&str>, providers: &[Provider]) -> Result
     let mut request: serde_json::Value = serde_json::from_str(request).expect("JSON");
     request["prompt"] = "x".into();
     let request: GenerateRequest = serde_json::from_value(request).expect("a request");
-    let plan = plan(Wanted::of(&request), owner.map(ProviderId::from), &settings(), providers)
+    let model = request.model.clone().unwrap_or_else(|| ModelId("org/only".into()));
+    let meant = owner.map(|owner| Candidate { provider: owner.into(), model: Some(model) });
+    let plan = plan(Wanted::of(&request), meant, &settings(), providers)
         .map_err(|error| format!("{:?}: {}", error.kind, error.message))?;
     let name =
         |Candidate { provider, model }: Candidate| format!("{provider} {}", model.map_or("-".into(), |model| model.0));
@@ -68,6 +70,36 @@ fn a_model_is_asked_of_who_has_it() {
     assert_eq!(candidates(r#"{"model": "cluster/org/name"}"#, None), ["cluster org/name"]);
     // Nobody has it: the library says so best.
     assert_eq!(candidates(r#"{"model": "org/name"}"#, None), ["mlx org/name"]);
+}
+
+#[test]
+fn an_engine_that_may_choose_its_model_is_the_one_for_the_obvious_model() {
+    let gemini = provider("gemini", Some(Unavailable::NotConfigured));
+    let here = [provider("mlx", None), provider("candle", None), gemini, provider("cluster", None)];
+    let planned = |request, engine| planned(request, Some(engine), &here).expect("a plan").0;
+    assert_eq!(planned("{}", "candle"), ["candle org/only"]);
+    assert_eq!(planned(r#"{"fallback": true}"#, "candle"), ["candle org/only", "mlx -", "cluster -"]);
+    assert_eq!(planned(r#"{"fallback": true}"#, "mlx"), ["mlx org/only", "candle -", "cluster -"]);
+    assert_eq!(planned(r#"{"tier": "capable"}"#, "candle"), ["cluster big"]);
+    assert_eq!(
+        planned(r#"{"tier": "capable", "fallback": true}"#, "candle"),
+        ["cluster big", "candle org/only", "mlx -"]
+    );
+    assert_eq!(planned(r#"{"provider": "mlx"}"#, "candle"), ["mlx -"]);
+}
+
+#[test]
+fn of_the_engines_that_can_the_preferred_one_that_is_here_is_chosen() {
+    use Backend::{Candle, Mlx};
+    use Capability::{Embed, Generate};
+    let all = |_: Backend| true;
+    assert_eq!(choose(&[Mlx, Candle], [Candle, Mlx], Generate, all), Candle);
+    assert_eq!(choose(&[Mlx, Candle], [Mlx, Candle], Generate, all), Mlx);
+    assert_eq!(choose(&[Mlx], [Candle, Mlx], Generate, all), Mlx);
+    assert_eq!(choose(&[Mlx, Candle], [Candle, Mlx], Embed, all), Mlx);
+    assert_eq!(choose(&[Mlx, Candle], [Mlx, Candle], Generate, |backend| backend == Candle), Candle);
+    // Whoever could run it says why it cannot.
+    assert_eq!(choose(&[Candle], [Mlx, Candle], Generate, |_| false), Candle);
 }
 
 #[test]

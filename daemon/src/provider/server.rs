@@ -220,7 +220,7 @@ fn client(settings: &settings::Server, key: Option<SecretString>, is_local: bool
     };
     match settings.kind {
         ProviderKind::Gemini => Client::gemini(endpoint),
-        ProviderKind::Openai | ProviderKind::Mlx => Client::openai(endpoint),
+        ProviderKind::Openai | ProviderKind::Mlx | ProviderKind::Candle => Client::openai(endpoint),
     }
 }
 

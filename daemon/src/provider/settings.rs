@@ -7,6 +7,7 @@ use protocol::{ErrorData, Kind, ModelId, Provider, ProviderId, ProviderKind, Tie
 use serde::Deserialize;
 
 use super::resolve::{Candidate, split};
+use crate::backend::Backend;
 use crate::bounded;
 
 /// What comes with the daemon.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub local_only: bool,
     /// Whom to prefer.
     pub order: Vec<ProviderId>,
+    /// Whether the user says so, and not what comes with the daemon.
+    pub is_ordered: bool,
     /// What each tier means: a provider, or `provider/model`.
     pub tiers: BTreeMap<Tier, Vec<String>>,
     /// Who is not of this machine's engines.
@@ -83,9 +86,18 @@ impl Settings {
         let mut settings = Self::default();
         for text in [BUILT_IN, text] {
             let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+            settings.is_ordered = file.order.is_some();
             settings.take(file)?;
         }
         Ok(settings)
+    }
+
+    /// The engines in the user's order, if that names one.
+    pub fn engines(&self) -> Option<[Backend; 2]> {
+        match self.order.iter().find_map(Backend::of).filter(|_| self.is_ordered)? {
+            Backend::Mlx => Some([Backend::Mlx, Backend::Candle]),
+            Backend::Candle => Some([Backend::Candle, Backend::Mlx]),
+        }
     }
 
     fn take(&mut self, file: File) -> Result<(), String> {
@@ -138,9 +150,9 @@ fn changed(server: Server, entry: Entry) -> Server {
 }
 
 fn new(id: &ProviderId, entry: Entry) -> Result<Server, String> {
-    if !id.is_valid() || id.0 == protocol::providers::MLX {
+    if !id.is_valid() || id.is_engine() {
         return Err(format!(
-            "{:?} cannot name a server: 1 to 32 lower-case letters, digits, - and _, a letter first, and not mlx",
+            "{:?} cannot name a server: 1 to 32 lower-case letters, digits, - and _, a letter first, and neither mlx nor candle",
             id.0
         ));
     }
@@ -157,8 +169,8 @@ fn new(id: &ProviderId, entry: Entry) -> Result<Server, String> {
 /// That a server can be asked as it is set. No value of a header is told: it may be a secret.
 fn check(id: &ProviderId, server: &Server) -> Result<(), String> {
     let refuse = |why: String| Err(format!("provider.{id}: {why}"));
-    if server.kind == ProviderKind::Mlx {
-        return refuse("kind is mlx, but a server speaks openai or gemini".into());
+    if matches!(server.kind, ProviderKind::Mlx | ProviderKind::Candle) {
+        return refuse("kind is an engine's, but a server speaks openai or gemini".into());
     }
     let address = match reqwest::Url::parse(&server.base_url) {
         Ok(address) => address,

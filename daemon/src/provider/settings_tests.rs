@@ -31,7 +31,7 @@ fn the_users_file_changes_field_by_field() {
     assert!(settings.local_only);
     assert_eq!(settings.order, ["cluster".into()]);
     assert_eq!(settings.tiers[&Tier::Capable], ["cluster"]);
-    assert_eq!(settings.tiers[&Tier::Budget].len(), 2);
+    assert_eq!(settings.tiers[&Tier::Budget].len(), 3);
     let gemini = &settings.servers[&ProviderId::from("gemini")];
     assert_eq!(
         (gemini.kind, gemini.default_model.as_ref().map(|id| id.0.as_str())),
@@ -42,11 +42,21 @@ fn the_users_file_changes_field_by_field() {
 }
 
 #[test]
+fn the_users_order_decides_between_engines() {
+    use Backend::{Candle, Mlx};
+    let engines = |text: &str| Settings::parse(text).expect("these are right").engines();
+    assert_eq!(engines(""), None);
+    assert_eq!(engines(r#"order = ["gemini"]"#), None);
+    assert_eq!(engines(r#"order = ["gemini", "candle", "mlx"]"#), Some([Candle, Mlx]));
+    assert_eq!(engines(r#"order = ["mlx"]"#), Some([Mlx, Candle]));
+}
+
+#[test]
 fn what_is_wrong_is_named_without_secrets() {
     let cases = [
         ("local_onli = true", "local_onli"),
         ("[provider.Big]\nbase_url = \"http://h\"", "\"Big\" cannot name a server"),
-        ("[provider.mlx]\nbase_url = \"http://h\"", "and not mlx"),
+        ("[provider.mlx]\nbase_url = \"http://h\"", "and neither mlx nor candle"),
         ("[provider.a]", "provider.a has no base_url"),
         ("[provider.a]\nbase_url = \"gpu1:8000\"", "neither http:// nor https://"),
         ("[provider.a]\nbase_url = \"http://\"", "is no address"),

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use jsonrpsee::core::{RpcResult, async_trait};
-use protocol::providers::MLX;
 use protocol::rpc::{DaemonServer, DiscoverServer};
 use protocol::{ErrorData, PROTOCOL_VERSION, Pong, RequestState, RequestStatus, Status};
 
@@ -67,7 +66,7 @@ impl Rpc {
             request_id: self.0.requests.id(request.sequence),
             trace_id: request.trace_id,
             model: request.model,
-            provider: MLX.into(),
+            provider: request.backend.into(),
             state: match request.tokens {
                 None => RequestState::Waiting,
                 Some(0) => RequestState::Prefill,

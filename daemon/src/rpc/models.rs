@@ -67,6 +67,7 @@ impl Rpc {
         let library = Arc::clone(&self.0.library);
         let found = tokio::task::spawn_blocking(move || library.snapshot()).await;
         let mut models = found.map_err(|_| internal("looking at the library panicked"))?.models.clone();
+        self.0.registry.name_engines(&mut models).await?;
         for ResidentSnapshot { model: local, residency } in self.0.scheduler.snapshot().await?.residents {
             let place = models.iter().position(|model| model.id.folder() == local.id.folder());
             let place = place.unwrap_or_else(|| {
@@ -74,6 +75,7 @@ impl Rpc {
                 models.len() - 1
             });
             models[place].id = local.id.clone();
+            models[place].provider = local.backend.into();
             models[place].is_loaded = true;
             models[place].residency = Some(residency);
         }
@@ -89,7 +91,8 @@ impl Rpc {
     }
 
     async fn load_model(&self, request: LoadModel) -> Result<Model, ErrorData> {
-        let model = self.0.generation.model(Some(&request.model), Capability::Generate).await?;
+        let backend = self.0.registry.engine_of(&request.model).await?;
+        let model = self.0.generation.model(Some(&request.model), backend, Capability::Generate).await?;
         self.0.scheduler.load(Arc::clone(&model), request.keep_alive).await?;
         // The first request would wait for the tokenizer too: warm means both.
         model.text().await?;

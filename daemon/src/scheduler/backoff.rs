@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use protocol::ModelId;
+use crate::local::Key;
 
 /// Longest wait between two starts.
 const LONGEST: Duration = Duration::from_mins(1);
 
 /// Deaths of engines since the last request each model finished.
 #[derive(Debug, Default)]
-pub struct Crashes(HashMap<ModelId, Crash>);
+pub struct Crashes(HashMap<Key, Crash>);
 
 #[derive(Debug)]
 struct Crash {
@@ -21,8 +21,8 @@ struct Crash {
 
 impl Crashes {
     /// Notes a death and says how long to wait: nothing after the first, then 1, 2, 4 … seconds up to a minute.
-    pub fn note(&mut self, id: &ModelId, now: Instant) -> Duration {
-        let crash = self.0.entry(id.clone()).or_insert(Crash { count: 0, until: now });
+    pub fn note(&mut self, key: &Key, now: Instant) -> Duration {
+        let crash = self.0.entry(key.clone()).or_insert(Crash { count: 0, until: now });
         let wait = match crash.count {
             0 => Duration::ZERO,
             count => Duration::from_secs(1 << (count - 1).min(6)).min(LONGEST),
@@ -33,14 +33,14 @@ impl Crashes {
     }
 
     /// What is left to wait, if anything.
-    pub fn wait(&self, id: &ModelId, now: Instant) -> Option<Duration> {
-        let left = self.0.get(id)?.until.saturating_duration_since(now);
+    pub fn wait(&self, key: &Key, now: Instant) -> Option<Duration> {
+        let left = self.0.get(key)?.until.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
     }
 
     /// A request was finished: earlier deaths no longer count.
-    pub fn forget(&mut self, id: &ModelId) {
-        self.0.remove(id);
+    pub fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
     }
 }
 

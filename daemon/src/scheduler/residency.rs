@@ -11,19 +11,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{Command, Event, Finished, Load, Loaded, SequenceId};
-use protocol::{ErrorData, KeepAlive, Kind, ModelChange, ModelId};
+use protocol::{ErrorData, KeepAlive, Kind, ModelChange};
 
 use super::backoff::Crashes;
 use super::failure::{failure_kind, load_error, shutting_down};
 use super::resident::{Effect, EngineId, Job, Limits, Phase, Resident, Running, Ticket, Update};
-use crate::local::LocalModel;
+use crate::local::{Key, LocalModel};
 use leaving::Closing;
 
 /// Every resident model and every request that waits or runs.
 #[derive(Debug)]
 pub struct Residency {
     limits: Limits,
-    residents: BTreeMap<ModelId, Resident>,
+    residents: BTreeMap<Key, Resident>,
     crashes: Crashes,
     /// Models that are about to be deleted.
     closing: Closing,
@@ -48,7 +48,7 @@ impl Residency {
         }
     }
 
-    /// Every resident model, by id.
+    /// Every resident model, by id and engine.
     pub fn residents(&self) -> impl Iterator<Item = &Resident> {
         self.residents.values()
     }
@@ -56,7 +56,7 @@ impl Residency {
     /// Takes a request, or fails it at once.
     pub fn submit(&mut self, job: Job, now: Instant) -> Vec<Effect> {
         let sequence = job.work.sequence();
-        if let Err(error) = self.admit(&job.model.id, now).and_then(|()| self.room()) {
+        if let Err(error) = self.admit(&job.model.key(), now).and_then(|()| self.room()) {
             self.update(sequence, Update::Failed(error));
             return self.take();
         }
@@ -68,7 +68,7 @@ impl Residency {
         let before = resident.waiting.len() as u32 + u32::from(resident.running.is_some());
         resident.waiting.push_back(job);
         self.update(sequence, Update::Queued(before));
-        self.start_next(&model.id, now);
+        self.start_next(&model.key(), now);
         self.take()
     }
 
@@ -80,7 +80,7 @@ impl Residency {
         ticket: Option<Ticket>,
         now: Instant,
     ) -> Vec<Effect> {
-        if let Err(error) = self.admit(&model.id, now) {
+        if let Err(error) = self.admit(&model.key(), now) {
             self.effects.extend(ticket.map(|ticket| Effect::Answer(ticket, Err(error))));
             return self.take();
         }
@@ -125,8 +125,8 @@ impl Residency {
 
     /// Takes what an engine reports. Reports of engines given up are ignored.
     pub fn report(&mut self, engine: EngineId, event: Event, now: Instant) -> Vec<Effect> {
-        let Some(id) = self.model_of(engine) else { return Vec::new() };
-        let Some(resident) = self.residents.get_mut(&id) else { return Vec::new() };
+        let Some(key) = self.model_of(engine) else { return Vec::new() };
+        let Some(resident) = self.residents.get_mut(&key) else { return Vec::new() };
         match event {
             Event::Hello { version } if version != engine::VERSION => {
                 let words = format!(
@@ -134,7 +134,7 @@ impl Residency {
                      install both from one release",
                     engine::VERSION
                 );
-                self.refuse(&id, ErrorData::new(Kind::ConfigurationError, words));
+                self.refuse(&key, ErrorData::new(Kind::ConfigurationError, words));
             }
             Event::Hello { .. } | Event::Prefill { .. } => {}
             Event::Loading { done_bytes, total_bytes } => {
@@ -143,11 +143,11 @@ impl Residency {
                     let update = Update::Loading { done_bytes, total_bytes };
                     self.effects.push(Effect::Update(job.work.sequence(), update));
                 }
-                self.effects.push(Effect::Tell(ModelChange::Loading { model: id, done_bytes, total_bytes }));
+                self.effects.push(Effect::Tell(ModelChange::Loading { model: key.id, done_bytes, total_bytes }));
             }
-            Event::Ready(loaded) => self.ready(&id, loaded, now),
+            Event::Ready(loaded) => self.ready(&key, loaded, now),
             Event::LoadFailed(failure) => {
-                self.refuse(&id, load_error(&id, &failure));
+                self.refuse(&key, load_error(&key.id, &failure));
             }
             Event::Token { sequence, sample, id: token, logprobs } => {
                 if let Some(running) = resident.running.as_mut().filter(|running| running.sequence == sequence) {
@@ -158,27 +158,31 @@ impl Residency {
             Event::Ended { sequence, sample, reason } => self.update(sequence, Update::Ended(sample, reason)),
             Event::Vector { sequence, vector } => self.update(sequence, Update::Vector(vector)),
             Event::Finished(finished) => {
-                self.crashes.forget(&id);
-                self.end(&id, finished.sequence, Update::Finished(finished), now);
+                self.crashes.forget(&key);
+                self.end(&key, finished.sequence, Update::Finished(finished), now);
             }
             Event::Failed { sequence, failure } => {
                 let error = ErrorData::new(failure_kind(failure.kind), failure.message);
-                self.end(&id, sequence, Update::Failed(error), now);
+                self.end(&key, sequence, Update::Failed(error), now);
             }
             Event::Memory(memory) => resident.memory = memory,
         }
         self.take()
     }
 
-    fn admit(&self, id: &ModelId, now: Instant) -> Result<(), ErrorData> {
+    fn admit(&self, key: &Key, now: Instant) -> Result<(), ErrorData> {
         if self.draining {
             return Err(shutting_down());
         }
-        self.closing.admit(id)?;
-        let Some(wait) = self.crashes.wait(id, now) else { return Ok(()) };
+        self.closing.admit(&key.id)?;
+        let Some(wait) = self.crashes.wait(key, now) else { return Ok(()) };
         let mut error = ErrorData::new(
             Kind::EngineLost,
-            format!("the engine of {id} ended several times in a row; it is started again in {} s", wait.as_secs() + 1),
+            format!(
+                "the engine of {} ended several times in a row; it is started again in {} s",
+                key.id,
+                wait.as_secs() + 1
+            ),
         );
         error.retry_after_ms = Some(wait.as_millis() as u64);
         Err(error)
@@ -197,24 +201,24 @@ impl Residency {
 
     /// The resident of a model, newly begun if there is none.
     fn ensure(&mut self, model: &Arc<LocalModel>, now: Instant) -> &mut Resident {
-        if !self.residents.contains_key(&model.id) {
+        if !self.residents.contains_key(&model.key()) {
             self.begin(Arc::clone(model), self.limits.keep_alive, now);
         }
-        self.residents.get_mut(&model.id).expect("begun above where it was missing")
+        self.residents.get_mut(&model.key()).expect("begun above where it was missing")
     }
 
     fn begin(&mut self, model: Arc<LocalModel>, keep_alive: KeepAlive, now: Instant) {
         let engine = EngineId(self.next_engine);
         self.next_engine += 1;
-        self.effects.push(Effect::Spawn(engine));
+        self.effects.push(Effect::Spawn(engine, model.backend));
         self.effects.push(Effect::Send(engine, Command::Load(Load { path: model.path.clone() })));
-        let id = model.id.clone();
+        let key = model.key();
         let resident = Resident::new(model, engine, keep_alive, now);
-        self.residents.insert(id, resident);
+        self.residents.insert(key, resident);
     }
 
-    fn ready(&mut self, id: &ModelId, loaded: Loaded, now: Instant) {
-        let Some(resident) = self.residents.get_mut(id).filter(|resident| resident.phase == Phase::Loading) else {
+    fn ready(&mut self, key: &Key, loaded: Loaded, now: Instant) {
+        let Some(resident) = self.residents.get_mut(key).filter(|resident| resident.phase == Phase::Loading) else {
             return;
         };
         resident.phase = Phase::Ready;
@@ -224,13 +228,13 @@ impl Residency {
         for ticket in std::mem::take(&mut resident.tickets) {
             self.effects.push(Effect::Answer(ticket, Ok(())));
         }
-        self.effects.push(Effect::Tell(ModelChange::Loaded { model: id.clone() }));
-        self.start_next(id, now);
+        self.effects.push(Effect::Tell(ModelChange::Loaded { model: key.id.clone() }));
+        self.start_next(key, now);
     }
 
     /// Gives an engine that has nothing to do the request that waits longest.
-    fn start_next(&mut self, id: &ModelId, now: Instant) {
-        let Some(resident) = self.residents.get_mut(id) else { return };
+    fn start_next(&mut self, key: &Key, now: Instant) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
         if resident.phase != Phase::Ready || resident.running.is_some() {
             return;
         }
@@ -243,25 +247,25 @@ impl Residency {
         self.update(sequence, Update::Started { load, queue });
     }
 
-    fn end(&mut self, id: &ModelId, sequence: SequenceId, last: Update, now: Instant) {
-        let Some(resident) = self.residents.get_mut(id) else { return };
+    fn end(&mut self, key: &Key, sequence: SequenceId, last: Update, now: Instant) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
         if resident.running.as_ref().is_none_or(|running| running.sequence != sequence) {
             return;
         }
         resident.running = None;
         resident.idle_since = now;
         self.update(sequence, last);
-        self.start_next(id, now);
+        self.start_next(key, now);
     }
 
-    fn fail_all(&mut self, id: &ModelId, error: &ErrorData) {
-        self.fail_waiting(id, error);
-        let Some(running) = self.residents.get_mut(id).and_then(|resident| resident.running.take()) else { return };
+    fn fail_all(&mut self, key: &Key, error: &ErrorData) {
+        self.fail_waiting(key, error);
+        let Some(running) = self.residents.get_mut(key).and_then(|resident| resident.running.take()) else { return };
         self.update(running.sequence, Update::Failed(error.clone()));
     }
 
-    fn fail_waiting(&mut self, id: &ModelId, error: &ErrorData) {
-        let Some(resident) = self.residents.get_mut(id) else { return };
+    fn fail_waiting(&mut self, key: &Key, error: &ErrorData) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
         for job in resident.waiting.drain(..) {
             self.effects.push(Effect::Update(job.work.sequence(), Update::Failed(error.clone())));
         }
@@ -270,8 +274,8 @@ impl Residency {
         }
     }
 
-    fn model_of(&self, engine: EngineId) -> Option<ModelId> {
-        self.residents.iter().find(|(_, resident)| resident.engine == engine).map(|(id, _)| id.clone())
+    fn model_of(&self, engine: EngineId) -> Option<Key> {
+        self.residents.iter().find(|(_, resident)| resident.engine == engine).map(|(key, _)| key.clone())
     }
 
     fn update(&mut self, sequence: SequenceId, update: Update) {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use engine::{Submission, Work};
-use protocol::{Force, UnloadReason};
+use protocol::{Force, ModelId, UnloadReason};
 
 use super::*;
+use crate::backend::Backend;
 
 /// Of whoever asks for a model to be deleted.
 const CLOSE: Ticket = Ticket(99);
@@ -65,7 +66,7 @@ impl Script {
 
     /// Engines spawned by the last input.
     fn spawned(&self) -> usize {
-        self.seen.iter().filter(|effect| matches!(effect, Effect::Spawn(_))).count()
+        self.seen.iter().filter(|effect| matches!(effect, Effect::Spawn(..))).count()
     }
 
     /// The last input's update of a request, the newest.
@@ -106,13 +107,29 @@ fn told(reason: UnloadReason) -> Effect {
 }
 
 fn local(id: &str) -> Arc<LocalModel> {
-    Arc::new(LocalModel::new(ModelId(id.into()), format!("/models/{id}").into(), Vec::new()))
+    let key = Key { id: ModelId(id.into()), backend: Backend::Mlx };
+    Arc::new(LocalModel::new(key, format!("/models/{id}").into(), Vec::new()))
 }
 
 impl PartialEq for LocalModel {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
     }
+}
+
+#[test]
+fn engines_do_not_share_a_model() {
+    let mut script = Script::new(8);
+    script.load("a", 1);
+    let key = Key { backend: Backend::Candle, ..local("a").key() };
+    let model = Arc::new(LocalModel::new(key, "/models/a".into(), Vec::new()));
+    script.seen = script.residency.load(&model, None, Some(Ticket(2)), script.now);
+    assert!(script.seen.contains(&Effect::Spawn(EngineId(1), Backend::Candle)));
+    script.ready(0);
+    assert_eq!(script.residency.unload(&model.id).unwrap_err().kind, Kind::ModelInUse);
+    script.ready(1);
+    let both = vec![Effect::Retire(EngineId(0)), Effect::Retire(EngineId(1))];
+    assert_eq!(script.residency.unload(&model.id), Ok((true, both)));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, SequenceId, TokenId, Work};
 use protocol::{ErrorData, KeepAlive, ModelChange, UnloadReason};
 
+use crate::backend::Backend;
 use crate::local::LocalModel;
 
 /// Names one engine process for the life of the daemon.
@@ -76,7 +77,7 @@ pub enum Update {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Starts an engine process.
-    Spawn(EngineId),
+    Spawn(EngineId, Backend),
     /// Sends it a command.
     Send(EngineId, Command),
     /// Asks it to end, and kills it when it does not.

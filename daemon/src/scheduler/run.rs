@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::residency::Residency;
 use super::resident::{Effect, EngineId, Phase, Resident, Ticket, Update};
 use super::{Message, RequestSnapshot, ResidentSnapshot, Settings, Snapshot};
+use crate::backend::Backend;
 use crate::process::{Engine, Report};
 
 /// Owner of the engines, of the requests' channels, and of the residency that decides about them.
@@ -164,7 +165,7 @@ impl Loop {
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Spawn(id) => self.spawn(id),
+                Effect::Spawn(id, backend) => self.spawn(id, backend),
                 Effect::Send(id, command) => self.send(id, command),
                 Effect::Retire(id) => {
                     if let Some(engine) = self.engines.remove(&id) {
@@ -186,8 +187,8 @@ impl Loop {
         }
     }
 
-    fn spawn(&mut self, id: EngineId) {
-        let program = &self.settings.engine;
+    fn spawn(&mut self, id: EngineId, backend: Backend) {
+        let program = self.settings.programs.of(backend);
         let wrap = move |report| Message::Engine(id, report);
         match Engine::start(program, self.messages.clone(), wrap) {
             Ok(engine) => {
@@ -237,13 +238,14 @@ impl Loop {
     fn snapshot(&self, now: Instant) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for resident in self.residency.residents() {
-            let id = &resident.model.id;
+            let (id, backend) = (&resident.model.id, resident.model.backend);
             let pid = self.engines.get(&resident.engine).map(Engine::pid);
             let residency = status(resident, pid, now);
             snapshot.residents.push(ResidentSnapshot { model: Arc::clone(&resident.model), residency });
             let running = resident.running.iter().map(|running| RequestSnapshot {
                 sequence: running.sequence,
                 model: id.clone(),
+                backend,
                 trace_id: running.trace_id.clone(),
                 arrived: running.arrived,
                 tokens: Some(running.tokens),
@@ -251,6 +253,7 @@ impl Loop {
             let waiting = resident.waiting.iter().map(|job| RequestSnapshot {
                 sequence: job.work.sequence(),
                 model: id.clone(),
+                backend,
                 trace_id: job.trace_id.clone(),
                 arrived: job.arrived,
                 tokens: None,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
 
-use protocol::providers::MLX;
 use protocol::usage::MOST_ROWS;
 use protocol::{ErrorData, Kind, ModelId, ProviderId, UsageBy, UsageReport, UsageRow};
 use serde::Deserialize;
@@ -66,7 +65,7 @@ impl Prices {
 
     /// What a count costs; `None` where the price is not known.
     fn cost(&self, count: &Count) -> Option<f64> {
-        if count.provider.0 == MLX {
+        if count.provider.is_engine() {
             return Some(0.0);
         }
         let price = self.0.iter().find(|price| price.provider == count.provider && price.fits(&count.model))?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::contract::Contract;
-use crate::support::{Daemon, Start};
+use crate::support::{Daemon, Start, program};
 use crate::{given, model};
 
 /// How long a server may take to start: it reads a model, on a machine that may be busy.
@@ -80,6 +80,19 @@ fn in_float32() -> PathBuf {
 fn the_mlx_engine_holds_to_the_contract() {
     Contract { provider: "mlx", model: Some(model::ID), long: long(), knows_its_models: true, counts_prompts: true }
         .holds(&model::daemon());
+}
+
+#[test]
+fn the_candle_engine_holds_to_the_contract() {
+    let candle = program("talkied-candle");
+    let start = Start::with_engine(Path::new(env!("CARGO_BIN_EXE_talkied-mlx")));
+    let daemon = start.env("TALKIE_CANDLE", candle.to_str().unwrap()).linked(model::ID, model::folder()).run();
+    // Nobody says by which engine; there is no GPU in this test's own MLX, or there is.
+    let chosen = daemon.call("generate.text", json!({ "prompt": "Once", "options": { "max_tokens": 2 } })).unwrap();
+    let has_gpu = !cfg!(target_os = "linux") || Path::new("/dev/nvidia0").exists();
+    assert_eq!(chosen["provider"], if has_gpu { "mlx" } else { "candle" });
+    Contract { provider: "candle", model: Some(model::ID), long: long(), knows_its_models: true, counts_prompts: true }
+        .holds(&daemon);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use protocol::{ErrorData, Force, Kind, ModelChange, ModelId, UnloadReason};
 use super::super::failure::shutting_down;
 use super::super::resident::{Effect, EngineId, Phase, Resident, Ticket, Update};
 use super::{Residency, never_run};
+use crate::local::Key;
 
 /// Models that are about to be deleted, by folder: nothing new of them is taken.
 #[derive(Debug, Default)]
@@ -38,12 +39,14 @@ impl Closing {
 impl Residency {
     /// Gives a model's memory back unless somebody needs it. False when it was not resident.
     pub fn unload(&mut self, id: &ModelId) -> Result<(bool, Vec<Effect>), ErrorData> {
-        let Some(resident) = self.residents.get(id) else { return Ok((false, Vec::new())) };
-        if resident.is_idle() {
-            self.retire(id, UnloadReason::Requested);
-            return Ok((true, self.take()));
+        let keys: Vec<Key> = self.residents.keys().filter(|key| key.id == *id).cloned().collect();
+        if let Some(needed) = keys.iter().map(|key| &self.residents[key]).find(|resident| !resident.is_idle()) {
+            return Err(in_use(needed));
         }
-        Err(in_use(resident))
+        for key in &keys {
+            self.retire(key, UnloadReason::Requested);
+        }
+        Ok((!keys.is_empty(), self.take()))
     }
 
     /// Takes nothing more of a model as long as `hold` lives, has it unloaded, and answers the ticket when no engine
@@ -54,8 +57,8 @@ impl Residency {
             return self.take();
         }
         if force == Some(Force::Cancel) {
-            for id in self.aliases(id) {
-                self.cancel_all(&id);
+            for key in self.aliases(id) {
+                self.cancel_all(&key);
             }
         }
         self.closing.0.insert(id.folder(), Closed { hold, ticket: Some(ticket) });
@@ -64,25 +67,26 @@ impl Residency {
 
     /// Takes the end of an engine process; `how` says what it left behind.
     pub fn gone(&mut self, engine: EngineId, how: &str, now: Instant) -> Vec<Effect> {
-        let Some(id) = self.model_of(engine) else { return Vec::new() };
-        let Some(resident) = self.residents.get_mut(&id) else { return Vec::new() };
+        let Some(key) = self.model_of(engine) else { return Vec::new() };
+        let Some(resident) = self.residents.get_mut(&key) else { return Vec::new() };
         let was = resident.phase;
         let (reason, mut lost) = resident.leaving.take().unwrap_or((UnloadReason::EngineLost, None));
         if was != Phase::Unloading {
-            let retry = self.crashes.note(&id, now);
-            let mut error = ErrorData::new(Kind::EngineLost, format!("the engine of {id} ended: {how}; try again"));
+            let retry = self.crashes.note(&key, now);
+            let mut error =
+                ErrorData::new(Kind::EngineLost, format!("the engine of {} ended: {how}; try again", key.id));
             error.retry_after_ms = Some(retry.as_millis() as u64);
             if let Some(running) = resident.running.take() {
                 self.effects.push(Effect::Update(running.sequence, Update::Failed(error.clone())));
             }
             // An engine that dies while it loads, or again and again, would keep what waits waiting: say so instead.
             if was == Phase::Loading || !retry.is_zero() {
-                self.fail_all(&id, &error);
+                self.fail_all(&key, &error);
             }
             lost = Some(error);
         }
-        self.told_unloaded(id.clone(), reason, lost);
-        let model = self.residents.remove(&id).filter(|resident| !resident.is_idle());
+        self.told_unloaded(key.id.clone(), reason, lost);
+        let model = self.residents.remove(&key).filter(|resident| !resident.is_idle());
         if let Some(resident) = model {
             self.succeed(resident, now);
         }
@@ -92,10 +96,10 @@ impl Residency {
     /// Unloads what has been idle for long enough.
     pub fn expire(&mut self, now: Instant) -> Vec<Effect> {
         let expired = |resident: &Resident| resident.expires_at().is_some_and(|deadline| deadline <= now);
-        let ids: Vec<ModelId> =
-            self.residents.iter().filter(|(_, resident)| expired(resident)).map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            self.retire(&id, UnloadReason::Idle);
+        let keys: Vec<Key> =
+            self.residents.iter().filter(|(_, resident)| expired(resident)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.retire(&key, UnloadReason::Idle);
         }
         self.take()
     }
@@ -108,9 +112,9 @@ impl Residency {
     /// Takes nothing new from here on, and refuses what waits.
     pub fn drain(&mut self) -> Vec<Effect> {
         self.draining = true;
-        let ids: Vec<ModelId> = self.residents.keys().cloned().collect();
-        for id in ids {
-            self.fail_waiting(&id, &shutting_down());
+        let keys: Vec<Key> = self.residents.keys().cloned().collect();
+        for key in keys {
+            self.fail_waiting(&key, &shutting_down());
         }
         self.take()
     }
@@ -122,12 +126,12 @@ impl Residency {
 
     /// Ends every engine; requests that still run fail.
     pub fn end_all(&mut self) -> Vec<Effect> {
-        let ids: Vec<ModelId> = self.residents.keys().cloned().collect();
-        for id in ids {
-            self.fail_all(&id, &shutting_down());
-            self.retire(&id, UnloadReason::ShuttingDown);
+        let keys: Vec<Key> = self.residents.keys().cloned().collect();
+        for key in keys {
+            self.fail_all(&key, &shutting_down());
+            self.retire(&key, UnloadReason::ShuttingDown);
             // Nobody hears of the end of its process any more.
-            self.told_unloaded(id, UnloadReason::ShuttingDown, None);
+            self.told_unloaded(key.id, UnloadReason::ShuttingDown, None);
         }
         self.take()
     }
@@ -138,7 +142,7 @@ impl Residency {
         }
         self.closing.admit(id)?;
         let aliases = self.aliases(id);
-        let needed = self.residents.iter().find(|(id, resident)| aliases.contains(id) && !resident.is_idle());
+        let needed = self.residents.iter().find(|(key, resident)| aliases.contains(key) && !resident.is_idle());
         match needed {
             Some((_, resident)) if force.is_none() => Err(in_use(resident)),
             _ => Ok(()),
@@ -150,24 +154,24 @@ impl Residency {
         self.closing.0.retain(|_, closed| closed.hold.strong_count() > 0);
         let folders: Vec<String> = self.closing.0.keys().cloned().collect();
         for folder in folders {
-            let ids: Vec<ModelId> = self.residents.keys().filter(|id| id.folder() == folder).cloned().collect();
-            for id in &ids {
-                if self.residents[id].is_idle() {
-                    self.retire(id, UnloadReason::Deleted);
+            let keys: Vec<Key> = self.residents.keys().filter(|key| key.id.folder() == folder).cloned().collect();
+            for key in &keys {
+                if self.residents[key].is_idle() {
+                    self.retire(key, UnloadReason::Deleted);
                 }
             }
-            let ticket = self.closing.0.get_mut(&folder).filter(|_| ids.is_empty()).and_then(|it| it.ticket.take());
+            let ticket = self.closing.0.get_mut(&folder).filter(|_| keys.is_empty()).and_then(|it| it.ticket.take());
             self.effects.extend(ticket.map(|ticket| Effect::Answer(ticket, Ok(()))));
         }
     }
 
     /// Residents of the folder that the id names.
-    fn aliases(&self, id: &ModelId) -> Vec<ModelId> {
-        self.residents.keys().filter(|resident| resident.folder() == id.folder()).cloned().collect()
+    fn aliases(&self, id: &ModelId) -> Vec<Key> {
+        self.residents.keys().filter(|key| key.id.folder() == id.folder()).cloned().collect()
     }
 
-    fn cancel_all(&mut self, id: &ModelId) {
-        let Some(resident) = self.residents.get_mut(id) else { return };
+    fn cancel_all(&mut self, key: &Key) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
         let running = resident.running.as_ref().map(|running| running.sequence);
         let engine = resident.engine;
         self.effects.extend(running.map(|sequence| Effect::Send(engine, Command::Cancel(sequence))));
@@ -175,20 +179,20 @@ impl Residency {
             let (sequence, prompt) = (job.work.sequence(), job.work.prompt_tokens());
             self.update(sequence, Update::Finished(never_run(sequence, prompt)));
         }
-        self.fail_waiting(id, &ErrorData::new(Kind::Cancelled, format!("{id} is being deleted")));
+        self.fail_waiting(key, &ErrorData::new(Kind::Cancelled, format!("{} is being deleted", key.id)));
     }
 
     /// Fails everything of a model that cannot be served, and unloads it.
-    pub(super) fn refuse(&mut self, id: &ModelId, error: ErrorData) {
-        self.fail_all(id, &error);
-        self.retire(id, UnloadReason::LoadFailed);
-        if let Some(resident) = self.residents.get_mut(id) {
+    pub(super) fn refuse(&mut self, key: &Key, error: ErrorData) {
+        self.fail_all(key, &error);
+        self.retire(key, UnloadReason::LoadFailed);
+        if let Some(resident) = self.residents.get_mut(key) {
             resident.leaving = Some((UnloadReason::LoadFailed, Some(error)));
         }
     }
 
-    fn retire(&mut self, id: &ModelId, reason: UnloadReason) {
-        let Some(resident) = self.residents.get_mut(id) else { return };
+    fn retire(&mut self, key: &Key, reason: UnloadReason) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
         if resident.phase != Phase::Unloading {
             resident.phase = Phase::Unloading;
             resident.leaving = Some((reason, None));
@@ -202,9 +206,9 @@ impl Residency {
 
     /// Gives what waited at an engine that is gone a new one.
     fn succeed(&mut self, gone: Resident, now: Instant) {
-        let id = gone.model.id.clone();
+        let key = gone.model.key();
         self.begin(gone.model, gone.keep_alive, now);
-        let resident = self.residents.get_mut(&id).expect("begun above");
+        let resident = self.residents.get_mut(&key).expect("begun above");
         resident.waiting = gone.waiting;
         resident.tickets = gone.tickets;
     }
