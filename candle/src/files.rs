@@ -8,9 +8,6 @@ use crate::error::{Error, Result};
 use crate::gguf::{self, Gguf};
 use crate::weights::Source;
 
-/// Values of `model_type` whose tensors are known by llama.cpp's names.
-const IN_GGUF: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
-
 /// Opens what `path` names. A `config.json` comes before what a GGUF file says of itself.
 pub fn open(path: &Path) -> Result<(Config, Source)> {
     let (folder, file) = if path.is_dir() { (path, only_gguf(path)?) } else { (folder(path), Some(path.to_owned())) };
@@ -28,10 +25,10 @@ pub fn open(path: &Path) -> Result<(Config, Source)> {
 }
 
 fn check(model_type: &str) -> Result<()> {
-    if IN_GGUF.contains(&model_type) {
+    if engine::GGUF_ARCHITECTURES.contains(&model_type) {
         return Ok(());
     }
-    let known = IN_GGUF.join(", ");
+    let known = engine::GGUF_ARCHITECTURES.join(", ");
     Err(Error::NotSupported(format!("a GGUF file of {model_type} is not known to Candle's engine, only of {known}")))
 }
 

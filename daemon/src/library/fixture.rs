@@ -67,6 +67,7 @@ pub(super) const F32: u32 = 0;
 pub(super) const F16: u32 = 1;
 pub(super) const Q4_0: u32 = 2;
 pub(super) const Q4_1: u32 = 3;
+pub(super) const Q5_0: u32 = 6;
 pub(super) const Q8_0: u32 = 8;
 
 /// Numbers of the tiny model: two heads of 32 over one of keys and values, two layers.
@@ -273,6 +274,7 @@ fn noise(name: &str, count: u64, kind: u32) -> Vec<u8> {
     let (block, numbers, halves) = match kind {
         Q4_0 => (32, 16, 1),
         Q4_1 => (32, 16, 2),
+        Q5_0 => (32, 20, 1),
         Q8_0 => (32, 32, 1),
         F16 => (1, 0, 1),
         _ => (1, 0, 2),

@@ -77,6 +77,8 @@ pub(super) enum Encoding {
     Q4_1,
     /// 32 eight-bit numbers and a scale.
     Q8_0,
+    /// One that MLX has no counterpart of and Candle multiplies with, by ggml's number for it.
+    Kept(u32),
     /// Any other, by ggml's number for it.
     Other(u32),
 }
@@ -191,6 +193,7 @@ impl Encoding {
             2 => Self::Q4_0,
             3 => Self::Q4_1,
             8 => Self::Q8_0,
+            6 | 7 | 10..=14 | 30 => Self::Kept(number),
             other => Self::Other(other),
         }
     }
@@ -203,6 +206,16 @@ impl Encoding {
             Self::Q4_0 => (32, 18),
             Self::Q4_1 => (32, 20),
             Self::Q8_0 => (32, 34),
+            Self::Kept(number) => match number {
+                6 => (32, 22),
+                7 => (32, 24),
+                10 => (256, 84),
+                11 => (256, 110),
+                12 => (256, 144),
+                13 => (256, 176),
+                14 => (256, 210),
+                _ => (1, 2),
+            },
             Self::Other(_) => (1, 0),
         }
     }
@@ -210,7 +223,7 @@ impl Encoding {
 
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Other(number) = self else { return fmt::Debug::fmt(self, f) };
+        let (Self::Kept(number) | Self::Other(number)) = self else { return fmt::Debug::fmt(self, f) };
         let name = match number {
             6 => "Q5_0",
             7 => "Q5_1",

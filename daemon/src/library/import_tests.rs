@@ -1,4 +1,5 @@
 use std::fs::File as DiskFile;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::sync::mpsc;
 
@@ -7,7 +8,7 @@ use protocol::ModelState;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::library::fixture::{self, Entry, File, Q4_0, Q4_1, Q8_0};
+use crate::library::fixture::{self, Entry, File, Q4_0, Q4_1, Q5_0, Q8_0};
 
 /// A folder that lasts as long as the first value, and a library inside it that does not exist yet.
 fn library() -> (tempfile::TempDir, Library) {
@@ -68,6 +69,51 @@ fn a_file_becomes_a_whole_model() {
         "tokenizer_config.json",
     ];
     assert_eq!(files, expected);
+}
+
+#[test]
+fn a_file_packed_as_only_candle_knows_stays_as_it_is() {
+    let (folder, library) = library();
+    let written = File::tiny(Q5_0).write(folder.path());
+    let model = import(&written, None, &library, &mut go_on).unwrap();
+    assert_eq!((model.state, model.problem.as_deref()), (ModelState::Complete, None));
+    assert_eq!((model.backends.as_slice(), model.architecture.as_deref()), (&["candle".into()][..], Some("llama")));
+    let kept = model.path.join("model.gguf");
+    let node = |path: &Path| fs::metadata(path).unwrap().ino();
+    assert_eq!(node(&kept), node(&written));
+    let copied = Source { copy: true, ..source(&written, Some(id("copy")), None) };
+    let copy = super::import(&copied, &library, &mut go_on).unwrap().path.join("model.gguf");
+    assert_ne!(node(&copy), node(&written));
+    assert_eq!(fs::read(copy).unwrap(), fs::read(&written).unwrap());
+    let packed = super::import(&source(&written, Some(id("x")), Some((4, 64))), &library, &mut go_on);
+    assert!(matches!(packed, Err(ImportError::NotSupported { .. })));
+    let ended = import(&written, Some(id("y")), &library, &mut |_| ControlFlow::Break(()));
+    assert!(matches!(ended, Err(ImportError::Cancelled { .. })));
+    assert_eq!(names(&library).len(), 2);
+}
+
+#[test]
+fn a_gguf_file_that_is_cut_or_foreign_is_told_as_such() {
+    let (folder, library) = library();
+    let problem = |change: &dyn Fn(&Path)| {
+        let path = import(&File::tiny(Q5_0).write(folder.path()), None, &library, &mut go_on).unwrap().path;
+        let gguf = fs::read(path.join("model.gguf")).unwrap();
+        fs::remove_file(path.join("model.gguf")).unwrap();
+        fs::remove_file(path.join("talkied.json")).unwrap();
+        fs::write(path.join("model.gguf"), gguf).unwrap();
+        change(&path);
+        let problem = library.look().models[0].problem.clone();
+        fs::remove_dir_all(path).unwrap();
+        problem.unwrap_or_default()
+    };
+    assert_eq!(problem(&|_| {}), "");
+    let cut =
+        problem(&|path| DiskFile::options().write(true).open(path.join("model.gguf")).unwrap().set_len(9000).unwrap());
+    assert!(cut.starts_with("model.gguf: ") && cut.contains("download the model again"), "{cut}");
+    let two = problem(&|path| fs::write(path.join("other.gguf"), "").unwrap());
+    assert!(two.contains("2 GGUF files"), "{two}");
+    let foreign = problem(&|path| fs::write(path.join("config.json"), r#"{"model_type": "gpt_oss"}"#).unwrap());
+    assert!(foreign.contains("no engine here runs GGUF files"), "{foreign}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Only configuration and headers are read, never weights, so that a scan of many models stays quick. Nothing is
 //! written, and no subfolder is entered: a folder cannot make this run in circles. Called by the library.
 
+mod gguf;
 mod safetensors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,8 @@ pub(super) struct Inspection {
     pub quantization: Option<Quantization>,
     /// Whether the packing is MLX's plain one: integers with a scale and a bias, or none.
     is_affine: bool,
+    /// Whether the weights are a GGUF file.
+    is_gguf: bool,
     /// Bytes of the files directly in the folder.
     pub size: u64,
     /// Bytes of the weight files among them.
@@ -88,6 +91,7 @@ impl Inspection {
             context_length: None,
             quantization: None,
             is_affine: true,
+            is_gguf: false,
             size: 0,
             weight_bytes: 0,
         }
@@ -100,7 +104,7 @@ impl Inspection {
         let Some(architecture) = self.architecture.as_deref() else { return Vec::new() };
         let is_mlx = engine::ARCHITECTURES.contains(&architecture) || engine::ENCODERS.contains(&architecture);
         let is_candle = engine::CANDLE_ARCHITECTURES.contains(&architecture) && self.is_affine;
-        let able = [(Backend::Mlx, is_mlx), (Backend::Candle, is_candle)];
+        let able = [(Backend::Mlx, is_mlx && !self.is_gguf), (Backend::Candle, is_candle)];
         able.into_iter().filter(|(_, can)| *can).map(|(backend, _)| backend).collect()
     }
 }
@@ -111,16 +115,25 @@ pub(super) fn inspect(folder: &Path) -> Inspection {
         Ok(files) => files,
         Err(error) => return Inspection::broken(format!("the folder cannot be read ({error}): check its permissions")),
     };
-    let weights: Vec<&str> = files.keys().map(String::as_str).filter(|name| is_weights(name)).collect();
+    let named = |is: fn(&str) -> bool| files.keys().map(String::as_str).filter(|name| is(name)).collect::<Vec<_>>();
+    let (mut weights, ggufs) = (named(is_weights), named(gguf::is_gguf));
+    let is_gguf = weights.is_empty() && !ggufs.is_empty();
+    if is_gguf {
+        weights = ggufs;
+    }
     let mut found = Inspection {
         condition: Condition::Complete,
+        is_gguf,
         size: files.values().sum(),
         weight_bytes: weights.iter().map(|name| files[*name]).sum(),
         ..Inspection::broken(String::new())
     };
     let judged = configuration(folder, &files, &mut found)
         .and_then(|()| index(folder, &files))
-        .and_then(|()| whole(folder, &weights))
+        .and_then(|()| match found.architecture.as_deref().filter(|_| is_gguf) {
+            Some(architecture) => gguf::whole(folder, &weights, architecture),
+            None => whole(folder, &weights),
+        })
         .and_then(|()| tokenizer(&files));
     if let Err(condition) = judged {
         found.condition = condition;

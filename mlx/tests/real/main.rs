@@ -9,6 +9,7 @@ mod support;
 
 mod formats;
 mod given;
+mod llama;
 mod model;
 mod parity;
 mod reference;

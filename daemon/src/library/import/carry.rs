@@ -42,14 +42,19 @@ pub(super) struct Carrier<'a> {
 impl Carrier<'_> {
     /// Brings one weight file over.
     pub(super) fn carry(&mut self, name: &str, way: Way) -> Result<(), ImportError> {
+        self.carry_as(name, name, way)
+    }
+
+    /// The same, under another name.
+    pub(super) fn carry_as(&mut self, name: &str, to: &str, way: Way) -> Result<(), ImportError> {
         if way == Way::Link {
-            if let Some(bytes) = self.link(name)? {
+            if let Some(bytes) = self.link(name, to)? {
                 return self.count(bytes);
             }
             let bytes = fs::metadata(self.from.join(name)).map_err(|source| self.unread(name, source))?.len();
             super::check_space(self.root, bytes)?;
         }
-        self.copy(name)
+        self.copy(name, to)
     }
 
     /// Copies a text, which counts for nothing.
@@ -60,10 +65,10 @@ impl Carrier<'_> {
     }
 
     /// The length of a file that got a second name; `None` where the disk refuses that.
-    fn link(&self, name: &str) -> Result<Option<u64>, ImportError> {
+    fn link(&self, name: &str, to: &str) -> Result<Option<u64>, ImportError> {
         // Where links lead: a second name of a link would lead nowhere.
         let from = fs::canonicalize(self.from.join(name)).map_err(|source| self.unread(name, source))?;
-        let to = self.to.path().join(name);
+        let to = self.to.path().join(to);
         let failed = |source| ImportError::Write { path: to.clone(), source };
         match fs::hard_link(&from, &to) {
             Ok(()) => {}
@@ -77,8 +82,8 @@ impl Carrier<'_> {
         Err(self.unread(name, io::Error::new(io::ErrorKind::InvalidInput, "is no regular file any more")))
     }
 
-    fn copy(&mut self, name: &str) -> Result<(), ImportError> {
-        let to = self.to.path().join(name);
+    fn copy(&mut self, name: &str, to: &str) -> Result<(), ImportError> {
+        let to = self.to.path().join(to);
         let failed = |source| ImportError::Write { path: to.clone(), source };
         let (from, length) = bounded::open(&self.from.join(name)).map_err(|source| self.unread(name, source))?;
         // No more than there was room for.

@@ -1,18 +1,26 @@
-//! GGUF files: what they hold becomes the tensors and the small files of a model's folder, number by number.
+//! GGUF files: what they hold becomes the tensors and the small files of a model's folder, number by number. A file that
+//! is packed in ways that MLX does not know stays as it is, for Candle, and has the small files beside it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use protocol::{Model, ModelId};
 use serde_json::{Map, Value, json};
 
+use super::carry::{Carrier, Way};
 use super::llama::{self, Llama, Piece};
 use super::tokenizer::Vocabulary;
 use super::weights::{self, Plan};
 use super::{ImportError, Progress, Quantize, Source, quants};
 use crate::library::Library;
-use crate::library::gguf::{Gguf, GgufError, Metadata};
+use crate::library::gguf::{Encoding, Gguf, GgufError, Metadata};
+
+/// A GGUF file that stays as it is.
+const KEPT_FILE: &str = "model.gguf";
 
 /// The small files of a model by name.
 type Documents = BTreeMap<&'static str, Vec<u8>>;
@@ -29,6 +37,9 @@ pub(super) fn import(
     super::check_id(&id)?;
     let (pieces, mut documents) = understand(&gguf).map_err(refused)?;
     check_packing(&pieces, source.quantize).map_err(refused)?;
+    if pieces.iter().any(|piece| matches!(piece.tensor.encoding, Encoding::Kept(_))) {
+        return keep(source, &id, library, &documents, progress);
+    }
     let plan = Plan::new(&pieces, weights::SHARD_BYTES);
     documents.extend(plan.index().map(|index| ("model.safetensors.index.json", format!("{index:#}\n").into_bytes())));
 
@@ -42,6 +53,31 @@ pub(super) fn import(
     super::install(incoming, source, &id, library, progress)
 }
 
+/// Makes a model of the file itself.
+fn keep(
+    source: &Source,
+    id: &ModelId,
+    library: &Library,
+    documents: &Documents,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Model, ImportError> {
+    let unread = |error| ImportError::Read { path: source.path.clone(), source: error };
+    let total = fs::metadata(&source.path).map_err(unread)?.len();
+    let (Some(folder), Some(name)) = (source.path.parent(), source.path.file_name().and_then(OsStr::to_str)) else {
+        return Err(unread(io::Error::new(io::ErrorKind::InvalidFilename, "its name is no text")));
+    };
+    let incoming = super::begin(source, id, library, total, progress)?;
+    for (name, document) in documents {
+        incoming.write(name, document)?;
+    }
+    if source.copy {
+        super::check_space(&library.root, total)?;
+    }
+    let mut carrier = Carrier { from: folder, to: &incoming, root: &library.root, total, done: 0, progress };
+    carrier.carry_as(name, KEPT_FILE, if source.copy { Way::Copy } else { Way::Link })?;
+    super::install(incoming, source, id, library, progress)
+}
+
 /// That the weights are packed as they are asked to be, if they are: other bits would round what is rounded already.
 fn check_packing(pieces: &[Piece], quantize: Option<Quantize>) -> Result<(), GgufError> {
     let Some(Quantize { bits, group_size }) = quantize else { return Ok(()) };
@@ -49,7 +85,9 @@ fn check_packing(pieces: &[Piece], quantize: Option<Quantize>) -> Result<(), Ggu
     if own == Some(u64::from(bits)) && u64::from(group_size) == quants::GROUP_SIZE {
         return Ok(());
     }
-    let own = own.map_or_else(|| "plain".to_owned(), |own| format!("{own} bits in groups of {}", quants::GROUP_SIZE));
+    let is_kept = pieces.iter().any(|piece| matches!(piece.tensor.encoding, Encoding::Kept(_)));
+    let unpacked = if is_kept { "packed by blocks of its own" } else { "plain" };
+    let own = own.map_or_else(|| unpacked.to_owned(), |own| format!("{own} bits in groups of {}", quants::GROUP_SIZE));
     Err(GgufError::NotSupported(format!(
         "a GGUF file's weights stay as they are, {own}: leave the bits out, or import the folder of the original model \
          with them"

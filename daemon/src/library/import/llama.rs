@@ -192,8 +192,8 @@ pub(super) fn refuse_unknown(gguf: &Gguf) -> Result<(), GgufError> {
     let unknown = gguf.header.tensors.iter().find(|tensor| matches!(tensor.encoding, Encoding::Other(_)));
     unknown.map_or(Ok(()), |tensor| {
         Err(GgufError::NotSupported(format!(
-            "tensor {} is {}, which cannot be imported; supported: F32, F16, Q4_0, Q4_1, Q8_0, so get or make a file \
-             with one of these",
+            "tensor {} is {}, which cannot be imported; supported: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K \
+             to Q6_K, so get or make a file with one of these",
             tensor.name, tensor.encoding
         )))
     })
