@@ -9,11 +9,15 @@ use engine::grammar::Vocabulary;
 use engine::message::{Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, SequenceId, Submission, TokenId};
 
 use crate::cache::Account;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Model;
 use crate::sequence::Sequence;
+use crate::timeline::{Kept, Running, Timeline};
 use crate::weights::{Packed, Weights};
+
+/// Ended sequences take no more than half of the weights' room, or than this if that is more.
+const KEPT_BYTES: u64 = 256 << 20;
 
 /// The engine's state, bound to the thread that makes it.
 #[derive(Default)]
@@ -27,6 +31,7 @@ struct Resident {
     vocabulary: Vocabulary,
     weight_bytes: u64,
     account: Rc<Account>,
+    kept: Rc<Kept>,
 }
 
 impl Candle {
@@ -44,7 +49,8 @@ impl Candle {
     pub fn logits(&self, prompt: &[TokenId]) -> std::result::Result<Vec<f32>, Failure> {
         let Resident { model, account, .. } = self.resident()?;
         let submission = Submission::greedy(SequenceId(0), prompt, 1);
-        Ok(Sequence::new(&submission, model, account)?.prompt_logits(model)?)
+        let timeline = Running::alone(Timeline::new(model.caches(account)));
+        Ok(Sequence::new(&submission, model, timeline)?.prompt_logits(model)?)
     }
 
     /// All tokens of a submission without stop tokens and grammar. Like [`Self::logits`], for comparing.
@@ -83,8 +89,9 @@ impl Backend for Candle {
     }
 
     fn begin(&mut self, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { model, vocabulary, account, .. } = self.resident.as_mut().ok_or_else(missing)?;
-        let sequence = Sequence::new(submission, model, account)?;
+        let Resident { model, vocabulary, account, kept, .. } = self.resident.as_mut().ok_or_else(missing)?;
+        let timeline = kept.begin(&submission.prompt, || model.caches(account)).map_err(Error::from)?;
+        let sequence = Sequence::new(submission, model, timeline)?;
         let Some(grammar) = &submission.grammar else { return Ok(sequence) };
         Ok(sequence.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
@@ -94,8 +101,8 @@ impl Backend for Candle {
     }
 
     fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { model, vocabulary, account, .. } = self.resident.as_mut().ok_or_else(missing)?;
-        let forked = sequence.fork(submission, model, account)?;
+        let Resident { model, vocabulary, .. } = self.resident.as_mut().ok_or_else(missing)?;
+        let forked = sequence.fork(submission, model)?;
         let Some(grammar) = &submission.grammar else { return Ok(forked) };
         Ok(forked.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
@@ -128,7 +135,8 @@ impl Resident {
         let vocabulary = Vocabulary::new(files::folder(path).to_owned(), model.config.vocab_size as u32);
         // Once, so that the first request is not the slow one.
         model.logits(&model.hidden(&[0], &mut model.caches(&account))?)?;
-        Ok(Self { model, vocabulary, weight_bytes, account })
+        let kept = Kept::new(KEPT_BYTES.max(weight_bytes / 2));
+        Ok(Self { model, vocabulary, weight_bytes, account, kept })
     }
 }
 

@@ -62,14 +62,23 @@ impl Cache {
         Ok(all)
     }
 
-    /// A copy that shares nothing: both are written in place from here on.
-    pub fn fork(&self) -> Result<Self> {
-        let room = match &self.room {
-            Some([keys, values]) => Some([keys.copy()?, values.copy()?]),
-            None => None,
-        };
-        self.account.add(self.booked);
-        Ok(Self { room, len: self.len, booked: self.booked, account: self.account.clone() })
+    /// A copy of the first `len` tokens that shares nothing: both are written in place from here on.
+    pub fn fork(&self, len: usize) -> Result<Self> {
+        let mut copy = Self { room: None, len, booked: 0, account: self.account.clone() };
+        if let Some(room) = &self.room {
+            copy.room = Some(copy.grown(Some(room), room.each_ref(), (len + 1).next_multiple_of(STEP))?);
+        }
+        Ok(copy)
+    }
+
+    /// Forgets all but the first `len` tokens, and keeps the room.
+    pub fn cut(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Bytes of its buffers.
+    pub fn bytes(&self) -> u64 {
+        self.booked
     }
 
     fn grown(&mut self, old: Option<&[Tensor; 2]>, like: [&Tensor; 2], room: usize) -> Result<[Tensor; 2]> {

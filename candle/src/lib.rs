@@ -16,6 +16,7 @@ mod packed;
 mod rope;
 mod sampler;
 mod sequence;
+mod timeline;
 mod weights;
 
 pub use backend::Candle;

@@ -1,19 +1,17 @@
-//! One sequence's timeline: its caches, its random state, the token that came last.
+//! One sequence: its timeline, its random state, the token that came last.
 //!
 //! The prompt is computed in chunks but for its last token, which is the input of the first step. Then each step gives one
-//! token.
-
-use std::rc::Rc;
+//! token. Where the timeline has tokens of the prompt already, the first step says so and computes nothing.
 
 use engine::backend::Step;
 use engine::grammar::Constraint;
 use engine::message::{Logprobs, Submission, TokenId};
 
-use crate::cache::{Account, Cache};
 use crate::error::{Error, Result};
 use crate::logprobs;
 use crate::model::Model;
 use crate::sampler::Sampler;
+use crate::timeline::Running;
 
 /// Most prompt tokens of a step: a cancel waits for it.
 const CHUNK: usize = 512;
@@ -21,10 +19,9 @@ const CHUNK: usize = 512;
 /// A sequence that runs. Stays on the thread of its backend.
 pub struct Sequence {
     prompt: Vec<TokenId>,
-    /// Prompt tokens in the caches.
-    done: usize,
-    /// One for each layer.
-    caches: Vec<Cache>,
+    timeline: Running,
+    /// Whether the prompt's first tokens were in the timeline before this sequence, which nobody was told yet.
+    goes_on: bool,
     sampler: Sampler,
     constraint: Option<Constraint>,
     /// The token that the next step follows: the last of the prompt, or the last that was given.
@@ -36,14 +33,14 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// Checks the submission against the model. Computes nothing.
-    pub(crate) fn new(submission: &Submission, model: &Model, account: &Rc<Account>) -> Result<Self> {
+    /// Checks the submission against the model, and goes on from `timeline`, which begins like its prompt. Computes nothing.
+    pub(crate) fn new(submission: &Submission, model: &Model, timeline: Running) -> Result<Self> {
         let prompt = &submission.prompt;
         let input = check(submission, model)?;
         Ok(Self {
             prompt: prompt.clone(),
-            done: 0,
-            caches: model.caches(account),
+            goes_on: timeline.len() > 0,
+            timeline,
             sampler: Sampler::new(&submission.sampling, prompt, model.config.vocab_size)?,
             constraint: None,
             input,
@@ -53,9 +50,9 @@ impl Sequence {
     }
 
     /// Another for the same prompt, as far as that is computed, before a token is given.
-    pub(crate) fn fork(&self, submission: &Submission, model: &Model, account: &Rc<Account>) -> Result<Self> {
-        let caches = self.caches.iter().map(Cache::fork).collect::<candle_core::Result<_>>()?;
-        Ok(Self { done: self.done, caches, ..Self::new(submission, model, account)? })
+    pub(crate) fn fork(&self, submission: &Submission, model: &Model) -> Result<Self> {
+        let forked = Self::new(submission, model, self.timeline.fork()?)?;
+        Ok(Self { goes_on: false, ..forked })
     }
 
     /// Has the text obey a grammar, before its first token.
@@ -70,9 +67,37 @@ impl Sequence {
 
     /// Computes a chunk of the prompt, or the next token.
     pub(crate) fn step(&mut self, model: &Model) -> Result<Step> {
-        if self.done + 1 < self.prompt.len() {
-            return self.prefill(model);
+        let step = if std::mem::take(&mut self.goes_on) {
+            Ok(Step::Prefill { done: self.timeline.len() as u32 })
+        } else if self.is_prompt_done() {
+            self.token(model)
+        } else {
+            self.prefill(model)
+        };
+        step.inspect_err(|_| self.timeline.forget())
+    }
+
+    /// The logits after the whole prompt.
+    pub(crate) fn prompt_logits(mut self, model: &Model) -> Result<Vec<f32>> {
+        while !self.is_prompt_done() {
+            self.prefill(model)?;
         }
+        self.logits(model)
+    }
+
+    /// But for its last token.
+    fn is_prompt_done(&self) -> bool {
+        self.timeline.len() + 1 >= self.prompt.len()
+    }
+
+    fn prefill(&mut self, model: &Model) -> Result<Step> {
+        let done = self.timeline.len();
+        let end = (done + CHUNK).min(self.prompt.len() - 1);
+        self.timeline.extend(&self.prompt[done..end], model)?;
+        Ok(Step::Prefill { done: end as u32 })
+    }
+
+    fn token(&mut self, model: &Model) -> Result<Step> {
         let mut logits = self.logits(model)?;
         let kept = self.logprobs.map(|count| (count, logits.clone()));
         if let Some(constraint) = &mut self.constraint {
@@ -88,27 +113,12 @@ impl Sequence {
         Ok(if is_whole { Step::Last(token) } else { Step::Token(token) })
     }
 
-    /// The logits after the whole prompt.
-    pub(crate) fn prompt_logits(mut self, model: &Model) -> Result<Vec<f32>> {
-        while self.done + 1 < self.prompt.len() {
-            self.prefill(model)?;
-        }
-        self.logits(model)
-    }
-
-    fn prefill(&mut self, model: &Model) -> Result<Step> {
-        let end = (self.done + CHUNK).min(self.prompt.len() - 1);
-        model.hidden(&self.prompt[self.done..end], &mut self.caches)?;
-        self.done = end;
-        Ok(Step::Prefill { done: end as u32 })
-    }
-
     fn logits(&mut self, model: &Model) -> Result<Vec<f32>> {
-        let (len, context) = (self.caches.first().map_or(0, Cache::len), model.config.context());
-        if len >= context {
+        let context = model.config.context();
+        if self.timeline.len() >= context {
             return Err(Error::NotSupported(format!("the context of {context} tokens is full")));
         }
-        model.logits(&model.hidden(&[self.input], &mut self.caches)?)
+        model.logits(&self.timeline.extend(&[self.input], model)?)
     }
 }
 

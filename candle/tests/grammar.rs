@@ -151,6 +151,21 @@ fn a_fork_obeys_from_the_start_of_its_own_text() {
     assert!(text(&texts[0]).chars().all(|character| "01".contains(character)));
 }
 
+/// A grammar begins with the answer, however much of the prompt was computed before.
+#[test]
+fn a_reused_prompt_is_answered_as_its_grammar_says() {
+    let mut candle = loaded();
+    let prompt: Vec<TokenId> = (0..60).map(|i| i * 7 % END).collect();
+    let over = |grammar, seed| Submission { prompt: prompt.clone(), ..submission(&regex(grammar), seed) };
+    let first = answer(&mut candle, &over("[a-z]{40}!", 2));
+    let mut again = candle.begin(&over("[a-z]{40}!", 2)).unwrap();
+    assert_eq!(candle.step(&mut again).unwrap(), Step::Prefill { done: 59 });
+    drop(again);
+    assert_eq!(answer(&mut candle, &over("[a-z]{40}!", 2)), first);
+    let (digits, ended) = answer(&mut candle, &over("[0-9]{5}", 2));
+    assert!(ended && digits.len() == 5 && digits.chars().all(|digit| digit.is_ascii_digit()), "{digits}");
+}
+
 #[test]
 fn faults_are_told_apart() {
     let mut candle = loaded();
