@@ -15,21 +15,10 @@ pub fn open(path: &Path) -> Result<(Config, Source)> {
     if folder.join("config.json").exists() {
         // Before the file, which may be large and of an architecture that is not known.
         let config = Config::read(folder)?;
-        check(&config.model_type)?;
         return Ok((config, Source::Gguf(Gguf::open(&file)?)));
     }
     let gguf = Gguf::open(&file)?;
-    let config = gguf::config(&gguf)?;
-    check(config["model_type"].as_str().unwrap_or_default())?;
-    Ok((Config::new(&config, &file)?, Source::Gguf(gguf)))
-}
-
-fn check(model_type: &str) -> Result<()> {
-    if engine::GGUF_ARCHITECTURES.contains(&model_type) {
-        return Ok(());
-    }
-    let known = engine::GGUF_ARCHITECTURES.join(", ");
-    Err(Error::NotSupported(format!("a GGUF file of {model_type} is not known to Candle's engine, only of {known}")))
+    Ok((Config::new(&gguf::config(&gguf)?, &file)?, Source::Gguf(gguf)))
 }
 
 /// Where the files beside `path` lie.

@@ -102,6 +102,11 @@ impl<'a> Weights<'a> {
         self.headed(name, len, None)
     }
 
+    /// Whether norms of 1 + weight are kept less that 1; ggml's files have them whole.
+    pub fn are_norms_less_one(&self, config: &Config) -> bool {
+        config.is_gemma() && matches!(self.source, Source::Safetensors(_))
+    }
+
     /// Takes `path.weight`, packed or not, of `[rows, columns]`, and `path.bias` where there is one.
     pub fn linear(&mut self, path: &str, [rows, columns]: [usize; 2], kind: Kind) -> Result<Linear> {
         let name = format!("{path}.weight");

@@ -74,7 +74,7 @@ fn check_whole(checkpoint: &Checkpoint) {
 
 #[test]
 fn plain_numbers_are_the_same_model() {
-    for model_type in ["llama", "qwen2", "qwen3"] {
+    for model_type in ["gemma2", "gemma3_text", "llama", "phi3", "qwen2", "qwen3"] {
         check_whole(&Checkpoint::new(model_type));
     }
 }
@@ -123,6 +123,46 @@ fn factors_of_wavelengths_are_the_scaling() {
     assert_eq!(bare.logits(&prompt(40)).unwrap(), plain.logits(&prompt(40)).unwrap());
 }
 
+/// Files have the factors of long contexts as a tensor, and how many numbers of a head are turned.
+#[test]
+fn phi_3_stretches_wavelengths_and_turns_a_part() {
+    let mut checkpoint = Checkpoint::new("phi3");
+    checkpoint.config["partial_rotary_factor"] = json!(0.75);
+    checkpoint.config["original_max_position_embeddings"] = json!(64);
+    let factors: Vec<f32> = (0..24).map(|pair| 1.0 + 0.25 * pair as f32).collect();
+    let ones = vec![1.0_f32; 24];
+    checkpoint.config["rope_scaling"] = json!({ "type": "longrope", "short_factor": ones, "long_factor": factors });
+    for (name, factors) in [("long", &factors), ("short", &ones)] {
+        let factors = Tensor::new(factors.as_slice(), &candle_core::Device::Cpu).unwrap();
+        checkpoint.tensors.insert(format!("rope_factors_{name}.weight"), factors);
+    }
+    check_whole(&checkpoint);
+    // A conversion writes 0 where there is no window.
+    for window in [30, 0] {
+        let mut windowed = Checkpoint::new("phi3");
+        let file = Checkpoint::new("phi3").with("sliding_window", json!(window)).gguf(GgmlDType::F32);
+        if window > 0 {
+            windowed = windowed.with("sliding_window", json!(window));
+        }
+        let plain = load(Candle::new(), windowed.safetensors().path());
+        let alone = load(Candle::new(), file.path());
+        assert_eq!(alone.logits(&prompt(50)).unwrap(), plain.logits(&prompt(50)).unwrap(), "window {window}");
+    }
+}
+
+#[test]
+fn gemma_3_scales_the_rope_of_layers_that_see_everything() {
+    let scaling = json!({ "rope_type": "linear", "factor": 8.0 });
+    check_whole(&Checkpoint::new("gemma3_text").with("rope_scaling", scaling));
+    // Without a window in the file there is none in the model.
+    let everything = Checkpoint::new("gemma3_text").with("sliding_window_pattern", json!(1));
+    let mut bare = Checkpoint::new("gemma3_text");
+    bare.config.as_object_mut().unwrap().remove("sliding_window");
+    let plain = load(Candle::new(), everything.safetensors().path());
+    let alone = load(Candle::new(), bare.gguf(GgmlDType::F32).path());
+    assert_eq!(alone.logits(&prompt(50)).unwrap(), plain.logits(&prompt(50)).unwrap());
+}
+
 #[track_caller]
 fn refused(path: &Path, kind: FailureKind, words: &[&str]) {
     let failure = try_load(Candle::new(), path).map(drop).unwrap_err();
@@ -165,8 +205,9 @@ fn files_that_are_no_model_here_are_refused() {
     fs::copy(&file, folder.path().join("second.gguf")).unwrap();
     refused(folder.path(), FailureKind::ModelBroken, &["2 GGUF files"]);
 
-    for model_type in ["mamba", "gemma2"] {
-        let folder = Checkpoint::new(model_type).gguf(GgmlDType::F32);
-        refused(folder.path(), FailureKind::NotSupported, &[model_type, "llama, mistral, qwen2, qwen3"]);
-    }
+    let folder = Checkpoint::new("mamba").gguf(GgmlDType::F32);
+    let known = "gemma2, gemma3, llama, phi3, qwen2, qwen3";
+    refused(folder.path(), FailureKind::NotSupported, &["mamba", known]);
+    let bent = Checkpoint::new("gemma3_text").with("final_logit_softcapping", json!(30.0));
+    refused(bent.gguf(GgmlDType::F32).path(), FailureKind::NotSupported, &["model.gguf", "bent"]);
 }

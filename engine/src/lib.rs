@@ -50,8 +50,5 @@ pub const ARCHITECTURES: &[&str] = &[
     "smollm3",
 ];
 
-/// Those of them that the Candle engine runs, where there is no MLX.
+/// Those of them that the Candle engine runs, from safetensors and GGUF files.
 pub const CANDLE_ARCHITECTURES: &[&str] = &["gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"];
-
-/// Those of them that it runs from a GGUF file too.
-pub const GGUF_ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];

@@ -94,10 +94,10 @@ impl Mlp {
 }
 
 impl Norm {
-    /// Gemma's weights are kept less 1.
+    /// The weight of `len` numbers under `path`.
     pub fn load(weights: &mut Weights, path: &str, len: usize, config: &Config) -> Result<Self> {
         let weight = weights.vector(&format!("{path}.weight"), len)?;
-        let weight = if config.is_gemma() { (weight + 1.0)? } else { weight };
+        let weight = if weights.are_norms_less_one(config) { (weight + 1.0)? } else { weight };
         Ok(Self { weight, eps: config.rms_norm_eps })
     }
 

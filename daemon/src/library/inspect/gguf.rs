@@ -18,11 +18,11 @@ pub(super) fn whole(folder: &Path, names: &[&str], architecture: &str) -> Result
             names.len()
         )));
     };
-    if !engine::GGUF_ARCHITECTURES.contains(&architecture) {
+    if !engine::CANDLE_ARCHITECTURES.contains(&architecture) {
         return Err(Condition::NotSupported(format!(
             "config.json says model_type {architecture:?}, of which no engine here runs GGUF files, only of {}: choose \
              a version in safetensors",
-            engine::GGUF_ARCHITECTURES.join(", ")
+            engine::CANDLE_ARCHITECTURES.join(", ")
         )));
     }
     let gguf = Gguf::open(&folder.join(name)).map_err(|error| match error {
