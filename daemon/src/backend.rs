@@ -90,7 +90,7 @@ impl Programs {
         self.of(backend).is_file()
     }
 
-    /// The engines, the better one first: MLX where it has a GPU; on a processor Candle is faster.
+    /// The engines, the better one first: MLX where it has a GPU; on a processor Candle decodes faster.
     pub async fn preferred(&self) -> [Backend; 2] {
         if !self.has(Backend::Candle) || *self.has_gpu.get_or_init(|| has_gpu(&self.mlx)).await {
             [Backend::Mlx, Backend::Candle]
