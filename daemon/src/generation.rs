@@ -124,14 +124,20 @@ impl Generation {
         if !found.model.backends.contains(&backend.into()) {
             return Err(cannot_run(&found.model, backend));
         }
-        Ok(self.models.share(key, path, found.model.capabilities))
+        let engines = engines(&found.model);
+        Ok(self.models.share(LocalModel::new(key, path, found.model.capabilities, engines)))
     }
 
     /// The engines that can run a model, if the library has it.
     pub async fn engines(&self, id: &ModelId) -> Option<Vec<Backend>> {
+        // The disk is asked only where no request, and no engine, has done so.
+        let keys = Backend::ALL.map(|backend| Key { id: id.clone(), backend });
+        if let Some(model) = keys.iter().find_map(|key| self.models.in_use(key)) {
+            return Some(model.engines.clone());
+        }
         let (library, wanted) = (Arc::clone(&self.library), id.clone());
         let found = tokio::task::spawn_blocking(move || library.find(&wanted).ok()).await.ok()??;
-        Some(found.model.backends.iter().filter_map(Backend::of).collect())
+        Some(engines(&found.model))
     }
 
     /// The same, if it can do it.
@@ -150,14 +156,13 @@ impl Generation {
     }
 
     /// The one resident model that can do it on one of these engines, else the one installed; and who can run it.
-    pub async fn obvious(&self, engines: &[Backend], needed: Capability) -> Result<(ModelId, Vec<Backend>), ErrorData> {
+    pub async fn obvious(&self, wanted: &[Backend], needed: Capability) -> Result<(ModelId, Vec<Backend>), ErrorData> {
         let library = Arc::clone(&self.library);
         let installed = tokio::task::spawn_blocking(move || library.look()).await;
         let installed = installed.map_err(|_| internal("looking at the library panicked"))?;
-        let runs = |model: &Model| engines.iter().any(|backend| model.backends.contains(&(*backend).into()));
+        let runs = |model: &Model| wanted.iter().any(|backend| model.backends.contains(&(*backend).into()));
         let can = |model: &&Model| model.is_installed && model.capabilities.contains(&needed) && runs(model);
         let able: Vec<&Model> = installed.models.iter().filter(can).collect();
-        let engines = |model: &Model| model.backends.iter().filter_map(Backend::of).collect::<Vec<_>>();
         let residents = self.scheduler.snapshot().await?.residents;
         let of = |id: &ModelId| able.iter().find(|model| model.id.folder() == id.folder());
         let mut resident: Vec<_> = residents.into_iter().map(|resident| resident.model.id.clone()).collect();
@@ -189,6 +194,11 @@ impl Generation {
         }
         text
     }
+}
+
+/// Those that can run a model.
+fn engines(model: &Model) -> Vec<Backend> {
+    model.backends.iter().filter_map(Backend::of).collect()
 }
 
 /// Why an engine does not take a model that another one would.

@@ -34,14 +34,16 @@ pub struct LocalModel {
     pub backend: Backend,
     /// What it can be asked for.
     pub capabilities: Vec<Capability>,
+    /// All that could run it.
+    pub engines: Vec<Backend>,
     text: OnceCell<Arc<TextModel>>,
 }
 
 impl LocalModel {
     /// A model whose text side is not read yet.
-    pub fn new(key: Key, path: PathBuf, capabilities: Vec<Capability>) -> Self {
+    pub fn new(key: Key, path: PathBuf, capabilities: Vec<Capability>, engines: Vec<Backend>) -> Self {
         let Key { id, backend } = key;
-        Self { id, path, backend, capabilities, text: OnceCell::new() }
+        Self { id, path, backend, capabilities, engines, text: OnceCell::new() }
     }
 
     /// What tells it from others.
@@ -76,15 +78,16 @@ impl LocalModels {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()
     }
 
-    /// The model in use, or a new one at `path`.
-    pub fn share(&self, key: Key, path: PathBuf, capabilities: Vec<Capability>) -> Arc<LocalModel> {
+    /// The model in use, or `new`, where its folder is another or it is in use nowhere.
+    pub fn share(&self, new: LocalModel) -> Arc<LocalModel> {
+        let key = new.key();
         // Held for this lookup alone; a panic elsewhere cannot leave the map half changed.
         let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = models.get(&key).and_then(Weak::upgrade).filter(|model| model.path == path) {
+        if let Some(model) = models.get(&key).and_then(Weak::upgrade).filter(|model| model.path == new.path) {
             return model;
         }
         models.retain(|_, model| model.strong_count() > 0);
-        let model = Arc::new(LocalModel::new(key.clone(), path, capabilities));
+        let model = Arc::new(new);
         models.insert(key, Arc::downgrade(&model));
         model
     }

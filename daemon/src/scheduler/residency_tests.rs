@@ -108,7 +108,7 @@ fn told(reason: UnloadReason) -> Effect {
 
 fn local(id: &str) -> Arc<LocalModel> {
     let key = Key { id: ModelId(id.into()), backend: Backend::Mlx };
-    Arc::new(LocalModel::new(key, format!("/models/{id}").into(), Vec::new()))
+    Arc::new(LocalModel::new(key, format!("/models/{id}").into(), Vec::new(), Vec::new()))
 }
 
 impl PartialEq for LocalModel {
@@ -122,7 +122,7 @@ fn engines_do_not_share_a_model() {
     let mut script = Script::new(8);
     script.load("a", 1);
     let key = Key { backend: Backend::Candle, ..local("a").key() };
-    let model = Arc::new(LocalModel::new(key, "/models/a".into(), Vec::new()));
+    let model = Arc::new(LocalModel::new(key, "/models/a".into(), Vec::new(), Vec::new()));
     script.seen = script.residency.load(&model, None, Some(Ticket(2)), script.now);
     assert!(script.seen.contains(&Effect::Spawn(EngineId(1), Backend::Candle)));
     script.ready(0);
