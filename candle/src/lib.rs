@@ -13,6 +13,8 @@ mod gguf;
 mod logprobs;
 mod model;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod product;
 mod rope;
 mod sampler;
 mod sequence;

@@ -15,6 +15,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::packed;
+#[cfg(target_arch = "x86_64")]
+use crate::product::Product;
 
 /// What packed weights become.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,8 +48,16 @@ pub struct Weights<'a> {
 
 /// A matrix, with a bias or not.
 pub struct Linear {
-    weight: QMatMul,
+    weight: Matrix,
     bias: Option<Tensor>,
+}
+
+/// What multiplies.
+enum Matrix {
+    Candle(QMatMul),
+    /// Faster, where the processor and the blocks are such.
+    #[cfg(target_arch = "x86_64")]
+    Own(Box<Product>),
 }
 
 /// What a matrix is, beside its size.
@@ -62,13 +72,21 @@ pub struct Kind {
 impl Linear {
     /// `[tokens, columns]` to `[tokens, rows]`.
     pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
-        let product = self.weight.forward(x)?;
+        let product = match &self.weight {
+            Matrix::Candle(weight) => weight.forward(x)?,
+            #[cfg(target_arch = "x86_64")]
+            Matrix::Own(weight) => weight.forward(x)?,
+        };
         self.bias.as_ref().map_or(Ok(product.clone()), |bias| product.broadcast_add(bias))
     }
 
     /// The rows that `ids` name.
     pub fn rows(&self, ids: &Tensor) -> CandleResult<Tensor> {
-        self.weight.embedding(ids)
+        match &self.weight {
+            Matrix::Candle(weight) => weight.embedding(ids),
+            #[cfg(target_arch = "x86_64")]
+            Matrix::Own(weight) => weight.embedding(ids),
+        }
     }
 }
 
@@ -140,7 +158,7 @@ impl<'a> Weights<'a> {
         Ok(tensor)
     }
 
-    fn unpacked(&mut self, path: &str, rows: usize, columns: usize) -> Result<QMatMul> {
+    fn unpacked(&mut self, path: &str, rows: usize, columns: usize) -> Result<Matrix> {
         let Source::Safetensors(files) = &self.source else {
             return Err(Error::Internal("only safetensors are packed by MLX".into()));
         };
@@ -159,18 +177,23 @@ impl<'a> Weights<'a> {
     }
 
     /// Numbers as a file has them.
-    fn blocks(&mut self, tensor: QTensor) -> Result<QMatMul> {
+    fn blocks(&mut self, tensor: QTensor) -> Result<Matrix> {
         let plain = matches!(tensor.dtype(), GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
         if plain || self.packed == Packed::Whole {
             return Ok(self.whole(tensor.dequantize(&Device::Cpu)?));
         }
         self.held += tensor.storage_size_in_bytes() as u64;
-        Ok(QMatMul::from_qtensor(tensor)?)
+        #[cfg(target_arch = "x86_64")]
+        let tensor = match Product::new(tensor) {
+            Ok(product) => return Ok(Matrix::Own(Box::new(product))),
+            Err(tensor) => tensor,
+        };
+        Ok(Matrix::Candle(QMatMul::from_qtensor(tensor)?))
     }
 
-    fn whole(&mut self, tensor: Tensor) -> QMatMul {
+    fn whole(&mut self, tensor: Tensor) -> Matrix {
         self.held += (tensor.elem_count() * DType::F32.size_in_bytes()) as u64;
-        QMatMul::Tensor(tensor)
+        Matrix::Candle(QMatMul::Tensor(tensor))
     }
 
     fn read(&mut self, bytes: u64) {
