@@ -6,6 +6,7 @@
 //! daemon has, [`report`] shows all of it.
 
 mod alone;
+pub mod candle;
 mod cold;
 mod connection;
 mod contest;
@@ -17,6 +18,7 @@ mod machine;
 mod memory;
 mod mlx_lm;
 mod pairs;
+mod pipe;
 mod prompt;
 mod report;
 pub mod shape;

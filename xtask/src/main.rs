@@ -65,6 +65,9 @@ enum Task {
         /// Measure downloads beside `huggingface_hub`, and listings of models
         #[arg(long, conflicts_with_all = ["shape", "packed", "pack"])]
         library: bool,
+        /// Measure Candle's engine beside llama.cpp, on the same GGUF files
+        #[arg(long, conflicts_with_all = ["library", "shape", "packed", "pack"])]
+        candle: bool,
         /// Measure the engine alone, on random weights in this shape, such as llama-3.2-3b
         #[arg(long, value_name = "NAME")]
         shape: Option<String>,
@@ -115,6 +118,7 @@ fn run(task: Task) -> Result<()> {
             Some(folder) => bench::shape::run_packed(&shape, quick, &folder),
             None => bench::shape::run(&shape, quick),
         },
+        Task::Bench { quick, candle: true, .. } => bench::candle::run(extent(quick)),
         Task::Bench { quick, library: true, .. } => bench::library::run(extent(quick)),
         Task::Bench { quick, .. } => bench::run(extent(quick)),
         Task::Test => test::run(),

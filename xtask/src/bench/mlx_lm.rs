@@ -1,16 +1,14 @@
 //! mlx-lm as a candidate: a process of the reference environment that stays up, as a server of it would.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::contest::{Candidate, Generation};
-use crate::command;
-use crate::error::{Error, Result};
+use super::pipe::Pipe;
+use crate::error::Result;
 
 /// What the weights are cast to after they were loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +22,7 @@ pub enum Cast {
 
 /// A running `candidate.py`; ends when dropped.
 pub struct MlxLm {
-    child: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    pipe: Pipe,
     hello: Hello,
     /// Empty before the first load.
     dtype: String,
@@ -48,12 +44,10 @@ impl MlxLm {
             Cast::Half => "half",
         };
         let mut command = Command::new(python);
-        command.arg(script).arg(folder).arg(cast_name).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(command::start_error(&command))?;
-        let requests = child.stdin.take().expect("the input is piped");
-        let mut answers = BufReader::new(child.stdout.take().expect("the output is piped"));
-        let hello = read(&mut answers).inspect_err(|_| end(&mut child))?;
-        Ok(Self { child, requests, answers, hello, dtype: String::new() })
+        command.arg(script).arg(folder).arg(cast_name);
+        let mut pipe = Pipe::start("mlx-lm", command)?;
+        let hello = pipe.read()?;
+        Ok(Self { pipe, hello, dtype: String::new() })
     }
 
     /// What it is made of.
@@ -73,20 +67,14 @@ impl MlxLm {
             load_ms: f64,
             dtype: String,
         }
-        let loaded: Loaded = self.ask(&json!({ "do": "load" }))?;
+        let loaded: Loaded = self.pipe.ask(&json!({ "do": "load" }))?;
         self.dtype = loaded.dtype;
         Ok(loaded.load_ms)
     }
 
     /// The likeliest `tokens` tokens after the tokens of `prompt`.
     pub fn generate_after(&mut self, prompt: &[u32], tokens: u32) -> Result<Generation> {
-        self.ask(&json!({ "do": "generate", "prompt": prompt, "tokens": tokens }))
-    }
-
-    fn ask<T: DeserializeOwned>(&mut self, request: &Value) -> Result<T> {
-        let written = writeln!(self.requests, "{request}");
-        written.map_err(|source| Error::Io { action: "ask mlx-lm".into(), source })?;
-        read(&mut self.answers)
+        self.pipe.ask(&json!({ "do": "generate", "prompt": prompt, "tokens": tokens }))
     }
 }
 
@@ -100,32 +88,11 @@ impl Candidate for MlxLm {
     }
 
     fn generate(&mut self, prompt: &str, tokens: u32) -> Result<Generation> {
-        self.ask(&json!({ "do": "generate", "prompt": prompt, "tokens": tokens }))
+        self.pipe.ask(&json!({ "do": "generate", "prompt": prompt, "tokens": tokens }))
     }
 
     /// MLX's CPU backend emulates half precision.
     fn is_slow(&self) -> bool {
         self.hello.device.contains("cpu") && self.dtype != "float32"
     }
-}
-
-impl Drop for MlxLm {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
-}
-
-fn end(child: &mut Child) {
-    // Either fails only when the process has ended.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-fn read<T: DeserializeOwned>(answers: &mut impl BufRead) -> Result<T> {
-    let mut line = String::new();
-    let length = answers.read_line(&mut line).map_err(|source| Error::Io { action: "read mlx-lm".into(), source })?;
-    if length == 0 {
-        return Err(Error::Unexpected("mlx-lm ended; what it said stands above".into()));
-    }
-    serde_json::from_str(&line).map_err(|error| Error::Unexpected(format!("mlx-lm said ({error}): {line}")))
 }
