@@ -101,7 +101,7 @@ impl Product {
         for tile in range {
             let rows = tile * TILE..self.rows.min((tile + 1) * TILE);
             let bytes = &weights[rows.start * width..rows.end * width];
-            avx2::tile(self.format, bytes, width, activations, |row, token, value| {
+            avx2::tile(self.format, bytes, activations, |row, token, value| {
                 // SAFETY: a row of weights is in one tile, which one worker has, and the output has a place for each row
                 // and token.
                 unsafe { target.write(token * self.rows + rows.start + row, value) };

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_sign_epi8, _mm256_storeu_si256,
 };
 
-use super::{BLOCK, Format, TILE};
+use super::{BLOCK, Format};
 
 /// Rows of activations that meet a row of weights at once.
 const GROUP: usize = 4;
@@ -43,16 +43,11 @@ pub fn round(x: &[f32], columns: usize) -> Activations {
     unsafe { round_here(x, columns) }
 }
 
-/// The products of some rows of weights, of `width` bytes each, with all activations: `done(row, token, value)`.
-pub fn tile(format: Format, rows: &[u8], width: usize, all: &Activations, done: impl FnMut(usize, usize, f32)) {
+/// The products of some rows of weights with all activations: `done(row, token, value)`.
+pub fn tile(format: Format, rows: &[u8], all: &Activations, done: impl FnMut(usize, usize, f32)) {
     assert!(is_there(), "a product is made only where it is");
     // SAFETY: the processor has the instructions.
-    unsafe {
-        match format {
-            Format::Q8_0 => tile_here::<true>(format, rows, width, all, done),
-            _ => tile_here::<false>(format, rows, width, all, done),
-        }
-    }
+    unsafe { tile_here(format, rows, all, done) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -78,15 +73,48 @@ fn round_here(x: &[f32], columns: usize) -> Activations {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile_here<const SIGNED: bool>(
-    format: Format,
+fn tile_here(format: Format, rows: &[u8], all: &Activations, done: impl FnMut(usize, usize, f32)) {
+    match format {
+        Format::Q4_0 => blocks::<18, false>(rows, all, done, |block| {
+            let scale = half(block[0], block[1]);
+            (nibbles(tail(block)), scale, -8.0 * scale)
+        }),
+        Format::Q4_1 => blocks::<20, false>(rows, all, done, |block| {
+            (nibbles(tail(block)), half(block[0], block[1]), half(block[2], block[3]))
+        }),
+        Format::Q5_0 => blocks::<22, false>(rows, all, done, |block| {
+            let scale = half(block[0], block[1]);
+            (fifth(nibbles(tail(block)), [block[2], block[3], block[4], block[5]]), scale, -16.0 * scale)
+        }),
+        Format::Q5_1 => blocks::<24, false>(rows, all, done, |block| {
+            let numbers = fifth(nibbles(tail(block)), [block[4], block[5], block[6], block[7]]);
+            (numbers, half(block[0], block[1]), half(block[2], block[3]))
+        }),
+        Format::Q8_0 => {
+            blocks::<34, true>(rows, all, done, |block| (load(tail(block)), half(block[0], block[1]), 0.0));
+        }
+    }
+}
+
+/// `numbers` are bytes, scale and offset of a block. A few tokens meet each block as it is; more meet it unpacked.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn blocks<const SIZE: usize, const SIGNED: bool>(
     rows: &[u8],
-    width: usize,
     all: &Activations,
     mut done: impl FnMut(usize, usize, f32),
+    numbers: impl Fn(&[u8; SIZE]) -> (__m256i, f32, f32),
 ) {
-    let unpacked = unpack(format, rows, TILE * all.blocks);
-    let (count, tokens) = (rows.len() / width, all.scales.len() / all.blocks);
+    let (rows, tokens) = (rows.as_chunks::<SIZE>().0.chunks_exact(all.blocks), all.scales.len() / all.blocks);
+    if tokens < GROUP {
+        for (row, packed) in rows.enumerate() {
+            for token in 0..tokens {
+                done(row, token, dot::<SIZE, SIGNED>(packed, all, token, &numbers));
+            }
+        }
+        return;
+    }
+    let count = rows.len();
+    let unpacked = unpack(rows.flatten(), count * all.blocks, numbers);
     let whole = tokens - tokens % GROUP;
     for token in (0..whole).step_by(GROUP) {
         for row in 0..count {
@@ -104,6 +132,37 @@ fn tile_here<const SIGNED: bool>(
     }
 }
 
+/// A row of weights times a row of activations.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot<const SIZE: usize, const SIGNED: bool>(
+    row: &[[u8; SIZE]],
+    all: &Activations,
+    token: usize,
+    numbers: impl Fn(&[u8; SIZE]) -> (__m256i, f32, f32),
+) -> f32 {
+    let range = token * all.blocks..(token + 1) * all.blocks;
+    let theirs = all.bytes[range.clone()].iter().zip(&all.scales[range.clone()]).zip(&all.sums[range]);
+    let (mut sum, mut rest) = (_mm256_setzero_ps(), 0.0);
+    for (block, ((bytes, theirs), others)) in row.iter().zip(theirs) {
+        let (weight, scale, offset) = numbers(block);
+        sum = _mm256_fmadd_ps(_mm256_set1_ps(scale * theirs), products::<SIGNED>(weight, load_signed(bytes)), sum);
+        if !SIGNED {
+            rest += offset * others;
+        }
+    }
+    total(sum) + rest
+}
+
+/// Eight sums of four products each.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn products<const SIGNED: bool>(weight: __m256i, number: __m256i) -> __m256 {
+    // One side of the instruction has no signs: those of bytes that have some go to the other side.
+    let (size, number) =
+        if SIGNED { (_mm256_sign_epi8(weight, weight), _mm256_sign_epi8(number, weight)) } else { (weight, number) };
+    _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_maddubs_epi16(size, number), _mm256_set1_epi16(1)))
+}
+
 /// A row of weights times `N` rows of activations.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dots<const N: usize, const SIGNED: bool>(
@@ -119,16 +178,12 @@ fn dots<const N: usize, const SIGNED: bool>(
         (&all.bytes[range.clone()], &all.scales[range.clone()], &all.sums[range])
     });
     let (bytes, scales) = (&weights.bytes[ours.clone()], &weights.scales[ours.clone()]);
-    let (ones, mut sums) = (_mm256_set1_epi16(1), [_mm256_setzero_ps(); N]);
+    let mut sums = [_mm256_setzero_ps(); N];
     for block in 0..blocks {
         let weight = load(&bytes[block]);
-        // One side of the instruction has no signs: those of bytes that have some go to the other side.
-        let size = if SIGNED { _mm256_sign_epi8(weight, weight) } else { weight };
         for (sum, (bytes, others, _)) in sums.iter_mut().zip(&theirs) {
-            let number = load_signed(&bytes[block]);
-            let number = if SIGNED { _mm256_sign_epi8(number, weight) } else { number };
-            let products = _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_maddubs_epi16(size, number), ones));
-            *sum = _mm256_fmadd_ps(_mm256_set1_ps(scales[block] * others[block]), products, *sum);
+            let scale = _mm256_set1_ps(scales[block] * others[block]);
+            *sum = _mm256_fmadd_ps(scale, products::<SIGNED>(weight, load_signed(&bytes[block])), *sum);
         }
     }
     let mut values = [0.0; N];
@@ -142,46 +197,18 @@ fn dots<const N: usize, const SIGNED: bool>(
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn unpack(format: Format, rows: &[u8], room: usize) -> Unpacked {
-    match format {
-        Format::Q4_0 => blocks::<18>(rows, room, |block| {
-            let scale = half(block[0], block[1]);
-            (nibbles(tail(block)), scale, -8.0 * scale)
-        }),
-        Format::Q4_1 => {
-            blocks::<20>(rows, room, |block| (nibbles(tail(block)), half(block[0], block[1]), half(block[2], block[3])))
-        }
-        Format::Q5_0 => blocks::<22>(rows, room, |block| {
-            let scale = half(block[0], block[1]);
-            (fifth(nibbles(tail(block)), [block[2], block[3], block[4], block[5]]), scale, -16.0 * scale)
-        }),
-        Format::Q5_1 => blocks::<24>(rows, room, |block| {
-            let numbers = fifth(nibbles(tail(block)), [block[4], block[5], block[6], block[7]]);
-            (numbers, half(block[0], block[1]), half(block[2], block[3]))
-        }),
-        Format::Q8_0 => blocks::<34>(rows, room, |block| (load(tail(block)), half(block[0], block[1]), 0.0)),
-    }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn blocks<const SIZE: usize>(
-    rows: &[u8],
-    room: usize,
+fn unpack<'a, const SIZE: usize>(
+    packed: impl Iterator<Item = &'a [u8; SIZE]>,
+    count: usize,
     numbers: impl Fn(&[u8; SIZE]) -> (__m256i, f32, f32),
 ) -> Unpacked {
-    let mut unpacked = Unpacked {
-        bytes: Vec::with_capacity(room),
-        scales: Vec::with_capacity(room),
-        offsets: Vec::with_capacity(room),
-    };
-    for block in rows.as_chunks::<SIZE>().0 {
-        let (bytes, scale, offset) = numbers(block);
-        let mut stored = [0; BLOCK];
-        // SAFETY: it is 32 bytes long.
-        unsafe { _mm256_storeu_si256(stored.as_mut_ptr().cast(), bytes) };
-        unpacked.bytes.push(stored);
-        unpacked.scales.push(scale);
-        unpacked.offsets.push(offset);
+    let mut unpacked = Unpacked { bytes: vec![[0; BLOCK]; count], scales: vec![0.0; count], offsets: vec![0.0; count] };
+    let places = unpacked.bytes.iter_mut().zip(&mut unpacked.scales).zip(&mut unpacked.offsets);
+    for (block, ((place, scale), offset)) in packed.zip(places) {
+        let bytes;
+        (bytes, *scale, *offset) = numbers(block);
+        // SAFETY: the place is 32 bytes long.
+        unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), bytes) };
     }
     unpacked
 }
@@ -192,12 +219,14 @@ fn tail<const SIZE: usize, const LEN: usize>(block: &[u8; SIZE]) -> &[u8; LEN] {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 fn load(bytes: &[u8; BLOCK]) -> __m256i {
     // SAFETY: they are 32 bytes.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 fn load_signed(bytes: &[i8; BLOCK]) -> __m256i {
     // SAFETY: they are 32 bytes.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
@@ -205,6 +234,7 @@ fn load_signed(bytes: &[i8; BLOCK]) -> __m256i {
 
 /// The lower halves of 16 bytes, then the upper ones.
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 fn nibbles(bytes: &[u8; BLOCK / 2]) -> __m256i {
     // SAFETY: they are 16 bytes.
     let low = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
@@ -214,6 +244,7 @@ fn nibbles(bytes: &[u8; BLOCK / 2]) -> __m256i {
 
 /// Adds 16 to numbers whose bit is set.
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 fn fifth(numbers: __m256i, bits: [u8; 4]) -> __m256i {
     let places = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
     let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(bits)), places);
@@ -224,11 +255,13 @@ fn fifth(numbers: __m256i, bits: [u8; 4]) -> __m256i {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 fn half(low: u8, high: u8) -> f32 {
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes([low, high])))))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 fn total(x: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
