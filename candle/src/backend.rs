@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use candle_core::Device;
 use engine::backend::{Backend, Step};
 use engine::grammar::Vocabulary;
 use engine::message::{Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, SequenceId, Submission, TokenId};
 
 use crate::cache::Account;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Model;
@@ -81,7 +81,7 @@ impl Backend for Candle {
         let loaded = Loaded {
             vocab_size: resident.model.config.vocab_size as u32,
             weight_bytes: resident.weight_bytes,
-            device: "cpu".into(),
+            device: device::name(&resident.model.device).into(),
             dtype: "float32".into(),
         };
         self.resident = Some(resident);
@@ -129,8 +129,8 @@ impl Backend for Candle {
 impl Resident {
     fn load(path: &Path, packed: Packed, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
         let (config, source) = files::open(path)?;
-        let mut weights = Weights::new(source, packed, progress);
-        let model = Model::load(config, &mut weights, &Device::Cpu)?;
+        let mut weights = Weights::new(source, packed, device::open(), progress);
+        let model = Model::load(config, &mut weights)?;
         let (weight_bytes, account) = (weights.held, Rc::new(Account::default()));
         let vocabulary = Vocabulary::new(files::folder(path).to_owned(), model.config.vocab_size as u32);
         // Once, so that the first request is not the slow one.

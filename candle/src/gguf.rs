@@ -58,8 +58,9 @@ impl Gguf {
         self.find(name).is_ok()
     }
 
-    /// The tensor, and how many bytes of the file it takes. Of a matrix of queries or keys, `heads` says how many there are.
-    pub fn tensor(&self, name: &str, shape: &[usize], heads: Option<usize>) -> Result<(QTensor, u64)> {
+    /// The tensor on `device`, and how many bytes of the file it takes. Of a matrix of queries or keys, `heads` says how many
+    /// there are.
+    pub fn tensor(&self, name: &str, shape: &[usize], heads: Option<usize>, device: &Device) -> Result<(QTensor, u64)> {
         let (theirs, entry) = self.find(name)?;
         if entry.shape != shape {
             let found = &entry.shape;
@@ -70,7 +71,7 @@ impl Gguf {
             Some(heads) => halves(&bytes, shape[0], heads),
             None => bytes,
         };
-        let storage = QStorage::from_data(Cow::Owned(bytes), &Device::Cpu, dtype)?;
+        let storage = QStorage::from_data(Cow::Owned(bytes), device, dtype)?;
         Ok((QTensor::new(storage, shape)?, entry.bytes))
     }
 

@@ -7,6 +7,7 @@
 mod backend;
 mod cache;
 mod config;
+mod device;
 mod error;
 mod files;
 mod gguf;

@@ -33,7 +33,7 @@ pub struct Model {
 
 impl Model {
     /// Takes all tensors of the model.
-    pub fn load(config: Config, weights: &mut Weights, device: &Device) -> Result<Self> {
+    pub fn load(config: Config, weights: &mut Weights) -> Result<Self> {
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
         let embed_tokens = weights.linear("model.embed_tokens", [vocabulary, hidden], Kind::default())?;
         let windows = config.windows()?;
@@ -49,7 +49,7 @@ impl Model {
             Some(window) => Some((Rope::sliding(&config)?, window)),
             None => None,
         };
-        Ok(Self { rope, sliding, embed_tokens, blocks, norm, lm_head, device: device.clone(), config })
+        Ok(Self { rope, sliding, embed_tokens, blocks, norm, lm_head, device: weights.device.clone(), config })
     }
 
     /// One empty cache for each layer.

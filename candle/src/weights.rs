@@ -38,6 +38,8 @@ pub enum Source {
 pub struct Weights<'a> {
     source: Source,
     packed: Packed,
+    /// Where tensors are made.
+    pub device: Device,
     progress: &'a mut dyn FnMut(u64, u64),
     /// Bytes read of the files, and in all.
     done: u64,
@@ -99,12 +101,12 @@ impl Source {
 
 impl<'a> Weights<'a> {
     /// All tensors of `source`, none taken yet.
-    pub fn new(source: Source, packed: Packed, progress: &'a mut dyn FnMut(u64, u64)) -> Self {
+    pub fn new(source: Source, packed: Packed, device: Device, progress: &'a mut dyn FnMut(u64, u64)) -> Self {
         let total = match &source {
             Source::Safetensors(files) => files.bytes(),
             Source::Gguf(file) => file.bytes(),
         };
-        Self { source, packed, progress, done: 0, total, held: 0 }
+        Self { source, packed, device, progress, done: 0, total, held: 0 }
     }
 
     /// Whether the head is the embedding: the config says so, or the files, which then have no other.
@@ -131,12 +133,12 @@ impl<'a> Weights<'a> {
         let weight = match &self.source {
             Source::Safetensors(files) if files.has(&format!("{path}.scales")) => self.unpacked(path, rows, columns)?,
             Source::Safetensors(files) => {
-                let (tensor, bytes) = files.plain(&name, &[rows, columns])?;
+                let (tensor, bytes) = files.plain(&name, &[rows, columns], &self.device)?;
                 self.read(bytes);
                 self.whole(tensor)
             }
             Source::Gguf(file) => {
-                let (tensor, bytes) = file.tensor(&name, &[rows, columns], kind.heads)?;
+                let (tensor, bytes) = file.tensor(&name, &[rows, columns], kind.heads, &self.device)?;
                 self.read(bytes);
                 self.blocks(tensor)?
             }
@@ -147,10 +149,10 @@ impl<'a> Weights<'a> {
 
     fn headed(&mut self, name: &str, len: usize, heads: Option<usize>) -> Result<Tensor> {
         let (tensor, bytes) = match &self.source {
-            Source::Safetensors(files) => files.plain(name, &[len])?,
+            Source::Safetensors(files) => files.plain(name, &[len], &self.device)?,
             Source::Gguf(file) => {
-                let (tensor, bytes) = file.tensor(name, &[len], heads)?;
-                (tensor.dequantize(&Device::Cpu)?, bytes)
+                let (tensor, bytes) = file.tensor(name, &[len], heads, &self.device)?;
+                (tensor.dequantize(&self.device)?, bytes)
             }
         };
         self.read(bytes);
@@ -169,7 +171,7 @@ impl<'a> Weights<'a> {
             Error::Broken(format!("{path}.weight is not {rows} by {columns} numbers, packed in any way MLX knows"))
         })?;
         self.read(bytes + more + most);
-        let plain = Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)?;
+        let plain = Tensor::from_vec(numbers, (rows, columns), &self.device)?;
         if self.packed == Packed::Whole || !columns.is_multiple_of(GgmlDType::Q8_0.block_size()) {
             return Ok(self.whole(plain));
         }
@@ -180,7 +182,7 @@ impl<'a> Weights<'a> {
     fn blocks(&mut self, tensor: QTensor) -> Result<Matrix> {
         let plain = matches!(tensor.dtype(), GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
         if plain || self.packed == Packed::Whole {
-            return Ok(self.whole(tensor.dequantize(&Device::Cpu)?));
+            return Ok(self.whole(tensor.dequantize(&self.device)?));
         }
         self.held += tensor.storage_size_in_bytes() as u64;
         #[cfg(target_arch = "x86_64")]

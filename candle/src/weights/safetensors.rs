@@ -33,14 +33,14 @@ impl Safetensors {
         self.files.get(name).is_ok()
     }
 
-    /// A tensor of float32, and how many bytes of the files it takes.
-    pub fn plain(&self, name: &str, shape: &[usize]) -> Result<(Tensor, u64)> {
+    /// A tensor of float32 on `device`, and how many bytes of the files it takes.
+    pub fn plain(&self, name: &str, shape: &[usize], device: &Device) -> Result<(Tensor, u64)> {
         let (tensor, bytes) = self.take(name)?;
         if tensor.dims() != shape {
             return Err(Error::Broken(format!("{name} has the shape {:?}, but must have {shape:?}", tensor.dims())));
         }
         floats(name, &tensor)?;
-        Ok((tensor.to_dtype(DType::F32)?, bytes))
+        Ok((tensor.to_dtype(DType::F32)?.to_device(device)?, bytes))
     }
 
     /// All numbers of a tensor, and how many bytes of the files it takes.
