@@ -12,9 +12,9 @@ pub enum Error {
     /// The model or the submission is sound, but not for this engine.
     #[error("{0}")]
     NotSupported(String),
-    /// The grammar that a sequence is to obey is faulty or too much.
-    #[error("{0}")]
-    Grammar(String),
+    /// A sequence cannot obey its grammar.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),
@@ -26,23 +26,12 @@ pub enum Error {
 /// The result of nearly everything here.
 pub type Result<T> = std::result::Result<T, Error>;
 
-impl From<ConstraintError> for Error {
-    fn from(error: ConstraintError) -> Self {
-        match error {
-            ConstraintError::Broken(words) => Self::Broken(words),
-            ConstraintError::NotSupported(words) => Self::NotSupported(words),
-            ConstraintError::Grammar(words) => Self::Grammar(words),
-            ConstraintError::Internal(words) => Self::Internal(words),
-        }
-    }
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match error {
             Error::Broken(_) => FailureKind::ModelBroken,
             Error::NotSupported(_) => FailureKind::NotSupported,
-            Error::Grammar(_) => FailureKind::InvalidGrammar,
+            Error::Constraint(error) => return error.into(),
             Error::Internal(_) | Error::Candle(_) => FailureKind::Internal,
         };
         Self::new(kind, error.to_string())

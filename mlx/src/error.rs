@@ -14,9 +14,9 @@ pub enum Error {
     /// The model is sound, but not for this engine.
     #[error("{0}")]
     NotSupported(String),
-    /// The grammar that a sequence is to obey is faulty or too much.
-    #[error("{0}")]
-    Grammar(String),
+    /// A sequence cannot obey its grammar.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// The files of a conversion cannot be written.
     #[error("{0}")]
     Write(String),
@@ -42,23 +42,12 @@ impl Error {
 /// The result of nearly everything here.
 pub type Result<T> = std::result::Result<T, Error>;
 
-impl From<ConstraintError> for Error {
-    fn from(error: ConstraintError) -> Self {
-        match error {
-            ConstraintError::Broken(words) => Self::Broken(words),
-            ConstraintError::NotSupported(words) => Self::NotSupported(words),
-            ConstraintError::Grammar(words) => Self::Grammar(words),
-            ConstraintError::Internal(words) => Self::Internal(words),
-        }
-    }
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match error {
             Error::Broken(_) => FailureKind::ModelBroken,
             Error::NotSupported(_) => FailureKind::NotSupported,
-            Error::Grammar(_) => FailureKind::InvalidGrammar,
+            Error::Constraint(error) => return error.into(),
             Error::Write(_) | Error::Cancelled | Error::Internal(_) | Error::Mlx(_) => FailureKind::Internal,
         };
         Self::new(kind, error.to_string())
@@ -72,7 +61,7 @@ impl From<Error> for Failed {
             Error::NotSupported(_) => FailedKind::NotSupported,
             Error::Write(_) => FailedKind::Write,
             Error::Cancelled => FailedKind::Cancelled,
-            Error::Grammar(_) | Error::Internal(_) | Error::Mlx(_) => FailedKind::Internal,
+            Error::Constraint(_) | Error::Internal(_) | Error::Mlx(_) => FailedKind::Internal,
         };
         Self { kind, message: error.to_string() }
     }
