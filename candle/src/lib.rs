@@ -16,6 +16,9 @@ mod model;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod product;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "product_elsewhere.rs"]
+mod product;
 mod rope;
 mod sampler;
 mod sequence;

@@ -1,5 +1,10 @@
 //! Every number of bits and group size gives back what was packed.
 
+use std::borrow::Cow;
+
+use candle_core::Device;
+use candle_core::quantized::{QStorage, QTensor};
+
 use super::*;
 
 /// `values` of so many bits, one after the other, the lowest first.
@@ -22,8 +27,17 @@ fn all_packings_give_back_their_numbers() {
                 scales[group] * *value as f32 + biases[group]
             };
             let expected: Vec<f32> = values.iter().enumerate().map(expected).collect();
-            let found = unpack(&pack(&values, bits), &scales, &biases, rows, columns);
-            assert_eq!(found, Some(expected), "{bits} bits in groups of {group}");
+            let words = pack(&values, bits);
+            let packed = Affine::new(&words, &scales, &biases, [rows, columns]).unwrap();
+            assert_eq!(packed.numbers(), expected, "{bits} bits in groups of {group}");
+            let Some((dtype, bytes)) = packed.ggml() else {
+                assert!(bits > 5, "{bits} bits have blocks");
+                continue;
+            };
+            let storage = QStorage::from_data(Cow::Owned(bytes), &Device::Cpu, dtype).unwrap();
+            let blocks = QTensor::new(storage, (rows, columns)).unwrap().dequantize(&Device::Cpu).unwrap();
+            let blocks: Vec<f32> = blocks.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!(blocks, expected, "{bits} bits in groups of {group}, {dtype:?}");
         }
     }
 }
@@ -31,9 +45,17 @@ fn all_packings_give_back_their_numbers() {
 #[test]
 fn what_does_not_add_up_is_refused() {
     let ones = [1.0; 4];
-    assert!(unpack(&[0; 16], &ones, &ones, 2, 64).is_some());
-    assert!(unpack(&[0; 15], &ones, &ones, 2, 64).is_none(), "bits");
-    assert!(unpack(&[0; 16], &ones[..3], &ones[..3], 2, 64).is_none(), "groups");
-    assert!(unpack(&[0; 16], &ones, &ones[..3], 2, 64).is_none(), "biases");
-    assert!(unpack(&[], &[], &[], usize::MAX, 2).is_none(), "more numbers than there are");
+    let is_known =
+        |words: &[u32], scales: &[f32], biases: &[f32], size| Affine::new(words, scales, biases, size).is_some();
+    assert!(is_known(&[0; 16], &ones, &ones, [2, 64]));
+    assert!(!is_known(&[0; 15], &ones, &ones, [2, 64]), "bits");
+    assert!(!is_known(&[0; 16], &ones[..3], &ones[..3], [2, 64]), "groups");
+    assert!(!is_known(&[0; 16], &ones, &ones[..3], [2, 64]), "biases");
+    assert!(!is_known(&[], &[], &[], [usize::MAX, 2]), "more numbers than there are");
+}
+
+#[test]
+fn a_scale_beyond_float16_keeps_its_numbers_out_of_blocks() {
+    let scales = [1.0, 1e6, 1.0, 1.0];
+    assert!(Affine::new(&[0; 16], &scales, &[0.0; 4], [2, 64]).unwrap().ggml().is_none());
 }

@@ -1,7 +1,8 @@
-//! Products with weights in ggml's blocks of 32 numbers, on processors that have AVX2.
+//! Products with weights in ggml's blocks, on processors that have AVX2.
 //!
 //! Candle's own are scalar for `Q4_1`, `Q5_0` and `Q5_1`, and unpack each block again for every row of activations. Here a row of
 //! weights is unpacked once for all of them, and a row of activations is rounded to bytes once for all weights.
+//! `Q2_K` and `Q3_K` are left to Candle.
 
 mod avx2;
 
@@ -13,13 +14,13 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
 
 use self::avx2::Activations;
 
-/// Numbers of a block.
+/// Numbers that share a scale: a block, or a part of one of 256.
 const BLOCK: usize = 32;
 
 /// Rows of weights that are unpacked together: they stay in the nearest cache while all activations pass by.
 const TILE: usize = 16;
 
-/// The blocks that are known here: a scale, and unsigned numbers less a middle, or with a least one, or signed bytes.
+/// The blocks that are known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Q4_0,
@@ -27,6 +28,9 @@ enum Format {
     Q5_0,
     Q5_1,
     Q8_0,
+    Q4K,
+    Q5K,
+    Q6K,
 }
 
 /// A matrix of `rows` by `columns`. Made only where the processor has what `avx2` needs.
@@ -61,19 +65,26 @@ impl Format {
             GgmlDType::Q5_0 => Some(Self::Q5_0),
             GgmlDType::Q5_1 => Some(Self::Q5_1),
             GgmlDType::Q8_0 => Some(Self::Q8_0),
+            GgmlDType::Q4K => Some(Self::Q4K),
+            GgmlDType::Q5K => Some(Self::Q5K),
+            GgmlDType::Q6K => Some(Self::Q6K),
             _ => None,
         }
     }
 }
 
 impl Product {
+    /// Whether this processor has what it needs.
+    pub fn is_there() -> bool {
+        avx2::is_there()
+    }
+
     /// `weights` themselves come back where Candle must multiply.
     pub fn new(weights: QTensor) -> std::result::Result<Self, QTensor> {
         let (format, size) = (Format::of(weights.dtype()), weights.shape().dims2());
         match (format, size) {
-            (Some(format), Ok((rows, columns)))
-                if weights.device().is_cpu() && columns.is_multiple_of(BLOCK) && avx2::is_there() =>
-            {
+            // Columns are whole blocks in each tensor that Candle makes.
+            (Some(format), Ok((rows, columns))) if weights.device().is_cpu() && Self::is_there() => {
                 Ok(Self { weights, format, rows, columns })
             }
             _ => Err(weights),

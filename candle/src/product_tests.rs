@@ -3,7 +3,16 @@ use candle_core::{Device, Module, Tensor};
 
 use super::Product;
 
-const FORMATS: [GgmlDType; 5] = [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1, GgmlDType::Q8_0];
+const FORMATS: [GgmlDType; 8] = [
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::Q4K,
+    GgmlDType::Q5K,
+    GgmlDType::Q6K,
+];
 
 /// Numbers of many sizes, other ones for each `seed`.
 fn numbers(rows: usize, columns: usize, seed: u32) -> Tensor {
@@ -32,7 +41,7 @@ fn largest(x: &Tensor) -> f32 {
 
 #[track_caller]
 fn check(tokens: usize, rows: usize, columns: usize) {
-    for format in FORMATS {
+    for format in FORMATS.into_iter().filter(|format| columns.is_multiple_of(format.block_size())) {
         let packed = QTensor::quantize(&numbers(rows, columns, 1), format).unwrap();
         let plain = packed.dequantize(&Device::Cpu).unwrap();
         let Ok(product) = Product::new(packed) else {
@@ -54,6 +63,8 @@ fn products_are_those_of_the_numbers_that_blocks_stand_for() {
     check(3, 16, 64);
     check(5, 33, 576);
     check(37, 7, 1536);
+    check(1, 1, 256);
+    check(3, 17, 512);
 }
 
 #[test]
@@ -65,7 +76,7 @@ fn zeros_stay_zeros() {
 }
 
 #[test]
-fn blocks_of_other_sizes_are_left_to_candle() {
-    let packed = QTensor::quantize(&numbers(2, 256, 1), GgmlDType::Q4K).unwrap();
+fn blocks_of_other_kinds_are_left_to_candle() {
+    let packed = QTensor::quantize(&numbers(2, 256, 1), GgmlDType::Q3K).unwrap();
     assert!(Product::new(packed).is_err());
 }

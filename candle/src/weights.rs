@@ -1,21 +1,21 @@
 //! The tensors of a model's files, each taken once and made what the model multiplies with.
 //!
-//! Plain numbers become float32. What MLX packed becomes `Q8_0`, Candle's fastest product of packed numbers; rows that cannot
-//! be cut into its blocks of 32 become float32 too. What ggml packed stays as it is.
+//! Plain numbers become float32. What MLX packed moves to ggml's blocks of the same numbers where those have a product here,
+//! else it becomes `Q8_0`, Candle's fastest product of packed numbers. What ggml packed stays as it is.
 
 mod safetensors;
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{DType, Device, Module, Result as CandleResult, Tensor};
 
 use self::safetensors::Safetensors;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::packed;
-#[cfg(target_arch = "x86_64")]
+use crate::packed::Affine;
 use crate::product::Product;
 
 /// What packed weights become.
@@ -58,7 +58,6 @@ pub struct Linear {
 enum Matrix {
     Candle(QMatMul),
     /// Faster, where the processor and the blocks are such.
-    #[cfg(target_arch = "x86_64")]
     Own(Box<Product>),
 }
 
@@ -76,7 +75,6 @@ impl Linear {
     pub fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
         let product = match &self.weight {
             Matrix::Candle(weight) => weight.forward(x)?,
-            #[cfg(target_arch = "x86_64")]
             Matrix::Own(weight) => weight.forward(x)?,
         };
         self.bias.as_ref().map_or(Ok(product.clone()), |bias| product.broadcast_add(bias))
@@ -86,7 +84,6 @@ impl Linear {
     pub fn rows(&self, ids: &Tensor) -> CandleResult<Tensor> {
         match &self.weight {
             Matrix::Candle(weight) => weight.embedding(ids),
-            #[cfg(target_arch = "x86_64")]
             Matrix::Own(weight) => weight.embedding(ids),
         }
     }
@@ -167,12 +164,20 @@ impl<'a> Weights<'a> {
         let (words, bytes) = files.flat::<u32>(&format!("{path}.weight"))?;
         let (scales, more) = files.flat::<f32>(&format!("{path}.scales"))?;
         let (biases, most) = files.flat::<f32>(&format!("{path}.biases"))?;
-        let numbers = packed::unpack(&words, &scales, &biases, rows, columns).ok_or_else(|| {
+        let packed = Affine::new(&words, &scales, &biases, [rows, columns]).ok_or_else(|| {
             Error::Broken(format!("{path}.weight is not {rows} by {columns} numbers, packed in any way MLX knows"))
         })?;
         self.read(bytes + more + most);
-        let plain = Tensor::from_vec(numbers, (rows, columns), &self.device)?;
-        if self.packed == Packed::Whole || !columns.is_multiple_of(GgmlDType::Q8_0.block_size()) {
+        if self.packed == Packed::Blocks
+            && self.device.is_cpu()
+            && Product::is_there()
+            && let Some((dtype, bytes)) = packed.ggml()
+        {
+            let storage = QStorage::from_data(Cow::Owned(bytes), &self.device, dtype)?;
+            return self.blocks(QTensor::new(storage, (rows, columns))?);
+        }
+        let plain = Tensor::from_vec(packed.numbers(), (rows, columns), &self.device)?;
+        if self.packed == Packed::Whole {
             return Ok(self.whole(plain));
         }
         self.blocks(QTensor::quantize(&plain, GgmlDType::Q8_0)?)
@@ -185,7 +190,6 @@ impl<'a> Weights<'a> {
             return Ok(self.whole(tensor.dequantize(&self.device)?));
         }
         self.held += tensor.storage_size_in_bytes() as u64;
-        #[cfg(target_arch = "x86_64")]
         let tensor = match Product::new(tensor) {
             Ok(product) => return Ok(Matrix::Own(Box::new(product))),
             Err(tensor) => tensor,
