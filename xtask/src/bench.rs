@@ -14,6 +14,7 @@ mod engine;
 mod figures;
 mod held;
 pub mod library;
+mod llama_cpp;
 mod machine;
 mod memory;
 mod mlx_lm;

@@ -42,4 +42,10 @@ impl Interrupt {
     pub fn never() -> Self {
         Self { told: Arc::default() }
     }
+
+    /// What a signal does.
+    #[cfg(test)]
+    pub fn tell(&self) {
+        self.told.store(true, Ordering::Relaxed);
+    }
 }

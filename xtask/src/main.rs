@@ -65,7 +65,7 @@ enum Task {
         /// Measure downloads beside `huggingface_hub`, and listings of models
         #[arg(long, conflicts_with_all = ["shape", "packed", "pack"])]
         library: bool,
-        /// Measure Candle's engine beside llama.cpp, on the same GGUF files
+        /// Measure Candle's engine beside llama.cpp and MLX's engine, with one thread and with all processors
         #[arg(long, conflicts_with_all = ["library", "shape", "packed", "pack"])]
         candle: bool,
         /// Measure the engine alone, on random weights in this shape, such as llama-3.2-3b

@@ -37,7 +37,7 @@ pub fn run(backend: Option<Backend>) -> Result<Setup> {
     let config = workspace.root.join(".cargo/mlx.toml");
     let backend = backend.or_else(|| config::chosen(&config)).unwrap_or_else(|| workspace.platform.default_backend());
     workspace.platform.check(backend)?;
-    let mlx_version = version::of_mlx(&workspace.mlx_c)?;
+    let mlx_version = mlx_version(&workspace)?;
     let cache = Cache::open()?;
     let entry = key(&mlx_version, &workspace, backend);
     let started = Instant::now();
@@ -50,6 +50,11 @@ pub fn run(backend: Option<Backend>) -> Result<Setup> {
     let time = if found { String::new() } else { format!(" ({:.0} s)", started.elapsed().as_secs_f32()) };
     eprintln!("MLX {mlx_version} ({}) is set up in {}{time}", backend.name(), folder.display());
     Ok(Setup { workspace, cache })
+}
+
+/// The version of MLX that a checkout is set up with.
+pub fn mlx_version(workspace: &Workspace) -> Result<String> {
+    version::of_mlx(&workspace.mlx_c)
 }
 
 /// Where the parts of a set-up stand in its folder.

@@ -21,6 +21,8 @@ pub struct Workspace {
     pub platform: Platform,
     /// mlx-sys's version.
     pub mlx_sys_version: String,
+    /// Candle's version.
+    pub candle_version: String,
     /// mlx-sys's folder of mlx-c sources.
     pub mlx_c: PathBuf,
 }
@@ -31,16 +33,19 @@ impl Workspace {
         let text = command::output(cargo().args(["metadata", "--format-version", "1"]))?;
         let metadata: Metadata = serde_json::from_str(&text)
             .map_err(|error| Error::Unexpected(format!("failed to read cargo's metadata: {error}")))?;
-        let mlx_sys = metadata
-            .packages
-            .into_iter()
-            .find(|package| package.name == "mlx-sys")
-            .ok_or_else(|| Error::Unexpected("the workspace does not depend on mlx-sys".into()))?;
+        let mut packages = metadata.packages;
+        let mut take = |name: &str| -> Result<Package> {
+            let place = packages.iter().position(|package| package.name == name);
+            let place = place.ok_or_else(|| Error::Unexpected(format!("the workspace does not depend on {name}")))?;
+            Ok(packages.swap_remove(place))
+        };
+        let (mlx_sys, candle) = (take("mlx-sys")?, take("candle-core")?);
         Ok(Self {
             root: metadata.workspace_root,
             target: metadata.target_directory,
             platform: Platform::of_triple(&host_triple()?)?,
             mlx_sys_version: mlx_sys.version,
+            candle_version: candle.version,
             mlx_c: mlx_sys.manifest_path.with_file_name("src").join("mlx-c"),
         })
     }

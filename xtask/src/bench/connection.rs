@@ -69,6 +69,11 @@ impl Connection {
         self.call("models.import", &json!({ "path": file }))
     }
 
+    /// The same, under an id of one's own.
+    pub fn import_as(&mut self, file: &Path, id: &str) -> Result<Model> {
+        self.call("models.import", &json!({ "path": file, "model": id }))
+    }
+
     /// The daemon's version.
     pub fn version(&mut self) -> Result<String> {
         #[derive(Deserialize)]

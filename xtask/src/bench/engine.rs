@@ -12,13 +12,38 @@ use super::contest::Generation;
 use crate::command;
 use crate::error::{Error, Result};
 
-/// `talkied-mlx` with one folder; started anew for each load, since that is what a load is.
+/// An engine's program with one folder or file; started anew for each load, since that is what a load is.
 pub struct Engine {
     program: PathBuf,
     folder: PathBuf,
+    /// Where they are limited.
+    threads: Option<usize>,
     running: Option<Running>,
     next: u64,
 }
+
+/// What came after a prompt, and how.
+pub struct Answer {
+    /// Its figures.
+    pub generation: Generation,
+    /// Milliseconds that a step's graph took to build.
+    pub build_ms: f64,
+    /// Tokens of the prompt that the engine had computed before, for another one. On a processor; a GPU may compute that fast.
+    pub kept_tokens: u32,
+}
+
+/// The first report of a prompt's computation.
+#[derive(Debug, Clone, Copy)]
+struct Prefilled {
+    tokens: u32,
+    /// Since the prompt was submitted.
+    seconds: f64,
+}
+
+/// A step in which an engine computes tokens of a prompt together takes longer by token than one part in so many of a step
+/// for a single token, on any processor: on two cores one part in ten, on dozens one in fifty. One that computes nothing
+/// takes no time, or that of a copy of keys and values.
+const AT_ONCE: f64 = 128.0;
 
 /// Its process, ended when dropped.
 struct Running {
@@ -30,7 +55,12 @@ struct Running {
 impl Engine {
     /// Of a program and a model's folder. Starts nothing.
     pub fn new(program: PathBuf, folder: &Path) -> Self {
-        Self { program, folder: folder.to_owned(), running: None, next: 0 }
+        Self { program, folder: folder.to_owned(), threads: None, running: None, next: 0 }
+    }
+
+    /// The same with so many threads, from the next load on. Candle's engine alone heeds it.
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads: Some(threads), ..self }
     }
 
     /// The device and the type of the activations, known after the first load.
@@ -39,16 +69,21 @@ impl Engine {
         loaded.map_or_else(String::new, |loaded| format!("{} in {}", loaded.device, loaded.dtype))
     }
 
+    /// Bytes that the weights take in memory, known after the first load.
+    pub fn weight_bytes(&self) -> u64 {
+        self.running.as_ref().map_or(0, |running| running.loaded.weight_bytes)
+    }
+
     /// Loads the model anew and returns the milliseconds from the start of the process until it is warm.
     pub fn load(&mut self) -> Result<f64> {
         self.running = None;
         let started = Instant::now();
-        self.running = Some(Running::start(&self.program, &self.folder)?);
+        self.running = Some(Running::start(&self.program, &self.folder, self.threads)?);
         Ok(started.elapsed().as_secs_f64() * 1e3)
     }
 
-    /// The likeliest `tokens` tokens after `prompt`, and the milliseconds that a step's graph took to build.
-    pub fn generate(&mut self, prompt: &[u32], tokens: u32) -> Result<(Generation, f64)> {
+    /// The likeliest `tokens` tokens after `prompt`.
+    pub fn generate(&mut self, prompt: &[u32], tokens: u32) -> Result<Answer> {
         self.next += 1;
         let submission = Submission::greedy(SequenceId(self.next), prompt, tokens);
         let running = self.running.as_mut().ok_or_else(|| Error::Unexpected("no model is loaded".into()))?;
@@ -57,10 +92,13 @@ impl Engine {
 }
 
 impl Running {
-    fn start(program: &Path, folder: &Path) -> Result<Self> {
+    fn start(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
         let (socket, theirs) = UnixStream::pair().map_err(io("make a socket"))?;
         let mut engine = Program::new(program);
         engine.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        if let Some(threads) = threads {
+            engine.env("RAYON_NUM_THREADS", threads.to_string());
+        }
         let child = engine.spawn().map_err(command::start_error(&engine))?;
         drop(engine);
         let loaded = Loaded { vocab_size: 0, weight_bytes: 0, device: String::new(), dtype: String::new() };
@@ -76,13 +114,16 @@ impl Running {
         Ok(running)
     }
 
-    fn generate(&mut self, submission: Submission) -> Result<(Generation, f64)> {
+    fn generate(&mut self, submission: Submission) -> Result<Answer> {
         let prompt_tokens = submission.prompt.len() as u32;
         let submitted = Instant::now();
         self.send(&Command::Submit(Work::Generate(submission)))?;
-        let (mut answer, mut times) = (Vec::new(), Vec::new());
+        let (mut answer, mut times, mut prefills) = (Vec::new(), Vec::new(), Vec::new());
         let finished = loop {
             match self.event()? {
+                Event::Prefill { done, .. } => {
+                    prefills.push(Prefilled { tokens: done, seconds: submitted.elapsed().as_secs_f64() });
+                }
                 Event::Token { id, .. } => {
                     times.push(submitted.elapsed().as_secs_f64());
                     answer.push(id);
@@ -92,7 +133,7 @@ impl Running {
                 _ => {}
             }
         };
-        let (Some(first), Some(last)) = (times.first(), times.last()) else {
+        let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
             return Err(Error::Unexpected("the engine gave no token".into()));
         };
         let generation = Generation {
@@ -103,7 +144,10 @@ impl Running {
             decode_tokens_per_s: if times.len() > 1 { (times.len() - 1) as f64 / (last - first) } else { 0.0 },
             answer,
         };
-        Ok((generation, build_ms(&finished)))
+        // The last token of a prompt is computed by itself.
+        let step_s = prefills.last().map_or(0.0, |last| first - last.seconds);
+        let kept_tokens = prefills.first().map_or(0, |prefilled| kept_tokens(*prefilled, step_s));
+        Ok(Answer { generation, build_ms: build_ms(&finished), kept_tokens })
     }
 
     fn send(&mut self, command: &Command) -> Result<()> {
@@ -124,6 +168,11 @@ impl Drop for Running {
     }
 }
 
+/// What of a prompt was there at once, where a single token takes `step_s`.
+fn kept_tokens(first: Prefilled, step_s: f64) -> u32 {
+    if first.seconds * AT_ONCE < step_s * f64::from(first.tokens) { first.tokens } else { 0 }
+}
+
 fn build_ms(finished: &Finished) -> f64 {
     finished.build_us as f64 / 1e3 / f64::from(finished.completion_tokens.max(1))
 }
@@ -131,3 +180,7 @@ fn build_ms(finished: &Finished) -> f64 {
 fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { action: action.into(), source }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -54,6 +54,6 @@ file, threads = sys.argv[2], int(sys.argv[3])
 model = llama_cpp.Llama(
     file, n_ctx=2048, n_batch=512, n_ubatch=512, n_threads=threads, n_threads_batch=threads, verbose=False
 )
-print(json.dumps({"version": llama_cpp.__version__}), file=answers, flush=True)
+print("{}", file=answers, flush=True)
 for line in sys.stdin:
     print(json.dumps(generate(model, **json.loads(line))), file=answers, flush=True)

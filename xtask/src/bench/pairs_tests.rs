@@ -22,3 +22,25 @@ fn a_turn_that_fails_ends_all() {
     });
     assert_eq!((result.unwrap_err().to_string(), turns), ("gone".to_owned(), 4));
 }
+
+#[test]
+fn three_sides_take_turns_too() {
+    let mut order = String::new();
+    let samples = turns(&['a', 'b', 'c'], 2, &Interrupt::never(), |side, round| {
+        order.push(side);
+        Ok(f64::from(round) + f64::from(u32::from(side)))
+    });
+    let expected: Vec<Samples> =
+        [98.0, 99.0, 100.0].map(|first| Samples::from_iter([first, first + 1.0])).into_iter().collect();
+    assert_eq!((samples.unwrap(), order.as_str()), (expected, "abcabcabc"));
+}
+
+#[test]
+fn a_turn_that_fails_because_of_ctrl_c_says_so() {
+    let interrupt = Interrupt::never();
+    let result = turns(&[()], 1, &interrupt, |(), _| {
+        interrupt.tell();
+        Err(Error::Unexpected("the engine ended".into()))
+    });
+    assert!(matches!(result.unwrap_err(), Error::Shown { code: Some(130) }));
+}

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::engine::Engine;
+use super::engine::{Answer, Engine};
 use super::figures::{Samples, places};
 use super::mlx_lm::{Cast, MlxLm};
 use crate::command;
@@ -174,7 +174,7 @@ impl Contest {
         for [prompt, tokens] in [self.plan.short, self.plan.long] {
             interrupt.check()?;
             let ids = self.prompt(prompt, round);
-            let (ours, build_ms) = engine.generate(&ids, tokens)?;
+            let Answer { generation: ours, build_ms, .. } = engine.generate(&ids, tokens)?;
             let theirs = mlx_lm.generate_after(&ids, tokens)?;
             let same = ours.answer.iter().zip(&theirs.answer).take_while(|(a, b)| a == b).count();
             self.same.push(same as f64 / f64::from(tokens));
