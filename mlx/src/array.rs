@@ -4,6 +4,8 @@ use mlx_rs::error::{Exception, Result};
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Dtype, Stream, ops, transforms};
 
+use crate::call;
+
 /// Token numbers as an array of shape `[n]`.
 pub fn tokens(ids: &[u32]) -> Array {
     Array::from_slice(ids, &[ids.len() as i32])
@@ -56,21 +58,13 @@ pub fn tokens_of(array: &Array, start: i32, end: i32) -> Result<Array> {
 /// What lies from `start` to before `stop` of an array with as many axes; a view. `mlx-rs`'s own indexing takes five
 /// operations and as many allocations for it, which a step of many layers feels.
 fn slice<const AXES: usize>(array: &Array, start: [i32; AXES], stop: [i32; AXES]) -> Result<Array> {
-    let (stream, by) = (Stream::thread_local_or_default(), [1i32; AXES]);
-    // SAFETY: all handles outlive the call, lengths are those of the arrays passed, and `result` is owned below
-    // whatever the call answers.
-    let (status, result) = unsafe {
-        let mut result = mlx_sys::mlx_array_new();
+    let by = [1i32; AXES];
+    let result = call::array(|result, stream| {
         let (from, to, by) = (start.as_ptr(), stop.as_ptr(), by.as_ptr());
-        let status =
-            mlx_sys::mlx_slice(&raw mut result, array.as_ptr(), from, AXES, to, AXES, by, AXES, stream.as_ptr());
-        (status, Array::from_ptr(result))
-    };
-    if status == 0 {
-        Ok(result)
-    } else {
-        Err(Exception::custom(format!("cannot take {start:?} to {stop:?} of {:?}", array.shape())))
-    }
+        // SAFETY: all handles outlive the call, and lengths are those of the arrays passed.
+        unsafe { mlx_sys::mlx_slice(result, array.as_ptr(), from, AXES, to, AXES, by, AXES, stream) }
+    });
+    result.ok_or_else(|| Exception::custom(format!("cannot take {start:?} to {stop:?} of {:?}", array.shape())))
 }
 
 /// The entries from `start` of an array with one axis.
@@ -94,29 +88,11 @@ pub fn write(array: Array, update: &Array, start: [i32; 4]) -> Result<Array> {
     for (stop, size) in stop.iter_mut().zip(size) {
         *stop += size;
     }
-    let stream = Stream::thread_local_or_default();
-    // SAFETY: all handles outlive the call, lengths are those of the arrays passed, and `result` is owned below
-    // whatever the call answers.
-    let (status, result) = unsafe {
-        let mut result = mlx_sys::mlx_array_new();
-        let (from, to, by) = (start.as_ptr(), stop.as_ptr(), [1i32; 4]);
-        let status = mlx_sys::mlx_slice_update(
-            &raw mut result,
-            array.as_ptr(),
-            update.as_ptr(),
-            from,
-            4,
-            to,
-            4,
-            by.as_ptr(),
-            4,
-            stream.as_ptr(),
-        );
-        (status, Array::from_ptr(result))
-    };
-    if status == 0 {
-        Ok(result)
-    } else {
-        Err(Exception::custom(format!("cannot write {size:?} at {start:?} of {:?}", array.shape())))
-    }
+    let by = [1i32; 4];
+    let result = call::array(|result, stream| {
+        let (from, to, by) = (start.as_ptr(), stop.as_ptr(), by.as_ptr());
+        // SAFETY: all handles outlive the call, and lengths are those of the arrays passed.
+        unsafe { mlx_sys::mlx_slice_update(result, array.as_ptr(), update.as_ptr(), from, 4, to, 4, by, 4, stream) }
+    });
+    result.ok_or_else(|| Exception::custom(format!("cannot write {size:?} at {start:?} of {:?}", array.shape())))
 }

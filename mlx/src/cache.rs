@@ -116,12 +116,14 @@ fn written(buffer: Buffer, new: &Array, start: i32, room: i32) -> MlxResult<Arra
 }
 
 /// `buffer` with room for `room` tokens of the shape and type of `new`.
-fn with_room(buffer: Buffer, new: &Array, room: i32) -> MlxResult<Array> {
+fn with_room(mut buffer: Buffer, new: &Array, room: i32) -> MlxResult<Array> {
     let has = buffer.as_ref().map_or(0, |buffer| buffer.shape()[2]);
+    if let Some(buffer) = buffer.take_if(|_| room <= has) {
+        return Ok(buffer);
+    }
     let mut shape = new.shape().to_vec();
     shape[2] = room - has;
     match buffer {
-        Some(buffer) if room <= has => Ok(buffer),
         Some(buffer) => ops::concatenate(&[buffer, ops::zeros_dtype(&shape, new.dtype())?], 2),
         None => ops::zeros_dtype(&shape, new.dtype()),
     }

@@ -6,9 +6,10 @@ use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
 use engine::message::Memory;
-use mlx_rs::{Device as MlxDevice, DeviceType, Dtype, Stream, memory, with_stream};
+use mlx_rs::{Device as MlxDevice, DeviceType, Dtype, Stream, memory};
 
 use self::info::Info;
+use crate::call;
 use crate::error::Result;
 
 /// Buffers that MLX keeps for reuse, at least and at most. Without a limit it keeps as much as it may use.
@@ -77,12 +78,12 @@ impl Device {
 
     /// Runs `work` with every operation on this device's stream, which is then looked up once.
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
-        with_stream(&self.stream, work)
+        call::on(&self.stream, work)
     }
 
     /// Runs `work`, which makes arrays of files, on the stream that reads them.
     pub fn reading<T>(&self, work: impl FnOnce() -> T) -> T {
-        with_stream(&self.files, work)
+        call::on(&self.files, work)
     }
 }
 

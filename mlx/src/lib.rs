@@ -10,6 +10,7 @@ mod backend;
 #[cfg(target_os = "linux")]
 mod blas;
 mod cache;
+mod call;
 mod clock;
 mod config;
 pub mod convert;

@@ -1,9 +1,10 @@
 //! Packed numbers, of weights and of caches, and MLX's operations on them, which `mlx-rs` has for the affine mode only.
 
 use mlx_rs::error::{Exception, Result};
-use mlx_rs::{Array, Dtype, Stream, ops};
+use mlx_rs::{Array, Dtype, ops};
 use mlx_sys::{mlx_array, mlx_optional_dtype, mlx_optional_int};
 
+use crate::call;
 use crate::config::quantization::{Mode, Packing};
 
 /// Packed numbers as MLX takes them.
@@ -114,17 +115,9 @@ impl Packed {
 
     /// What `call` leaves in the result.
     fn called(&self, what: &str, call: impl FnOnce(*mut mlx_array, mlx_sys::mlx_stream) -> i32) -> Result<Array> {
-        let stream = Stream::thread_local_or_default();
-        // SAFETY: the result is owned below whatever the call answers.
-        let (status, result) = unsafe {
-            let mut result = mlx_sys::mlx_array_new();
-            let status = call(&raw mut result, stream.as_ptr());
-            (status, Array::from_ptr(result))
-        };
-        if status == 0 {
-            return Ok(result);
-        }
-        Err(Exception::custom(format!("cannot {what} {:?}, packed as {}", self.weight.shape(), self.packing)))
+        call::array(call).ok_or_else(|| {
+            Exception::custom(format!("cannot {what} {:?}, packed as {}", self.weight.shape(), self.packing))
+        })
     }
 }
 

@@ -58,8 +58,9 @@ impl Qkv {
             Projection::One(linear) => {
                 let turned = count + kv_heads.count;
                 let all = Heads { count: turned + kv_heads.count, dims: *dims }.split(&linear.forward(x)?)?;
-                let queries_keys = rope.forward(&heads(&all, 0, turned)?, offset)?;
-                let (queries, keys) = (heads(&queries_keys, 0, *count)?, heads(&queries_keys, *count, turned)?);
+                // The values are turned in vain: a view without them is one operation more for the host to describe.
+                let rotated = rope.forward(&all, offset)?;
+                let (queries, keys) = (heads(&rotated, 0, *count)?, heads(&rotated, *count, turned)?);
                 Ok([queries, keys, heads(&all, turned, turned + kv_heads.count)?])
             }
             Projection::Each([q_proj, k_proj, v_proj]) => {
