@@ -221,9 +221,8 @@ fn unpack<const SIZE: usize, const PARTS: usize>(
     let count = packed.len() * PARTS;
     let mut unpacked = Unpacked { bytes: vec![[0; BLOCK]; count], lines: vec![[0.0; 4]; count] };
     for (block, packed) in packed.iter().enumerate() {
-        let parts = parts(packed);
-        for part in 0..PARTS {
-            let (place, ours) = (block * PARTS + part, &parts[part]);
+        for (part, ours) in parts(packed).iter().enumerate() {
+            let place = block * PARTS + part;
             // SAFETY: the places are 32 and 16 bytes long.
             unsafe {
                 _mm256_storeu_si256(unpacked.bytes[place].as_mut_ptr().cast(), ours.numbers);
