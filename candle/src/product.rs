@@ -1,8 +1,8 @@
-//! Products with weights in ggml's blocks, on processors that have AVX2.
+//! Products with weights in ggml's blocks of 32 numbers, on processors that have AVX2.
 //!
 //! Candle's own are scalar for `Q4_1`, `Q5_0` and `Q5_1`, and unpack each block again for every row of activations. Here a row of
 //! weights is unpacked once for all of them, and a row of activations is rounded to bytes once for all weights.
-//! `Q2_K` and `Q3_K` are left to Candle.
+//! The K blocks are Candle's: it adds whole numbers up over 256 of them, and is faster there.
 
 mod avx2;
 
@@ -14,7 +14,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
 
 use self::avx2::Activations;
 
-/// Numbers that share a scale: a block, or a part of one of 256.
+/// Numbers of a block.
 const BLOCK: usize = 32;
 
 /// Rows of weights that are unpacked together: they stay in the nearest cache while all activations pass by.
@@ -28,9 +28,6 @@ enum Format {
     Q5_0,
     Q5_1,
     Q8_0,
-    Q4K,
-    Q5K,
-    Q6K,
 }
 
 /// A matrix of `rows` by `columns`. Made only where the processor has what `avx2` needs.
@@ -65,9 +62,6 @@ impl Format {
             GgmlDType::Q5_0 => Some(Self::Q5_0),
             GgmlDType::Q5_1 => Some(Self::Q5_1),
             GgmlDType::Q8_0 => Some(Self::Q8_0),
-            GgmlDType::Q4K => Some(Self::Q4K),
-            GgmlDType::Q5K => Some(Self::Q5K),
-            GgmlDType::Q6K => Some(Self::Q6K),
             _ => None,
         }
     }

@@ -3,16 +3,7 @@ use candle_core::{Device, Module, Tensor};
 
 use super::Product;
 
-const FORMATS: [GgmlDType; 8] = [
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q8_0,
-    GgmlDType::Q4K,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-];
+const FORMATS: [GgmlDType; 5] = [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1, GgmlDType::Q8_0];
 
 /// Numbers of many sizes, other ones for each `seed`.
 fn numbers(rows: usize, columns: usize, seed: u32) -> Tensor {
@@ -41,7 +32,7 @@ fn largest(x: &Tensor) -> f32 {
 
 #[track_caller]
 fn check(tokens: usize, rows: usize, columns: usize) {
-    for format in FORMATS.into_iter().filter(|format| columns.is_multiple_of(format.block_size())) {
+    for format in FORMATS {
         let packed = QTensor::quantize(&numbers(rows, columns, 1), format).unwrap();
         let plain = packed.dequantize(&Device::Cpu).unwrap();
         let Ok(product) = Product::new(packed) else {
@@ -63,7 +54,6 @@ fn products_are_those_of_the_numbers_that_blocks_stand_for() {
     check(3, 16, 64);
     check(5, 33, 576);
     check(37, 7, 1536);
-    check(1, 1, 256);
     check(3, 17, 512);
 }
 
@@ -77,6 +67,6 @@ fn zeros_stay_zeros() {
 
 #[test]
 fn blocks_of_other_kinds_are_left_to_candle() {
-    let packed = QTensor::quantize(&numbers(2, 256, 1), GgmlDType::Q3K).unwrap();
+    let packed = QTensor::quantize(&numbers(2, 256, 1), GgmlDType::Q4K).unwrap();
     assert!(Product::new(packed).is_err());
 }
