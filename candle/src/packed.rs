@@ -1,5 +1,6 @@
 //! MLX's affine packing: `scale · number + bias`, both of a group of numbers. Candle has no product with it. ggml's blocks
-//! with a least number have the same formula, so that numbers of five bits and fewer move there as they are.
+//! with a least number have the same formula, so that numbers of five bits and fewer move there as they are, their scales
+//! and biases in float16.
 
 use candle_core::quantized::GgmlDType;
 use engine::convert::{BITS, GROUP_SIZES};
@@ -7,6 +8,10 @@ use half::f16;
 
 /// Numbers of a block, which take as many words as a number has bits.
 const BLOCK: usize = 32;
+
+/// Largest number of a matrix from which on what float16 cuts of small scales is less than `Q8_0` would: it has steps of 6e-8,
+/// which a number may take 31 times.
+const LEAST: f32 = 1e-3;
 
 /// A matrix as MLX packs it.
 pub struct Affine<'a> {
@@ -41,7 +46,8 @@ impl<'a> Affine<'a> {
         numbers
     }
 
-    /// The same numbers in ggml's blocks. `None` where they have more bits than such blocks, or scales that float16 has not.
+    /// The same numbers in ggml's blocks. `None` where they have more bits than such blocks, or where float16 is too small or
+    /// too coarse for them.
     pub fn ggml(&self) -> Option<(GgmlDType, Vec<u8>)> {
         let dtype = match self.bits {
             ..=4 => GgmlDType::Q4_1,
@@ -50,7 +56,8 @@ impl<'a> Affine<'a> {
         };
         let lines = self.scales.iter().zip(self.biases);
         let lines: Vec<[f16; 2]> = lines.map(|(scale, bias)| [f16::from_f32(*scale), f16::from_f32(*bias)]).collect();
-        if !lines.iter().flatten().all(|number| number.is_finite()) {
+        let most = self.biases.iter().fold(0.0_f32, |most, bias| most.max(bias.abs()));
+        if most < LEAST || !lines.iter().flatten().all(|number| number.is_finite()) {
             return None;
         }
         let mut bytes = Vec::with_capacity(self.words.len() / self.bits * dtype.type_size());

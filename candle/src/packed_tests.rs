@@ -55,7 +55,10 @@ fn what_does_not_add_up_is_refused() {
 }
 
 #[test]
-fn a_scale_beyond_float16_keeps_its_numbers_out_of_blocks() {
-    let scales = [1.0, 1e6, 1.0, 1.0];
-    assert!(Affine::new(&[0; 16], &scales, &[0.0; 4], [2, 64]).unwrap().ggml().is_none());
+fn numbers_beyond_float16_stay_out_of_blocks() {
+    let has_blocks =
+        |scales: &[f32], biases: &[f32]| Affine::new(&[0; 16], scales, biases, [2, 64]).unwrap().ggml().is_some();
+    assert!(has_blocks(&[1e-5; 4], &[-1.0; 4]), "one group may be small");
+    assert!(!has_blocks(&[1.0, 1e6, 1.0, 1.0], &[-1.0; 4]), "too large");
+    assert!(!has_blocks(&[1e-8; 4], &[-1e-7; 4]), "too small");
 }
