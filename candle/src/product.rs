@@ -32,7 +32,7 @@ enum Format {
 
 /// A matrix of `rows` by `columns`. Made only where the processor has what `avx2` needs.
 pub struct Product {
-    weights: QTensor,
+    weights: Box<QTensor>,
     format: Format,
     rows: usize,
     columns: usize,
@@ -74,7 +74,7 @@ impl Product {
     }
 
     /// `weights` themselves come back where Candle must multiply.
-    pub fn new(weights: QTensor) -> std::result::Result<Self, QTensor> {
+    pub fn new(weights: Box<QTensor>) -> std::result::Result<Self, Box<QTensor>> {
         let (format, size) = (Format::of(weights.dtype()), weights.shape().dims2());
         match (format, size) {
             // Columns are whole blocks in each tensor that Candle makes.

@@ -13,7 +13,7 @@ impl Product {
     }
 
     /// `weights` themselves come back.
-    pub fn new(weights: QTensor) -> std::result::Result<Self, QTensor> {
+    pub fn new(weights: Box<QTensor>) -> std::result::Result<Self, Box<QTensor>> {
         Err(weights)
     }
 

@@ -35,7 +35,7 @@ fn check(tokens: usize, rows: usize, columns: usize) {
     for format in FORMATS {
         let packed = QTensor::quantize(&numbers(rows, columns, 1), format).unwrap();
         let plain = packed.dequantize(&Device::Cpu).unwrap();
-        let Ok(product) = Product::new(packed) else {
+        let Ok(product) = Product::new(packed.into()) else {
             assert!(!super::avx2::is_there(), "{format:?} is left to Candle");
             continue;
         };
@@ -60,7 +60,7 @@ fn products_are_those_of_the_numbers_that_blocks_stand_for() {
 #[test]
 fn zeros_stay_zeros() {
     let packed = QTensor::quantize(&numbers(3, 64, 1), GgmlDType::Q4_1).unwrap();
-    let Ok(product) = Product::new(packed) else { return assert!(!super::avx2::is_there()) };
+    let Ok(product) = Product::new(packed.into()) else { return assert!(!super::avx2::is_there()) };
     let zeros = product.forward(&numbers(2, 64, 2).zeros_like().unwrap()).unwrap();
     assert!(largest(&zeros).abs() < f32::EPSILON);
 }
@@ -68,5 +68,5 @@ fn zeros_stay_zeros() {
 #[test]
 fn blocks_of_other_kinds_are_left_to_candle() {
     let packed = QTensor::quantize(&numbers(2, 256, 1), GgmlDType::Q4K).unwrap();
-    assert!(Product::new(packed).is_err());
+    assert!(Product::new(packed.into()).is_err());
 }

@@ -58,7 +58,7 @@ pub struct Linear {
 enum Matrix {
     Candle(QMatMul),
     /// Faster, where the processor and the blocks are such.
-    Own(Box<Product>),
+    Own(Product),
 }
 
 /// What a matrix is, beside its size.
@@ -190,11 +190,10 @@ impl<'a> Weights<'a> {
             return Ok(self.whole(tensor.dequantize(&self.device)?));
         }
         self.held += tensor.storage_size_in_bytes() as u64;
-        let tensor = match Product::new(tensor) {
-            Ok(product) => return Ok(Matrix::Own(Box::new(product))),
-            Err(tensor) => tensor,
-        };
-        Ok(Matrix::Candle(QMatMul::from_qtensor(tensor)?))
+        match Product::new(Box::new(tensor)) {
+            Ok(product) => Ok(Matrix::Own(product)),
+            Err(tensor) => Ok(Matrix::Candle(QMatMul::from_qtensor(*tensor)?)),
+        }
     }
 
     fn whole(&mut self, tensor: Tensor) -> Matrix {
