@@ -1,5 +1,6 @@
 //! `config.json`: read once per load. Numbers in it become shapes and loop counts, so none is used unchecked.
 
+mod gemma3;
 mod windows;
 
 use std::fs::File;
@@ -7,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::windows::{LayerType, Windows};
 use crate::error::{Error, Result};
@@ -44,6 +45,19 @@ pub struct Config {
     query_pre_attn_scalar: Option<f32>,
     attn_logit_softcapping: Option<f32>,
     final_logit_softcapping: Option<f32>,
+    /// Before the names of all tensors in safetensors files.
+    #[serde(skip)]
+    pub prefix: &'static str,
+}
+
+/// A function of the gate's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    Silu,
+    /// Of the error function.
+    Gelu,
+    /// Of a hyperbolic tangent in its place.
+    GeluTanh,
 }
 
 impl Config {
@@ -68,8 +82,13 @@ impl Config {
             let known = engine::CANDLE_ARCHITECTURES.join(", ");
             return Err(Error::NotSupported(format!("model_type {name:?} is not known to Candle, only {known}")));
         }
-        let whole = if name == "gemma3_text" { defaulted(json) } else { json.clone() };
-        let config = Self::deserialize(&whole).map_err(|error| broken(&error))?;
+        let (whole, prefix) = match name {
+            "gemma3" => (gemma3::inner(json).ok_or_else(|| broken(&"no object under `text_config`"))?, gemma3::PREFIX),
+            "gemma3_text" => (gemma3::defaulted(json), ""),
+            _ => (json.clone(), ""),
+        };
+        let mut config = Self::deserialize(&whole).map_err(|error| broken(&error))?;
+        config.prefix = prefix;
         config.check().map_err(|why| broken(&why))?;
         config.check_windows()?;
         Ok(config)
@@ -83,13 +102,13 @@ impl Config {
     /// Numbers of a head.
     pub fn head_dim(&self) -> usize {
         let share = self.hidden_size / self.num_attention_heads.max(1);
-        self.head_dim.unwrap_or(if self.model_type == "gemma2" { 256 } else { share })
+        self.head_dim.unwrap_or(if ["gemma", "gemma2"].contains(&self.model_type.as_str()) { 256 } else { share })
     }
 
     /// Most tokens of a sequence.
     pub fn context(&self) -> usize {
         self.max_position_embeddings.unwrap_or(match self.model_type.as_str() {
-            "gemma2" => 8192,
+            "gemma" | "gemma2" => 8192,
             "phi3" => 131_072,
             _ => MAX_CONTEXT,
         })
@@ -99,7 +118,7 @@ impl Config {
     /// hold.
     pub fn is_tied(&self) -> Option<bool> {
         match self.model_type.as_str() {
-            "gemma2" => Some(true),
+            "gemma" | "gemma2" => Some(true),
             "gemma3_text" => None,
             name => Some(self.tie_word_embeddings.unwrap_or(!["qwen3", "phi3"].contains(&name))),
         }
@@ -120,9 +139,23 @@ impl Config {
         self.model_type == "phi3"
     }
 
-    /// Whether norms are of 1 + weight, before and after each part, and the gate is `gelu`.
+    /// Whether norms are of 1 + weight.
     pub fn is_gemma(&self) -> bool {
+        self.model_type == "gemma" || self.norms_after()
+    }
+
+    /// Whether norms stand after each part too.
+    pub fn norms_after(&self) -> bool {
         ["gemma2", "gemma3_text"].contains(&self.model_type.as_str())
+    }
+
+    /// What the gate of an MLP goes through.
+    pub fn gate(&self) -> Gate {
+        match self.model_type.as_str() {
+            "gemma" => Gate::Gelu,
+            "gemma2" | "gemma3_text" => Gate::GeluTanh,
+            _ => Gate::Silu,
+        }
     }
 
     /// Whether layers with a window have a rope of their own.
@@ -154,7 +187,7 @@ impl Config {
     pub fn embedding_scale(&self) -> Option<f32> {
         let scale = (self.hidden_size as f32).sqrt();
         match self.model_type.as_str() {
-            "gemma2" => Some(scale),
+            "gemma" | "gemma2" => Some(scale),
             // The reference rounds it.
             "gemma3_text" => Some(bfloat16(scale)),
             _ => None,
@@ -194,7 +227,7 @@ impl Config {
         }
         let positive = [
             ("rms_norm_eps", Some(self.rms_norm_eps)),
-            ("query_pre_attn_scalar", self.query_pre_attn_scalar.filter(|_| self.is_gemma())),
+            ("query_pre_attn_scalar", self.query_pre_attn_scalar.filter(|_| self.norms_after())),
             ("attn_logit_softcapping", self.score_cap()),
             ("final_logit_softcapping", self.logit_cap()),
         ];
@@ -226,19 +259,6 @@ impl Config {
 fn bfloat16(value: f32) -> f32 {
     let bits = value.to_bits();
     f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
-}
-
-/// mlx-lm's defaults: exports of Gemma 3 leave out what is as in the smallest model.
-fn defaulted(json: &Value) -> Value {
-    let mut whole = json!({
-        "hidden_size": 1152, "num_hidden_layers": 26, "intermediate_size": 6912, "num_attention_heads": 4,
-        "head_dim": 256, "rms_norm_eps": 1e-6, "vocab_size": 262_144, "num_key_value_heads": 1,
-        "sliding_window": 512, "max_position_embeddings": 32_768,
-    });
-    for (key, value) in json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-        whole[key] = value.clone();
-    }
-    whole
 }
 
 #[cfg(test)]

@@ -23,7 +23,10 @@ fn read(changes: &Value) -> Result<Config> {
 fn an_unknown_architecture_is_told_which_are_known() {
     let error = read(&json!({ "model_type": "gpt_oss" })).unwrap_err();
     assert!(matches!(error, Error::NotSupported(_)));
-    assert!(error.to_string().ends_with("only gemma2, gemma3_text, llama, mistral, phi3, qwen2, qwen3"), "{error}");
+    assert!(
+        error.to_string().ends_with("only gemma, gemma2, gemma3, gemma3_text, llama, mistral, phi3, qwen2, qwen3"),
+        "{error}"
+    );
 }
 
 #[test]

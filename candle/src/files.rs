@@ -11,7 +11,11 @@ use crate::weights::Source;
 /// Opens what `path` names. A `config.json` comes before what a GGUF file says of itself.
 pub fn open(path: &Path) -> Result<(Config, Source)> {
     let (folder, file) = if path.is_dir() { (path, only_gguf(path)?) } else { (folder(path), Some(path.to_owned())) };
-    let Some(file) = file else { return Ok((Config::read(folder)?, Source::safetensors(folder)?)) };
+    let Some(file) = file else {
+        let config = Config::read(folder)?;
+        let source = Source::safetensors(folder, config.prefix)?;
+        return Ok((config, source));
+    };
     if folder.join("config.json").exists() {
         // Before the file, which may be large and of an architecture that is not known.
         let config = Config::read(folder)?;

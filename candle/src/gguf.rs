@@ -115,15 +115,16 @@ impl Gguf {
     }
 
     fn find(&self, name: &str) -> Result<(String, &Entry)> {
-        let theirs = names::of(name, self.is_gemma());
+        let theirs = names::of(name, self.is_later_gemma());
         let entry = theirs.as_ref().and_then(|theirs| self.header.tensors.get(theirs));
         let missing = || Error::Broken(format!("the weights have no {}", theirs.as_deref().unwrap_or(name)));
         let entry = entry.ok_or_else(missing)?;
         Ok((theirs.clone().unwrap_or_default(), entry))
     }
 
-    fn is_gemma(&self) -> bool {
-        self.architecture().is_ok_and(|name| name.starts_with("gemma"))
+    /// Gemma 2 and 3, which have norms after each part.
+    fn is_later_gemma(&self) -> bool {
+        self.architecture().is_ok_and(|name| ["gemma2", "gemma3"].contains(&name))
     }
 
     /// llama.cpp rotates neighbours in models that it calls llama, and has their rows in an order for that.

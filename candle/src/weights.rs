@@ -90,9 +90,9 @@ impl Linear {
 }
 
 impl Source {
-    /// The safetensors files of `folder`.
-    pub fn safetensors(folder: &Path) -> Result<Self> {
-        Safetensors::open(folder).map(Self::Safetensors)
+    /// The safetensors files of `folder`, of whose tensors those count that begin with `prefix`.
+    pub fn safetensors(folder: &Path, prefix: &'static str) -> Result<Self> {
+        Safetensors::open(folder, prefix).map(Self::Safetensors)
     }
 }
 

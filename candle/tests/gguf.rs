@@ -74,7 +74,7 @@ fn check_whole(checkpoint: &Checkpoint) {
 
 #[test]
 fn plain_numbers_are_the_same_model() {
-    for model_type in ["gemma2", "gemma3_text", "llama", "phi3", "qwen2", "qwen3"] {
+    for model_type in ["gemma", "gemma2", "gemma3_text", "llama", "phi3", "qwen2", "qwen3"] {
         check_whole(&Checkpoint::new(model_type));
     }
 }
@@ -206,7 +206,7 @@ fn files_that_are_no_model_here_are_refused() {
     refused(folder.path(), FailureKind::ModelBroken, &["2 GGUF files"]);
 
     let folder = Checkpoint::new("mamba").gguf(GgmlDType::F32);
-    let known = "gemma2, gemma3, llama, phi3, qwen2, qwen3";
+    let known = "gemma, gemma2, gemma3, llama, phi3, qwen2, qwen3";
     refused(folder.path(), FailureKind::NotSupported, &["mamba", known]);
     let bent = Checkpoint::new("gemma3_text").with("final_logit_softcapping", json!(30.0));
     refused(bent.gguf(GgmlDType::F32).path(), FailureKind::NotSupported, &["model.gguf", "bent"]);

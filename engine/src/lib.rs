@@ -33,6 +33,7 @@ pub const ENCODERS: &[&str] = &["bert"];
 
 /// Values of `model_type` that some engine makes text with; vectors too.
 pub const ARCHITECTURES: &[&str] = &[
+    "gemma",
     "gemma2",
     "gemma3",
     "gemma3_text",
@@ -51,4 +52,5 @@ pub const ARCHITECTURES: &[&str] = &[
 ];
 
 /// Those of them that the Candle engine runs, from safetensors and GGUF files.
-pub const CANDLE_ARCHITECTURES: &[&str] = &["gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"];
+pub const CANDLE_ARCHITECTURES: &[&str] =
+    &["gemma", "gemma2", "gemma3", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"];

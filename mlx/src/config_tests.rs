@@ -58,7 +58,7 @@ fn an_unknown_architecture_is_answered_with_the_known_ones() {
     let config = config(r#"{"model_type": "gpt5"}"#).unwrap();
     check_not_supported(
         crate::models::find(&config),
-        "\"gpt5\" is not known; known are gemma2, gemma3, gemma3_text, gpt_oss, lfm2, llama",
+        "\"gpt5\" is not known; known are gemma, gemma2, gemma3, gemma3_text, gpt_oss, lfm2, llama",
     );
 }
 

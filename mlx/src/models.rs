@@ -3,6 +3,7 @@
 //! Each lies in a file of its own, alike in shape: args, attention, MLP, block, model.
 
 mod decoder;
+mod gemma;
 mod gemma2;
 mod gemma3;
 mod gemma3_text;
@@ -77,7 +78,8 @@ impl Facts {
 
 type Constructor = fn(&Config, &mut Weights) -> Result<Box<dyn Model>>;
 
-const MODELS: [(&str, Constructor); 15] = [
+const MODELS: [(&str, Constructor); 16] = [
+    ("gemma", gemma::load),
     ("gemma2", gemma2::load),
     ("gemma3", gemma3::load),
     ("gemma3_text", gemma3_text::load),

@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "each program of tests needs a part of it")]
 mod checkpoint;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::backend::{Backend, Step};
@@ -176,12 +177,15 @@ fn phi_3_stretches_wavelengths_one_by_one_and_turns_a_part() {
     check(&phi3().with("partial_rotary_factor", json!(0.5)).with("rope_traditional", json!(true)));
 }
 
-/// With the norms that Gemma has after each part. Norms of 1 + weight have weights near 0.
+/// With the norms that Gemma 2 and 3 have after each part. Norms of 1 + weight have weights near 0.
 fn gemma(model_type: &str) -> Checkpoint {
     let mut checkpoint = Checkpoint::llama().with("model_type", json!(model_type)).with("head_dim", json!(16));
     checkpoint.tensors.remove("lm_head.weight");
     for layer in ["model.layers.0", "model.layers.1"] {
         for (name, source) in [("pre", "input_layernorm"), ("post", "post_attention_layernorm")] {
+            if model_type == "gemma" {
+                continue;
+            }
             let norm = checkpoint.tensors[&format!("{layer}.{source}.weight")].clone();
             checkpoint.tensors.insert(format!("{layer}.{name}_feedforward_layernorm.weight"), norm);
         }
@@ -197,6 +201,62 @@ fn gemma(model_type: &str) -> Checkpoint {
         *norm = ops::subtract(&*norm, Array::from_f32(1.0)).unwrap();
     }
     checkpoint
+}
+
+/// Inside a model with eyes, which are not looked at.
+fn with_eyes(inner: Checkpoint) -> Checkpoint {
+    let mut config = json!({ "model_type": "gemma3", "vocab_size": 96, "text_config": inner.config });
+    if let Some(quantization) = config["text_config"].as_object_mut().unwrap().remove("quantization") {
+        config["quantization"] = quantization;
+    }
+    let tensors = inner.tensors.into_iter().map(|(name, tensor)| (format!("language_model.{name}"), tensor));
+    let mut tensors: BTreeMap<_, _> = tensors.collect();
+    tensors.insert("vision_tower.norm.weight".into(), Array::from_slice(&[1.0_f32; 4], &[4]));
+    Checkpoint { config, tensors }
+}
+
+#[test]
+fn gemma_has_a_gate_of_the_error_function() {
+    check(&gemma("gemma"));
+    check(&gemma("gemma").with("num_key_value_heads", json!(2)).with("rope_traditional", json!(true)));
+    check(&gemma("gemma").quantized(4));
+}
+
+#[test]
+fn gemma_3_is_found_beside_its_eyes() {
+    let inner = gemma("gemma3_text").with("sliding_window", json!(20)).with("sliding_window_pattern", json!(2));
+    check(&with_eyes(inner));
+    check(&with_eyes(gemma("gemma3_text").quantized(8)));
+    // Eight heads, where the config says nothing: the tensors have four.
+    let mut eyes = with_eyes(gemma("gemma3_text"));
+    eyes.config["text_config"].as_object_mut().unwrap().remove("num_attention_heads");
+    refused(
+        &eyes,
+        "language_model.model.layers.0.self_attn.q_proj.weight has the shape [64, 64], but must have [128, 64]",
+    );
+}
+
+/// Both engines say that it is broken, and Candle's says `words`.
+#[track_caller]
+fn refused(checkpoint: &Checkpoint, words: &str) {
+    let folder = checkpoint.write();
+    let load = Load { path: folder.path().to_owned() };
+    let failure = Mlx::new().load(&load, &mut |_, _| {}).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ModelBroken, "{failure}");
+    let failure = Candle::new().load(&load, &mut |_, _| {}).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ModelBroken, "{failure}");
+    assert!(failure.message.contains(words), "{failure}");
+}
+
+#[test]
+fn eyes_alone_are_no_model() {
+    let whole = || with_eyes(gemma("gemma3_text"));
+    for config in [json!(null), json!("gemma3_text")] {
+        refused(&whole().with("text_config", config), "no object under `text_config`");
+    }
+    let mut eyes = whole();
+    eyes.tensors.retain(|name, _| name.starts_with("vision_tower."));
+    refused(&eyes, "no language_model.model.embed_tokens.weight");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What llama.cpp calls the tensors that checkpoints on the hub call otherwise: its `gguf-py/gguf/tensor_mapping.py`.
 
-/// The name in a GGUF file of the tensor `name`. In Gemma some norms stand elsewhere than where others have the same name.
-pub fn of(name: &str, is_gemma: bool) -> Option<String> {
+/// The name in a GGUF file of the tensor `name`. In Gemma 2 and 3 some norms stand elsewhere than where others have the
+/// same name.
+pub fn of(name: &str, is_later_gemma: bool) -> Option<String> {
     let (path, part) = name.rsplit_once('.')?;
     let whole = match path {
         "model.embed_tokens" => "token_embd",
@@ -9,16 +10,16 @@ pub fn of(name: &str, is_gemma: bool) -> Option<String> {
         "lm_head" => "output",
         _ => {
             let (layer, inner) = path.strip_prefix("model.layers.")?.split_once('.')?;
-            return Some(format!("blk.{layer}.{}.{part}", of_layer(inner, is_gemma)?));
+            return Some(format!("blk.{layer}.{}.{part}", of_layer(inner, is_later_gemma)?));
         }
     };
     Some(format!("{whole}.{part}"))
 }
 
-fn of_layer(path: &str, is_gemma: bool) -> Option<&str> {
+fn of_layer(path: &str, is_later_gemma: bool) -> Option<&str> {
     Some(match path {
         "input_layernorm" => "attn_norm",
-        "post_attention_layernorm" if is_gemma => "post_attention_norm",
+        "post_attention_layernorm" if is_later_gemma => "post_attention_norm",
         "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
         "post_feedforward_layernorm" => "post_ffw_norm",
         "self_attn.q_proj" => "attn_q",

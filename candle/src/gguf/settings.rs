@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 
 /// Values of `general.architecture` with the `model_type` that is computed.
 const ARCHITECTURES: &[(&str, &str)] = &[
+    ("gemma", "gemma"),
     ("gemma2", "gemma2"),
     ("gemma3", "gemma3_text"),
     ("llama", "llama"),
@@ -75,7 +76,7 @@ pub fn config(gguf: &Gguf) -> Result<Value> {
     if architecture == "gemma3" && config.contains_key("final_logit_softcapping") {
         return not_supported("a Gemma 3 whose logits are bent is not known to Candle".into());
     }
-    if gguf.is_gemma() {
+    if gguf.is_later_gemma() {
         gemma(&mut config, architecture);
     }
     partial(&mut config, entry("rope.dimension_count"), gguf)?;
@@ -97,7 +98,7 @@ fn scaling(gguf: &Gguf, architecture: &str) -> Result<Option<Value>> {
     })
 }
 
-/// What files of Gemma do not say.
+/// What files of Gemma 2 and 3 do not say.
 fn gemma(config: &mut Map<String, Value>, architecture: &str) {
     let number = |key: &str| config.get(key).and_then(Value::as_u64);
     let is_wide = number("num_hidden_layers").is_some_and(|layers| WIDE_GEMMA.contains(&(architecture, layers)));

@@ -1,11 +1,11 @@
-//! One layer: attention and MLP, with norms before each, and in Gemma after each too.
+//! One layer: attention and MLP, with norms before each, and in Gemma 2 and 3 after each too.
 
 use candle_core::{D, Result as CandleResult, Tensor};
 use candle_nn::ops;
 
 use super::attention::{Attention, Place};
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::{Config, Gate};
 use crate::error::Result;
 use crate::weights::{Kind, Linear, Weights};
 
@@ -24,8 +24,7 @@ pub struct Block {
 struct Mlp {
     gate_up: GateUp,
     down: Linear,
-    /// Gemma's gate; the others' is `silu`.
-    is_gelu: bool,
+    gate: Gate,
 }
 
 enum GateUp {
@@ -45,9 +44,9 @@ impl Block {
         let path = format!("model.layers.{layer}");
         let mut norm = |name: &str| Norm::load(weights, &format!("{path}.{name}"), config.hidden_size, config);
         let input_layernorm = norm("input_layernorm")?;
-        // Gemma has it after attention, and the others, by the same name, before the MLP.
+        // Gemma 2 and 3 have it after attention, and the others, by the same name, before the MLP.
         let post_attention = norm("post_attention_layernorm")?;
-        let (middle, after) = if config.is_gemma() {
+        let (middle, after) = if config.norms_after() {
             (norm("pre_feedforward_layernorm")?, Some([post_attention, norm("post_feedforward_layernorm")?]))
         } else {
             (post_attention, None)
@@ -77,7 +76,7 @@ impl Mlp {
         } else {
             GateUp::Apart([linear("gate_proj", [wide, hidden])?, linear("up_proj", [wide, hidden])?])
         };
-        Ok(Self { gate_up, down: linear("down_proj", [hidden, wide])?, is_gelu: config.is_gemma() })
+        Ok(Self { gate_up, down: linear("down_proj", [hidden, wide])?, gate: config.gate() })
     }
 
     fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
@@ -88,7 +87,11 @@ impl Mlp {
                 (both.narrow(D::Minus1, 0, *wide)?, both.narrow(D::Minus1, *wide, *wide)?)
             }
         };
-        let gate = if self.is_gelu { gate.gelu()? } else { gate.silu()? };
+        let gate = match self.gate {
+            Gate::Silu => gate.silu()?,
+            Gate::Gelu => gate.gelu_erf()?,
+            Gate::GeluTanh => gate.gelu()?,
+        };
         self.down.forward(&(gate * up)?)
     }
 }

@@ -10,34 +10,39 @@ use crate::error::{Error, Result};
 /// The open files.
 pub struct Safetensors {
     files: MmapedSafetensors,
+    /// Before the name of each tensor; others are left alone.
+    prefix: &'static str,
 }
 
 impl Safetensors {
     /// Opens the files that the index names; without one, `model*.safetensors`, or else `weights*.safetensors`.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: &Path, prefix: &'static str) -> Result<Self> {
         let names = engine::weight_files(folder).map_err(Error::Broken)?;
         let paths: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
         // SAFETY: nobody writes to a model's files while an engine runs it: the daemon replaces folders whole.
         let files = unsafe { MmapedSafetensors::multi(&paths) };
         let files = files.map_err(|error| Error::Broken(format!("{}: {error}", folder.display())))?;
-        Ok(Self { files })
+        Ok(Self { files, prefix })
     }
 
     /// All bytes of tensors.
     pub fn bytes(&self) -> u64 {
-        self.files.tensors().iter().map(|(_, view)| view.data().len() as u64).sum()
+        let tensors = self.files.tensors();
+        let ours = tensors.iter().filter(|(name, _)| name.starts_with(self.prefix));
+        ours.map(|(_, view)| view.data().len() as u64).sum()
     }
 
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.files.get(name).is_ok()
+        self.files.get(&self.whole(name)).is_ok()
     }
 
     /// A tensor of float32 on `device`, and how many bytes of the files it takes.
     pub fn plain(&self, name: &str, shape: &[usize], device: &Device) -> Result<(Tensor, u64)> {
         let (tensor, bytes) = self.take(name)?;
         if tensor.dims() != shape {
-            return Err(Error::Broken(format!("{name} has the shape {:?}, but must have {shape:?}", tensor.dims())));
+            let (name, found) = (self.whole(name), tensor.dims());
+            return Err(Error::Broken(format!("{name} has the shape {found:?}, but must have {shape:?}")));
         }
         floats(name, &tensor)?;
         Ok((tensor.to_dtype(DType::F32)?.to_device(device)?, bytes))
@@ -55,8 +60,13 @@ impl Safetensors {
     }
 
     fn take(&self, name: &str) -> Result<(Tensor, u64)> {
-        let view = self.files.get(name).map_err(|_| Error::Broken(format!("the weights have no {name}")))?;
-        Ok((self.files.load(name, &Device::Cpu)?, view.data().len() as u64))
+        let name = self.whole(name);
+        let view = self.files.get(&name).map_err(|_| Error::Broken(format!("the weights have no {name}")))?;
+        Ok((self.files.load(&name, &Device::Cpu)?, view.data().len() as u64))
+    }
+
+    fn whole(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 }
 

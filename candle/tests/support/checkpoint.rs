@@ -43,6 +43,7 @@ impl Checkpoint {
         ];
         let (caps, far) = ([("attn_logit_softcapping", 20.0), ("final_logit_softcapping", 10.0)], ("rope_theta", 1e6));
         let added = match model_type {
+            "gemma" => vec![("head_dim", json!(HIDDEN / HEADS))],
             "gemma2" => [gemma.to_vec(), caps.map(|(key, value)| (key, json!(value))).to_vec()].concat(),
             "gemma3_text" => [gemma.to_vec(), vec![("num_hidden_layers", json!(6)), (far.0, json!(far.1))]].concat(),
             _ => Vec::new(),
@@ -83,7 +84,7 @@ impl Checkpoint {
             }
         }
         let mut norms = vec!["input_layernorm", "post_attention_layernorm"];
-        if self.is_gemma() {
+        if self.norms_after() {
             norms.extend(["pre_feedforward_layernorm", "post_feedforward_layernorm"]);
         }
         for name in norms {
@@ -99,6 +100,11 @@ impl Checkpoint {
     /// Whose norms are kept less 1, but in GGUF.
     fn is_gemma(&self) -> bool {
         self.config["model_type"].as_str().unwrap().starts_with("gemma")
+    }
+
+    /// Whether norms stand after each part too.
+    fn norms_after(&self) -> bool {
+        self.is_gemma() && self.config["model_type"] != "gemma"
     }
 
     fn draw(&mut self, path: &str, shape: &[usize]) {
@@ -166,7 +172,7 @@ impl Checkpoint {
         } else {
             tensor.clone()
         };
-        (theirs(name, self.is_gemma()), QTensor::quantize(&tensor, dtype).unwrap())
+        (theirs(name, self.norms_after()), QTensor::quantize(&tensor, dtype).unwrap())
     }
 
     fn entries(&self) -> Vec<(String, Entry)> {
@@ -215,8 +221,8 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 /// llama.cpp's name.
-fn theirs(name: &str, is_gemma: bool) -> String {
-    let post_attention = if is_gemma { "post_attention_norm" } else { "ffn_norm" };
+fn theirs(name: &str, norms_after: bool) -> String {
+    let post_attention = if norms_after { "post_attention_norm" } else { "ffn_norm" };
     let pairs = [
         ("model.layers.", "blk."),
         ("model.embed_tokens", "token_embd"),

@@ -14,6 +14,8 @@ use crate::weights::Weights;
 pub enum Gate {
     /// `x · sigmoid(x)`
     Silu,
+    /// `x · (1 + erf(x / √2)) / 2`
+    Gelu,
     /// `x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2`, which stands for the error function's.
     GeluTanh,
 }
@@ -52,6 +54,7 @@ impl GatedMlp {
         let (gate, up) = (self.gate.forward(x)?, self.up.forward(x)?);
         self.down.forward(&match self.activation {
             Gate::Silu => swiglu(&gate, &up)?,
+            Gate::Gelu => ops::multiply(gelu(&gate)?, &up)?,
             Gate::GeluTanh => ops::multiply(gelu_tanh(&gate)?, &up)?,
         })
     }
@@ -60,6 +63,12 @@ impl GatedMlp {
 /// `gate · sigmoid(gate) · up`
 pub fn swiglu(gate: &Array, up: &Array) -> MlxResult<Array> {
     ops::multiply(ops::multiply(gate, ops::sigmoid(gate)?)?, up)
+}
+
+fn gelu(x: &Array) -> MlxResult<Array> {
+    let number = |value: f32| scalar(value, x);
+    let share = ops::erf(ops::divide(x, number(std::f32::consts::SQRT_2)?)?)?;
+    ops::divide(ops::multiply(x, ops::add(share, number(1.0)?)?)?, number(2.0)?)
 }
 
 fn gelu_tanh(x: &Array) -> MlxResult<Array> {

@@ -1,0 +1,87 @@
+//! Gemma, the first: norms of 1 + weight, and a gate of the error function. Names and formulas are those of mlx-lm's
+//! `models/gemma.py`.
+
+use mlx_rs::error::Result as MlxResult;
+use mlx_rs::{Array, ops};
+
+use super::Model;
+use super::decoder::{Around, Block as Layer, Decoder};
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::config::rope::{self, Rope as RopeSettings};
+use crate::config::sizes::{Absent, Sizes};
+use crate::error::Result;
+use crate::layers::attention::{Heads, Scores, attend};
+use crate::layers::linear::{Bias, Linear};
+use crate::layers::matrix::Size;
+use crate::layers::mlp::{Gate, GatedMlp};
+use crate::layers::norm::RmsNorm;
+use crate::layers::qkv::Qkv;
+use crate::layers::rope::{Offset, Rope};
+use crate::weights::Weights;
+
+const ABSENT: Absent = Absent { head_dim: Some(256), context: Some(8192) };
+
+struct Attention {
+    qkv_proj: Qkv,
+    o_proj: Linear,
+    rope: Rope,
+    heads: Heads,
+}
+
+impl Attention {
+    fn load(weights: &mut Weights, path: &str, sizes: &Sizes, rope: &RopeSettings) -> Result<Self> {
+        let (heads, kv_heads, hidden) = (sizes.heads(), sizes.kv_heads(), sizes.hidden_size);
+        let o_size = Size { rows: hidden, columns: heads.width() };
+        Ok(Self {
+            qkv_proj: Qkv::load(weights, path, hidden, [heads, kv_heads], Bias::None)?,
+            o_proj: Linear::load(weights, &format!("{path}.o_proj"), o_size, Bias::None)?,
+            rope: Rope::new(rope, heads)?,
+            heads,
+        })
+    }
+
+    /// `x`: `[1, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+        let [queries, keys, values] = self.qkv_proj.forward(x, &self.rope, offset)?;
+        let output = attend(&queries, &keys, &values, cache, Scores::of(self.heads.dims))?;
+        self.o_proj.forward(&self.heads.join(&output)?)
+    }
+}
+
+struct Block {
+    self_attn: Attention,
+    mlp: GatedMlp,
+    input_layernorm: RmsNorm,
+    post_attention_layernorm: RmsNorm,
+}
+
+impl Layer for Block {
+    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
+        ops::add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::full()
+    }
+}
+
+/// Takes all tensors of the model.
+pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
+    let sizes = Sizes::read(config, ABSENT)?;
+    let rope = RopeSettings::read(config, rope::THETA)?;
+    let (hidden, wide, eps) = (sizes.hidden_size, sizes.intermediate_size, sizes.rms_norm_eps);
+    let block = |weights: &mut Weights, path: &str, _| {
+        let mut norm = |name: &str| RmsNorm::load_shifted(weights, &format!("{path}.{name}"), hidden, eps);
+        Ok(Block {
+            input_layernorm: norm("input_layernorm")?,
+            post_attention_layernorm: norm("post_attention_layernorm")?,
+            self_attn: Attention::load(weights, &format!("{path}.self_attn"), &sizes, &rope)?,
+            mlp: GatedMlp::load(weights, &format!("{path}.mlp"), hidden, wide, Bias::None, Gate::Gelu)?,
+        })
+    };
+    let around = Around { tied: true, embedding_scale: Some((hidden as f32).sqrt()), logit_cap: None };
+    let norm = |weights: &mut Weights, path: &str| RmsNorm::load_shifted(weights, path, hidden, eps);
+    Ok(Box::new(Decoder::load(weights, &sizes, around, norm, block)?))
+}
