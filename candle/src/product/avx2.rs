@@ -95,12 +95,8 @@ fn blocks<const SIZE: usize, const SIGNED: bool>(
     let (packed, _) = rows.as_chunks::<SIZE>();
     let tokens = all.lines.len() / all.blocks;
     if tokens < GROUP {
-        // Two rows at once do not wait for each other's sums.
-        let paired = packed.len() / all.blocks / 2 * 2;
-        let (pairs, last) = packed.split_at(paired * all.blocks);
         for token in 0..tokens {
-            each::<2, 1, _, SIGNED>(pairs, all, token, &mut done, &unpack);
-            each::<1, 1, _, SIGNED>(last, all, token, |row, token, value| done(paired + row, token, value), &unpack);
+            each::<1, 1, _, SIGNED>(packed, all, token, &mut done, &unpack);
         }
         return;
     }
