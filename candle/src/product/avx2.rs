@@ -96,68 +96,62 @@ fn blocks<const SIZE: usize, const SIGNED: bool>(
     let tokens = all.lines.len() / all.blocks;
     if tokens < GROUP {
         for token in 0..tokens {
-            each::<1, 1, _, SIGNED>(packed, all, token, &mut done, &unpack);
+            each::<1, _, SIGNED>(packed, all, token, &mut done, &unpack);
         }
         return;
     }
     let unpacked = store(packed, unpack);
     let whole = tokens - tokens % GROUP;
     for token in (0..whole).step_by(GROUP) {
-        each::<1, GROUP, _, SIGNED>(&unpacked, all, token, &mut done, |block| load_block(block));
+        each::<GROUP, _, SIGNED>(&unpacked, all, token, &mut done, |block| load_block(block));
     }
     for token in whole..tokens {
-        each::<1, 1, _, SIGNED>(&unpacked, all, token, &mut done, |block| load_block(block));
+        each::<1, _, SIGNED>(&unpacked, all, token, &mut done, |block| load_block(block));
     }
 }
 
-/// `ROWS` at a time of `weights` times the `N` rows of activations from `token` on, alone or a group.
+/// `weights`, a row at a time, times the `N` rows of activations from `token` on, alone or a group.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn each<const ROWS: usize, const N: usize, T, const SIGNED: bool>(
+fn each<const N: usize, T, const SIGNED: bool>(
     weights: &[T],
     all: &Activations,
     token: usize,
     mut done: impl FnMut(usize, usize, f32),
     unpack: impl Fn(&T) -> Block,
 ) {
-    for (place, weights) in weights.chunks_exact(ROWS * all.blocks).enumerate() {
-        let values = dots::<ROWS, N, T, SIGNED>(weights, all, token, &unpack);
-        for (row, values) in values.into_iter().enumerate() {
-            for (n, value) in values.into_iter().enumerate() {
-                done(place * ROWS + row, token + n, value);
-            }
+    for (row, weights) in weights.chunks_exact(all.blocks).enumerate() {
+        let values = dots::<N, T, SIGNED>(weights, all, token, &unpack);
+        for (n, value) in values.into_iter().enumerate() {
+            done(row, token + n, value);
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dots<const ROWS: usize, const N: usize, T, const SIGNED: bool>(
+fn dots<const N: usize, T, const SIGNED: bool>(
     weights: &[T],
     all: &Activations,
     token: usize,
     unpack: impl Fn(&T) -> Block,
-) -> [[f32; N]; ROWS] {
+) -> [f32; N] {
     let range = token * all.blocks..(token + N) * all.blocks;
     let theirs = all.bytes[range.clone()].as_chunks::<N>().0.iter().zip(all.lines[range].as_chunks::<N>().0);
-    let mut sums = [[_mm256_setzero_ps(); N]; ROWS];
-    let mut rests = [[_mm_setzero_ps(); N]; ROWS];
-    for (place, (bytes, lines)) in theirs.enumerate() {
-        for row in 0..ROWS {
-            let block = unpack(&weights[row * all.blocks + place]);
-            for n in 0..N {
-                let line = _mm_mul_ps(block.line, load_line(&lines[n]));
-                let products = products::<SIGNED>(block.numbers, load_signed(&bytes[n]));
-                sums[row][n] = _mm256_fmadd_ps(_mm256_broadcastss_ps(line), products, sums[row][n]);
-                if !SIGNED {
-                    rests[row][n] = _mm_add_ps(rests[row][n], line);
-                }
+    let mut sums = [_mm256_setzero_ps(); N];
+    let mut rests = [_mm_setzero_ps(); N];
+    for (block, (bytes, lines)) in weights.iter().zip(theirs) {
+        let block = unpack(block);
+        for n in 0..N {
+            let line = _mm_mul_ps(block.line, load_line(&lines[n]));
+            let products = products::<SIGNED>(block.numbers, load_signed(&bytes[n]));
+            sums[n] = _mm256_fmadd_ps(_mm256_broadcastss_ps(line), products, sums[n]);
+            if !SIGNED {
+                rests[n] = _mm_add_ps(rests[n], line);
             }
         }
     }
-    let mut values = [[0.0; N]; ROWS];
-    for row in 0..ROWS {
-        for n in 0..N {
-            values[row][n] = total(sums[row][n]) + _mm_cvtss_f32(_mm_movehdup_ps(rests[row][n]));
-        }
+    let mut values = [0.0; N];
+    for n in 0..N {
+        values[n] = total(sums[n]) + _mm_cvtss_f32(_mm_movehdup_ps(rests[n]));
     }
     values
 }
