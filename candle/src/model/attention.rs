@@ -1,8 +1,11 @@
 //! Attention: what each token takes from those before it, all of them or a window.
 
+mod single;
+
 use candle_core::{D, Device, Result as CandleResult, Tensor};
 use candle_nn::ops;
 
+use self::single::Single;
 use super::block::Norm;
 use super::soft_cap;
 use crate::cache::Cache;
@@ -90,18 +93,27 @@ impl Attention {
         // Heads that share keys and values stand under each other: one product for all of them.
         let shared = self.heads / self.kv_heads;
         let queries = turn(&queries)?.reshape((self.kv_heads, shared * count, self.dims))?;
+        let output = if count == 1 && queries.device().is_cpu() {
+            Single { scale: self.scale as f32, cap: self.cap }.forward(&queries, [&keys, &values])?
+        } else {
+            self.attend(&queries, &keys, &values, place)?
+        };
+        let output = output.reshape((self.heads, count, self.dims))?.transpose(0, 1)?;
+        self.o_proj.forward(&output.reshape((count, self.heads * self.dims))?)
+    }
+
+    /// Products of whole matrices: `queries` of `[kv heads, queries of each, dims]`.
+    fn attend(&self, queries: &Tensor, keys: &Tensor, values: &Tensor, place: &Place) -> CandleResult<Tensor> {
         let mut scores = (queries.matmul(&keys.t()?)? * self.scale)?;
         if let Some(cap) = self.cap {
             scores = soft_cap(&scores, cap)?;
         }
         if let Some(mask) = &place.mask {
-            let all = keys.dim(1)?;
-            let apart = scores.reshape((self.kv_heads * shared, count, all))?.broadcast_add(mask)?;
-            scores = apart.reshape((self.kv_heads, shared * count, all))?;
+            let (count, all) = mask.dims2()?;
+            let apart = scores.reshape((self.heads, count, all))?.broadcast_add(mask)?;
+            scores = apart.reshape(scores.shape())?;
         }
-        let output = ops::softmax_last_dim(&scores)?.matmul(&values)?;
-        let output = output.reshape((self.heads, count, self.dims))?.transpose(0, 1)?;
-        self.o_proj.forward(&output.reshape((count, self.heads * self.dims))?)
+        ops::softmax_last_dim(&scores)?.matmul(values)
     }
 
     fn qkv(&self, x: &Tensor) -> CandleResult<[Tensor; 3]> {
