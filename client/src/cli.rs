@@ -2,6 +2,7 @@
 //!
 //! Called by `main`. What has many options has a file: [`generate`], and [`library`] for the models on disk.
 
+mod chat;
 mod generate;
 mod library;
 mod providers;
@@ -14,7 +15,8 @@ use protocol::KeepAlive;
 use talkiectl::Exit;
 
 use crate::complete;
-pub use generate::{Format, Generate};
+pub use chat::{Chat, Completions, Events, Man, Run, Shell};
+pub use generate::{Asked, Draws, Format, Generate, Tools};
 pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
 pub use providers::{ProviderName, Providers, SetProvider, Usage};
 
@@ -64,7 +66,7 @@ impl Cli {
 fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
     format!(
-        "Exit codes:\n{}\nps, status, ping, cancel, unload and stop never start talkied; the others do.",
+        "Exit codes:\n{}\nps, status, ping, events, cancel, unload and stop never start talkied; the others do.",
         rows.concat()
     )
 }
@@ -80,6 +82,34 @@ Examples:
   talkiectl generate \"Name a river as JSON\" --json-schema river.json
   talkiectl generate -m org/name --temperature 0 --seed 1 - < prompt.txt")]
     Generate(Box<Generate>),
+    /// Converse with a model; Ctrl-C stops an answer, Ctrl-D ends
+    #[command(after_help = "\
+/help lists what else can be typed there. Where standard input is no terminal, each
+line is a turn, and the first failure ends it.
+
+Examples:
+  talkiectl chat -m org/name --system \"Be brief.\"
+  talkiectl chat saved.json")]
+    Chat(Box<Chat>),
+    /// Answer a prompt from a file, with variables put in
+    #[command(after_help = "\
+The file may begin with TOML between two lines `+++`: options as above, with `_` in
+place of `-`, and the defaults of its variables:
+
+  +++
+  model = \"org/name\"
+  temperature = 0
+  [variables]
+  tone = \"friendly\"
+  +++
+  Answer this letter in a {{tone}} tone:
+  {{input}}
+
+Options and variables given here go before those of the file.
+
+Example:
+  talkiectl run reply.md tone=formal < letter.txt")]
+    Run(Box<Run>),
     /// List the models on disk
     #[command(after_help = "Example:\n  talkiectl models --json | jq -r '.models[].id'")]
     Models,
@@ -171,6 +201,9 @@ Example:
         #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         count: u32,
     },
+    /// Show how models and downloads are; with --follow, what happens to them
+    #[command(after_help = "Example:\n  talkiectl events --follow --json | jq .type")]
+    Events(Events),
     /// End a request of any app
     Cancel {
         /// Its id, as `talkiectl ps` shows it
@@ -178,4 +211,14 @@ Example:
     },
     /// End talkied after the requests that run
     Stop,
+    /// Print what a shell needs to complete commands and models
+    #[command(after_help = "\
+Examples:
+  eval \"$(talkiectl completions bash)\"     # in ~/.bashrc
+  eval \"$(talkiectl completions zsh)\"      # in ~/.zshrc, behind compinit
+  talkiectl completions fish > ~/.config/fish/completions/talkiectl.fish")]
+    Completions(Completions),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(Man),
 }

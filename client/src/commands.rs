@@ -2,14 +2,19 @@
 //!
 //! Called by `main`.
 
+mod chat;
 mod daemon;
+mod events;
 mod files;
 mod format;
 mod generate;
+mod install;
 mod models;
 mod prompt;
 mod providers;
 mod pull;
+mod request;
+mod run;
 mod screen;
 mod suggest;
 mod tools;
@@ -30,6 +35,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     let session = Session::new(&cli)?;
     match cli.command {
         Command::Generate(generate) => generate::generate(&session, *generate).await,
+        Command::Chat(chat) => chat::chat(&session, *chat).await,
+        Command::Run(run) => run::run(&session, *run).await,
         Command::Models => models::list(&session).await,
         Command::Ps => daemon::ps(&session).await,
         Command::Load { model, keep_alive } => models::load(&session, model, keep_alive).await,
@@ -45,9 +52,17 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Usage(usage) => providers::usage(&session, usage).await,
         Command::Status => daemon::status(&session).await,
         Command::Ping { count } => daemon::ping(&session, count).await,
+        Command::Events(events) => events::events(&session, events).await,
         Command::Cancel { request_id } => generate::cancel(&session, request_id).await,
         Command::Stop => daemon::stop(&session).await,
+        Command::Completions(completions) => install::completions(&session, &completions),
+        Command::Man(man) => install::man(&session, man),
     }
+}
+
+/// Whether Ctrl-C is the command's own affair, and must not end the program.
+pub fn minds_interrupts(command: &Command) -> bool {
+    matches!(command, Command::Chat(_)) && chat::is_interactive()
 }
 
 /// What all commands share: where the daemon is and how to show things.

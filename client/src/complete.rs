@@ -3,6 +3,7 @@
 //! It never starts a daemon, says nothing when there is none, and gives up soon on one that does not answer.
 //! Called by `main`, and by clap for the arguments in [`crate::cli`].
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::CommandFactory;
@@ -16,7 +17,7 @@ use crate::cli::Cli;
 use crate::render;
 
 /// Set by the script that the shell has sourced. Not clap's own `COMPLETE`, which may be there for another reason.
-const VARIABLE: &str = "TALKIECTL_COMPLETE";
+pub const VARIABLE: &str = "TALKIECTL_COMPLETE";
 
 /// How long the shell may stand still for a daemon that does not answer; one that does takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -68,15 +69,23 @@ fn of_model(model: &Model) -> (ModelId, String) {
     (model.id.clone(), render::bytes(model.size))
 }
 
+/// The models on disk, of the daemon at that socket.
+pub fn names(socket: &Path) -> Vec<String> {
+    let listed = answer(socket, async |client| Ok(ModelsClient::list(&*client).await?.models));
+    let names = listed.unwrap_or_default().into_iter().map(|model| model.id);
+    names.filter(ModelId::is_valid).map(|id| id.0).collect()
+}
+
 /// What the daemon says, each with a word about it; nothing when it does not.
 fn ask(question: impl AsyncFnOnce(Client) -> Result<Vec<(ModelId, String)>, Error>) -> Vec<CompletionCandidate> {
-    let answer = || {
-        let paths = Paths::from_environment()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let asked = async { question(Client::connect(&paths.socket).await?).await };
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, asked).await }).ok()?.ok()
-    };
+    let said = Paths::from_environment().and_then(|paths| answer(&paths.socket, question));
     // One that is no id could contain what the shell reads as the end of a candidate.
-    let valid = answer().unwrap_or_default().into_iter().filter(|(id, _)| id.is_valid());
+    let valid = said.unwrap_or_default().into_iter().filter(|(id, _)| id.is_valid());
     valid.map(|(id, help)| CompletionCandidate::new(id.0).help(Some(render::printable(&help).into()))).collect()
+}
+
+fn answer<T>(socket: &Path, question: impl AsyncFnOnce(Client) -> Result<T, Error>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let asked = async { question(Client::connect(socket).await?).await };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, asked).await }).ok()?.ok()
 }

@@ -2,10 +2,13 @@
 //!
 //! Called by `main`; commands only return [`Failure`], but for `rm`, which may have several to report.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use clap::error::ErrorKind;
 use protocol::ErrorData;
 use serde::Serialize;
 use talkiectl::{Error, Exit};
@@ -138,15 +141,41 @@ fn in_words(description: &Description) -> String {
 
 /// Shows what clap found wrong, or the help and version that were asked for.
 pub fn of_usage(error: &clap::Error) -> ExitCode {
-    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let exit_code = Exit::Usage.code();
-        let hint = Some("`talkiectl help` says what is taken".into());
-        show(&Description { message, hint, exit_code, code: None, data: None }, Form::Json);
-        return ExitCode::from(exit_code);
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+    let form = if std::env::args_os().any(|argument| argument == "--json") { Form::Json } else { Form::Words };
+    let bytes = (error.kind() == ErrorKind::InvalidUtf8).then(|| std::env::args_os().skip(1).find_map(no_text)).flatten();
+    let described = |message: String, hint: String| {
+        let hint = Some(hint);
+        Description { message, hint, exit_code: exit.code(), code: None, data: None }
+    };
+    if let Some(message) = bytes {
+        show(&described(message, "give text encoded as UTF-8; only names of files may be other bytes".into()), form);
+    } else if error.use_stderr() && form == Form::Json {
+        let (message, tip) = complaint(error);
+        show(&described(message, tip.unwrap_or_else(|| "`talkiectl help` says what is taken".into())), form);
+    } else {
+        // Printing fails only where nobody reads it.
+        let _ = error.print();
     }
-    // Printing fails only where nobody reads it.
-    let _ = error.print();
-    ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Ok.code() })
+    ExitCode::from(exit.code())
+}
+
+/// What clap found, on one line, and what it thinks was meant.
+pub fn complaint(error: &clap::Error) -> (String, Option<String>) {
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
+        return ("a command is missing".into(), None);
+    }
+    let text = error.to_string();
+    let mut parts = text.split("\n\n").map(one_line);
+    let message = parts.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let tip = parts.find_map(|part| part.strip_prefix("tip: ").map(str::to_owned));
+    (message, tip)
+}
+
+/// What keeps an argument from being text.
+fn no_text(argument: OsString) -> Option<String> {
+    let problem = std::str::from_utf8(argument.as_bytes()).err()?;
+    let shown = render::printable(&argument.to_string_lossy());
+    Some(format!("the argument {shown} is not UTF-8 text: its byte at {} is not", problem.valid_up_to()))
 }

@@ -34,13 +34,14 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     // One thread: nothing here computes, and the process must come and go within milliseconds.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let ends_on_interrupt = !commands::minds_interrupts(&cli.command);
     let outcome = runtime.block_on(async {
         tokio::select! {
             // A command may know better what is to be said of its end.
             biased;
             outcome = commands::run(cli) => outcome,
             // Whatever the command held is dropped here. That closes its connection, which cancels its request.
-            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted { note: None }),
+            _ = tokio::signal::ctrl_c(), if ends_on_interrupt => Err(Failure::Interrupted { note: None }),
         }
     });
     // A read of standard input or a write to a stuck pipe may still be blocked; it must not hold up the end.

@@ -5,6 +5,8 @@
 
 pub mod catalogue;
 pub mod daemon;
+pub mod events;
+pub mod markdown;
 pub mod models;
 pub mod providers;
 pub mod pulls;

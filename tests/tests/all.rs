@@ -7,17 +7,22 @@
 #[expect(dead_code, reason = "the tests with the real engine use more of it")]
 mod support;
 
+mod chat;
 mod cli;
 mod daemon;
 mod embeddings;
 mod engines;
+mod events;
 mod generate;
 mod loss;
 mod models;
+mod outputs;
 mod providers;
 mod pulls;
 mod reference;
 mod samples;
+mod screens;
 mod source;
+mod terminal;
 mod tools;
 mod wire;

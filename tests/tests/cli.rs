@@ -9,11 +9,11 @@ use talkied_hub::{Hub, Repo};
 
 use crate::support::{Daemon, Start, program};
 
-fn run(daemon: &Daemon, args: &[&str], input: &str) -> Output {
+pub fn run(daemon: &Daemon, args: &[&str], input: &str) -> Output {
     finish(daemon.talkiectl(args), input)
 }
 
-fn finish(mut command: Command, input: &str) -> Output {
+pub fn finish(mut command: Command, input: &str) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("talkiectl starts");
     // It may end without reading its input.
@@ -25,11 +25,11 @@ fn echo() -> Daemon {
     Start::fake().model("test/echo", |_| {}).run()
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -1,6 +1,6 @@
 //! What an answer must match: files and options become the wire's `response_format`.
 //!
-//! Called by [`super::generate`], before anything is sent.
+//! Called by [`super::request`], before anything is sent.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,6 +8,7 @@ use std::path::Path;
 
 use protocol::{MAX_MESSAGE_BYTES, ResponseFormat};
 
+use super::prompt::utf8;
 use crate::cli::Format;
 use crate::failure::Failure;
 
@@ -33,10 +34,14 @@ pub fn read(format: Format) -> Result<Option<ResponseFormat>, Failure> {
 
 /// The text of a file that was named.
 pub(super) fn text(file: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = File::open(file).and_then(|file| file.take(MAX_MESSAGE_BYTES as u64).read_to_string(&mut text));
-    read.map_err(|error| usage(format!("failed to read {}: {error}", file.display()), "it must be a file of text"))?;
-    Ok(text)
+    let hint = "it must be a file of text, encoded as UTF-8";
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_MESSAGE_BYTES as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|error| usage(format!("failed to read {}: {error}", file.display()), hint))?;
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(usage(format!("{} has more than {MAX_MESSAGE_BYTES} bytes", file.display()), hint));
+    }
+    utf8(bytes, &format!("failed to read {}: it", file.display()), 0).map_err(|problem| usage(problem, hint))
 }
 
 /// A command line that asks for what cannot be.

@@ -1,6 +1,6 @@
 //! Where a prompt comes from: the argument, standard input, or both.
 //!
-//! Called by [`super::generate`], before anything is sent.
+//! Called by [`super::generate`] and [`super::run`], before anything is sent.
 
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
@@ -23,12 +23,23 @@ pub async fn read(argument: Option<String>, progress: &mut Progress) -> Result<S
     };
     let input = if piped { wait_for_stdin(progress).await? } else { String::new() };
     let parts = [argument.filter(|argument| argument != "-").unwrap_or_default(), input];
-    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end_matches(['\r', '\n'])).collect();
-    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.trim().is_empty()).collect();
+    joined(&parts)
+}
+
+/// The parts that are there, with a blank line between them.
+pub fn joined(parts: &[String]) -> Result<String, Failure> {
+    let parts = parts.iter().map(|part| part.trim_end_matches(['\r', '\n']));
+    let parts: Vec<&str> = parts.filter(|part| !part.trim().is_empty()).collect();
     if parts.is_empty() { Err(empty_prompt()) } else { Ok(parts.join("\n\n")) }
 }
 
-async fn wait_for_stdin(progress: &mut Progress) -> Result<String, Failure> {
+/// What is piped in, if anything is.
+pub async fn piped(progress: &mut Progress) -> Result<Option<String>, Failure> {
+    if is_content(&std::io::stdin()) { wait_for_stdin(progress).await.map(Some) } else { Ok(None) }
+}
+
+/// All of standard input.
+pub async fn wait_for_stdin(progress: &mut Progress) -> Result<String, Failure> {
     progress.show("reading standard input");
     // On a thread of its own, because Ctrl-C must end the wait.
     let text = tokio::task::spawn_blocking(read_stdin).await.expect("reading does not panic");
@@ -58,8 +69,13 @@ fn read_stdin() -> Result<String, Failure> {
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(usage(format!("standard input has more than {MAX_MESSAGE_BYTES} bytes")));
     }
+    utf8(bytes, "standard input", 0).map_err(usage)
+}
+
+/// Bytes as text, of which so many came before; the problem says where they are none.
+pub fn utf8(bytes: Vec<u8>, what: &str, before: usize) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        usage(format!("standard input is not UTF-8 text: the byte at {at} is not"))
+        let at = before + error.utf8_error().valid_up_to();
+        format!("{what} is not UTF-8 text: the byte at {at} is not")
     })
 }

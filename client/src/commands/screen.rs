@@ -1,6 +1,6 @@
 //! Where the events of one answer go: text and calls to standard output, everything else to standard error.
 //!
-//! Called by [`super::generate`].
+//! Called by [`super::request`] and [`super::chat`].
 
 use std::io::IsTerminal;
 
@@ -9,10 +9,11 @@ use talkiectl::Error;
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use super::Session;
-use crate::cli::{Form, Generate};
+use crate::cli::{Asked, Form};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::render;
+use crate::render::markdown::Markdown;
 
 /// The screen for one answer.
 pub struct Screen {
@@ -44,31 +45,54 @@ enum Line {
 }
 
 /// How the answer is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
     /// Events as they came.
     Json,
     /// The text as it is.
     Text,
-    /// On a terminal, which would obey control characters of the model.
-    Terminal,
+    /// On a terminal, which would obey control characters of the model; with Markdown shown as it is meant, or as it
+    /// came.
+    Terminal(Option<Markdown>),
+}
+
+/// What of an answer is shown beside its text.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    stats: bool,
+    reasoning: bool,
+    markdown: bool,
+}
+
+impl Shown {
+    /// As was asked.
+    pub fn of(asked: &Asked) -> Self {
+        Self { stats: asked.stats, reasoning: !asked.thought.hide_reasoning, markdown: false }
+    }
+
+    /// With Markdown shown as it is meant, where the terminal has styles for it.
+    pub fn with_markdown(self) -> Self {
+        let styles = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
+        Self { markdown: styles, ..self }
+    }
 }
 
 impl Screen {
     /// With nothing on it.
-    pub fn new(session: &Session, generate: &Generate) -> Self {
+    pub fn new(session: &Session, shown: Shown) -> Self {
         let quiet = session.quiet || session.form == Form::Json;
         Self {
             stdout: tokio::io::stdout(),
             progress: session.progress(),
             target: match session.form {
                 Form::Json => Target::Json,
-                Form::Words if std::io::stdout().is_terminal() => Target::Terminal,
+                Form::Words if std::io::stdout().is_terminal() => {
+                    Target::Terminal(shown.markdown.then(Markdown::default))
+                }
                 Form::Words => Target::Text,
             },
             quiet,
-            stats: generate.stats,
-            shows_reasoning: !quiet && !generate.tools.hide_reasoning,
+            stats: shown.stats,
+            shows_reasoning: !quiet && shown.reasoning,
             line: Line::Whole,
             model: String::new(),
             passed_over: 0,
@@ -140,16 +164,18 @@ impl Screen {
     /// Writes a part of the answer.
     async fn shown(&mut self, text: &str) -> Result<(), Failure> {
         self.progress.clear();
-        match self.target {
-            Target::Json => Ok(()),
-            Target::Text => self.write(text).await,
-            Target::Terminal => self.write(&render::printable_lines(text)).await,
-        }
+        let text = match &mut self.target {
+            Target::Json => return Ok(()),
+            Target::Text => text.to_owned(),
+            Target::Terminal(None) => render::printable_lines(text),
+            Target::Terminal(Some(markdown)) => markdown.push(&render::printable_lines(text)),
+        };
+        self.write(&text).await
     }
 
     /// Shows an event as it came, where programs read.
     pub async fn raw(&mut self, json: &str) -> Result<(), Failure> {
-        if self.target == Target::Json { self.write(&format!("{json}\n")).await } else { Ok(()) }
+        if matches!(self.target, Target::Json) { self.write(&format!("{json}\n")).await } else { Ok(()) }
     }
 
     /// Ends the last line, also before an error message follows.
@@ -164,10 +190,25 @@ impl Screen {
             Line::Text => "\n",
             Line::Call => ")\n",
         };
+        if let Target::Terminal(Some(markdown)) = &mut self.target {
+            let rest = markdown.end();
+            return self.write(&(rest + end)).await;
+        }
         self.shown(end).await
     }
 
+    /// Ends the last line, where the terminal has written `^C` into it.
+    pub async fn interrupted(&mut self) -> Result<(), Failure> {
+        if self.line == Line::Whole {
+            self.line = Line::Text;
+        }
+        self.close_line().await
+    }
+
     async fn write(&mut self, text: &str) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
         self.stdout.write_all(text.as_bytes()).await.map_err(Failure::Output)?;
         self.stdout.flush().await.map_err(Failure::Output)
     }
@@ -191,7 +232,7 @@ impl Screen {
         usage: Usage,
         timings: &Timings,
     ) -> Result<(), Failure> {
-        if self.stats && self.target != Target::Json {
+        if self.stats && !matches!(self.target, Target::Json) {
             render::to_stderr(&render::daemon::stats(usage, timings, self.seed));
         }
         match reason {

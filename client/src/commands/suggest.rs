@@ -25,6 +25,9 @@ const MIN_LETTERS: usize = 3;
 /// Least likeness of names that differ by slips of the finger; 1 is the same name.
 const MIN_LIKENESS: f64 = 0.75;
 
+/// The same of words, which are short: half of the letters.
+const MIN_LIKENESS_OF_WORDS: f64 = 0.5;
+
 /// The same outcome; where a name was not found, with a hint that names what is nearest.
 pub async fn advised<T>(client: &Client, wanted: &str, outcome: Result<T, Failure>) -> Result<T, Failure> {
     let error = match outcome {
@@ -106,6 +109,17 @@ fn nearest<'a>(wanted: &str, known: &'a [ModelId]) -> Vec<&'a str> {
     };
     let rules: [fn(&Name, &Name) -> f64; 3] = [by_bare_name, by_words, by_letters];
     rules.iter().find_map(alike).unwrap_or_default()
+}
+
+/// The word of a few that was probably meant.
+pub fn word<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = Some(wanted).filter(|wanted| wanted.len() <= MAX_BYTES)?.to_lowercase();
+    let begun = |word: &str| word.starts_with(&wanted) || wanted.starts_with(word);
+    let likeness = |word: &str| {
+        if begun(word) { 1.0 } else { strsim::normalized_damerau_levenshtein(&wanted, word) }
+    };
+    let scored = known.map(|word| (likeness(word), word)).filter(|(likeness, _)| *likeness >= MIN_LIKENESS_OF_WORDS);
+    scored.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, word)| word)
 }
 
 /// An id as it is compared: in lower case, with and without its org.
