@@ -9,12 +9,12 @@ mod providers;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 use protocol::KeepAlive;
 use talkiectl::Exit;
 
-use crate::complete;
+use crate::{complete, render};
 pub use chat::{Chat, Completions, Events, Man, Run, Shell};
 pub use generate::{Asked, Draws, Format, Generate, Tools};
 pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
@@ -56,7 +56,17 @@ pub enum Form {
     Json,
 }
 
+/// Narrower terminals show what an option does below it, since nothing beside it would be legible.
+const NARROW_COLUMNS: usize = 60;
+
 impl Cli {
+    /// What was typed.
+    pub fn from_arguments() -> Result<Self, clap::Error> {
+        let columns = render::columns(&std::io::stdout()).or_else(|| render::columns(&std::io::stderr()));
+        let is_narrow = columns.is_some_and(|columns| columns < NARROW_COLUMNS);
+        Self::from_arg_matches(&Self::command().next_line_help(is_narrow).try_get_matches()?)
+    }
+
     /// How things are shown.
     pub fn form(&self) -> Form {
         if self.json { Form::Json } else { Form::Words }
@@ -84,8 +94,8 @@ Examples:
     Generate(Box<Generate>),
     /// Converse with a model; Ctrl-C stops an answer, Ctrl-D ends
     #[command(after_help = "\
-/help lists what else can be typed there. Where standard input is no terminal, each
-line is a turn, and the first failure ends it.
+/help lists what else can be typed there. Where standard input is no terminal,
+each line is a turn, and the first failure ends it.
 
 Examples:
   talkiectl chat -m org/name --system \"Be brief.\"
@@ -93,8 +103,8 @@ Examples:
     Chat(Box<Chat>),
     /// Answer a prompt from a file, with variables put in
     #[command(after_help = "\
-The file may begin with TOML between two lines `+++`: options as above, with `_` in
-place of `-`, and the defaults of its variables:
+The file may begin with TOML between two lines `+++`: options as above, with `_`
+in place of `-`, and the defaults of its variables:
 
   +++
   model = \"org/name\"
@@ -201,7 +211,7 @@ Example:
         #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         count: u32,
     },
-    /// Show how models and downloads are; with --follow, what happens to them
+    /// Show models and downloads; with --follow, what happens to them
     #[command(after_help = "Example:\n  talkiectl events --follow --json | jq .type")]
     Events(Events),
     /// End a request of any app

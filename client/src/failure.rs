@@ -2,7 +2,7 @@
 //!
 //! Called by `main`; commands only return [`Failure`], but for `rm`, which may have several to report.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
@@ -143,7 +143,9 @@ fn in_words(description: &Description) -> String {
 pub fn of_usage(error: &clap::Error) -> ExitCode {
     let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
     let form = if std::env::args_os().any(|argument| argument == "--json") { Form::Json } else { Form::Words };
-    let bytes = (error.kind() == ErrorKind::InvalidUtf8).then(|| std::env::args_os().skip(1).find_map(no_text)).flatten();
+    let bytes = (error.kind() == ErrorKind::InvalidUtf8)
+        .then(|| std::env::args_os().skip(1).find_map(|argument| no_text(&argument)))
+        .flatten();
     let described = |message: String, hint: String| {
         let hint = Some(hint);
         Description { message, hint, exit_code: exit.code(), code: None, data: None }
@@ -174,7 +176,7 @@ pub fn complaint(error: &clap::Error) -> (String, Option<String>) {
 }
 
 /// What keeps an argument from being text.
-fn no_text(argument: OsString) -> Option<String> {
+fn no_text(argument: &OsStr) -> Option<String> {
     let problem = std::str::from_utf8(argument.as_bytes()).err()?;
     let shown = render::printable(&argument.to_string_lossy());
     Some(format!("the argument {shown} is not UTF-8 text: its byte at {} is not", problem.valid_up_to()))

@@ -13,14 +13,12 @@ mod render;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::Cli;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
     complete::answer_the_shell();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::from_arguments() {
         Ok(cli) => cli,
         Err(error) => return failure::of_usage(&error),
     };

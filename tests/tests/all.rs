@@ -12,7 +12,7 @@ mod cli;
 mod daemon;
 mod embeddings;
 mod engines;
-mod events;
+mod follow;
 mod generate;
 mod loss;
 mod models;

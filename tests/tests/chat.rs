@@ -6,8 +6,8 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::cli::{finish, stderr, stdout};
-use crate::terminal::{END, HOME, Seen, Terminal, UP};
 use crate::support::{Daemon, Start, model, until};
+use crate::terminal::{END, HOME, Seen, Terminal, UP};
 
 fn rhine(files: &mut model::Files) {
     files.answers("Danube", &json!(["**Vienna** lies on it."]));
@@ -89,7 +89,9 @@ fn ctrl_c_ends_the_answer_and_not_the_conversation() {
     assert_eq!(saved["messages"][1]["broken_off"], true);
     assert!(saved["messages"][1]["content"].as_str().unwrap().starts_with("on and on.on and on."), "{saved}");
     // What is half typed is thrown away, and an empty line is told how to end.
+    terminal.sees("> ");
     terminal.keys("half a turn");
+    terminal.sees("half a turn");
     terminal.control('c');
     terminal.sees("> ");
     terminal.control('c');
@@ -205,7 +207,7 @@ fn a_conversation_is_saved_loaded_and_answered_again() {
     let input = format!("/system \n/system S\na\n/save {file}\n/clear\n/tokens\n/load {file}\nb\n/regen\n/tokens\n");
     let output = piped(&daemon, &["-q", "-m", "test/echo"], &input);
     let said = "there is no system prompt; /system TEXT sets one\nSa\nnothing was said yet\nSaSab\nSaSab\n\
-                10 of 4096 tokens, by test/echo\n";
+                11 of 4096 tokens, with a next turn of one letter, by test/echo\n";
     assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), (said, ""));
     let messages = json!([{ "role": "user", "content": "a" }, { "role": "assistant", "content": "Sa" }]);
     let expected = json!({ "version": 1, "model": "test/echo", "system": "S", "messages": messages });

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rexpect::process::wait::WaitStatus;
+use rexpect::process::WaitStatus;
 use rexpect::reader::Options;
 use rexpect::session::{PtySession, spawn_with_options};
 
@@ -63,6 +63,13 @@ impl Terminal {
     /// Waits until a text is seen, and returns what stood before it.
     pub fn sees(&mut self, text: &str) -> String {
         self.session.exp_string(text).unwrap_or_else(|error| panic!("{text:?} is seen: {error}"))
+    }
+
+    /// Whether the terminal shows what is typed.
+    pub fn echoes(&self) -> bool {
+        let terminal = self.session.process().get_file_handle().expect("the terminal is open");
+        let settings = rustix::termios::tcgetattr(&terminal).expect("it has settings");
+        settings.local_modes.contains(rustix::termios::LocalModes::ECHO)
     }
 
     /// Waits for the end, and returns the exit code and the last that is seen.

@@ -228,7 +228,8 @@ impl Asked {
     /// What is said here, and elsewhere what `base` says. A format, tools or a choice of who answers is taken whole.
     pub fn over(self, base: Self) -> Self {
         let chooses = self.model.is_some() || self.provider.is_some() || self.tier.is_some();
-        let whom = if chooses { (self.model, self.provider, self.tier) } else { (base.model, base.provider, base.tier) };
+        let whom =
+            if chooses { (self.model, self.provider, self.tier) } else { (base.model, base.provider, base.tier) };
         Self {
             model: whom.0,
             provider: whom.1,

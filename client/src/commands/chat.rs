@@ -11,8 +11,9 @@ use std::io::Write;
 use std::path::Path;
 
 use protocol::rpc::{GenerateClient, ModelsClient, ProvidersClient};
-use protocol::{GenerateEvent, GenerateRequest, Kind, ModelId, ModelRef};
+use protocol::{GenerateEvent, GenerateRequest, Kind, Message, ModelId, ModelRef, Role};
 use talkiectl::{Client, Error};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::conversation::Conversation;
 use self::input::{Input, Typed};
@@ -58,6 +59,8 @@ pub async fn chat(session: &Session, chat: cli::Chat) -> Result<(), Failure> {
     let screen = Screen::new(session, shown);
     let mut chat = Chat { session, request, shown, screen, conversation, answer: None, client: None };
     let is_interactive = is_interactive();
+    // Held from here on, so that Ctrl-C between two turns, when nobody waits for it, does not end the program.
+    let _held = is_interactive.then(|| signal(SignalKind::interrupt())).transpose().map_err(Failure::Runtime)?;
     let mut input = Input::new(&session.paths, is_interactive, !no_history);
     if is_interactive {
         chat.note("/help lists what can be typed beside turns; Ctrl-D ends");
@@ -205,10 +208,13 @@ impl Chat<'_> {
             return self.tell("nothing was said yet");
         }
         let client = connected(&mut self.client, self.session).await?;
-        let request = self.conversation.request(&self.request);
+        // Only what ends with a question can be counted.
+        let mut request = self.conversation.request(&self.request);
+        request.messages.get_or_insert_default().push(Message::new(Role::User, "?"));
         let count = client.count_tokens(request).await?;
         let of = count.context_length.map_or(String::new(), |length| format!(" of {length}"));
-        self.tell(&format!("{}{of} tokens, by {}", count.prompt_tokens, render::printable(&count.model.0)))
+        let model = render::printable(&count.model.0);
+        self.tell(&format!("{}{of} tokens, with a next turn of one letter, by {model}", count.prompt_tokens))
     }
 
     fn save(&self, file: &Path) -> Result<(), Failure> {

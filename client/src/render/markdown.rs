@@ -3,6 +3,8 @@
 //! It shows each character as soon as nothing that may follow can change how it looks, which is within its line.
 //! Called by the screen of `chat`.
 
+use std::fmt::Write;
+
 use anstyle::{AnsiColor, Color, Style};
 
 const BOLD: Style = Style::new().bold();
@@ -194,7 +196,7 @@ impl Markdown {
             return false;
         }
         if !language.is_empty() {
-            out.push_str(&format!("  {DIM}{language}{DIM:#}\n"));
+            let _ = writeln!(out, "  {DIM}{language}{DIM:#}");
         }
         *self = Self { fence: Some(marks), ..Self::default() };
         true

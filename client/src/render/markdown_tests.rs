@@ -18,7 +18,9 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn text_is_shown_as_it_is() {
-    for text in ["", "a b\nc", "2 * 3 ** 4", "a*b*", "#hashtag", "-5", "snake_case __init__", "a\n\n\nb", "``x``y", "****"] {
+    for text in
+        ["", "a b\nc", "2 * 3 ** 4", "a*b*", "#hashtag", "-5", "snake_case __init__", "a\n\n\nb", "``x``y", "****"]
+    {
         let expected = text.replace("``", "");
         assert_eq!(plain(text).trim_end_matches('\n'), expected, "{text:?}");
     }

@@ -52,7 +52,8 @@ fn check(words: &[&str], expected: &[&str]) {
 
 #[test]
 fn models_complete_where_a_model_is_named() {
-    for words in [&["load", ""][..], &["rm", ""], &["verify", ""], &["generate", "--model", ""]] {
+    let asking = [&["generate", "--model", ""][..], &["chat", "-m", ""], &["run", "x.md", "--model", ""]];
+    for words in [&["load", ""][..], &["rm", ""], &["verify", ""]].into_iter().chain(asking) {
         check(words, &["org/x", "org/cold"]);
     }
     check(&["load", "org/c"], &["org/cold"]);
@@ -99,7 +100,16 @@ fn each_shell_gets_its_script() {
         let ended = run(command);
         assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
         assert!(ended.stdout.contains("TALKIECTL_COMPLETE") && ended.stdout.contains("talkiectl"), "{}", ended.stdout);
+        let printed = run(talkiectl(&home, &["completions", shell]));
+        assert_eq!((printed.code, &*printed.stderr), (Some(0), ""));
+        assert!(printed.stdout.contains("TALKIECTL_COMPLETE"), "{}", printed.stdout);
+        let told = run(talkiectl(&home, &["completions", shell, "--json"])).stdout;
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!((&told["shell"], told["script"].as_str()), (&json!(shell), Some(&*printed.stdout)));
     }
+    let other = run(talkiectl(&home, &["completions", "tcsh"]));
+    assert_eq!(other.code, Some(2));
+    assert!(other.stderr.contains("bash, zsh, fish"), "{}", other.stderr);
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub fn every_command() -> Vec<Vec<String>> {
     let ended = run(talkiectl(&home, &["man", "--json", "--dir", dir]));
     let told: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
     let pages = told["pages"].as_array().expect("a list").iter();
-    let words = |page: &serde_json::Value| page["command"].as_str().expect("a name").split(' ').map(str::to_owned).collect();
+    let words =
+        |page: &serde_json::Value| page["command"].as_str().expect("a name").split(' ').map(str::to_owned).collect();
     let commands = pages.map(words).map(|words: Vec<String>| words[1..].to_vec()).filter(|words| !words.is_empty());
     let commands: Vec<_> = commands.chain([vec!["man".to_owned()]]).collect();
     assert!(commands.len() > 20, "{commands:?}");

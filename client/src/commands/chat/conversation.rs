@@ -46,6 +46,12 @@ struct Turn {
     broken_off: bool,
 }
 
+/// The one field that files of all versions have.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 impl Conversation {
     /// How many turns there are, of both sides.
     pub fn len(&self) -> usize {
@@ -91,8 +97,7 @@ impl Conversation {
     /// The request that asks with all of it.
     pub fn request(&self, request: &GenerateRequest) -> GenerateRequest {
         let messages = self.messages.iter().map(|turn| Message::new(turn.role, &*turn.content)).collect();
-        let mut request =
-            GenerateRequest { model: self.model.clone(), messages: Some(messages), ..request.clone() };
+        let mut request = GenerateRequest { model: self.model.clone(), messages: Some(messages), ..request.clone() };
         request.options.system_prompt.clone_from(&self.system);
         request
     }
@@ -119,10 +124,6 @@ impl Conversation {
         let refuse = |problem: &dyn std::fmt::Display| {
             usage(format!("{} is no saved conversation: {problem}", file.display()), hint)
         };
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
         let text = text(file)?;
         let Version { version } = serde_json::from_str(&text).map_err(|error| refuse(&error))?;
         if version != VERSION {

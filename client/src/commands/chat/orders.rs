@@ -81,7 +81,7 @@ pub fn help() -> String {
         let form = format!("{word} {argument}");
         let _ = writeln!(text, "{form:<16}{meaning}");
     }
-    text + "\"\"\" … \"\"\"     a turn of several lines; so does \\ at the end of a line\n\
+    text + "\"\"\" … \"\"\"       a turn of several lines; so does \\ at the end of a line\n\
             Ctrl-C          stop the answer\n"
 }
 

@@ -74,7 +74,8 @@ fn options_are_those_of_generate_and_mistakes_have_their_line() {
 
 #[test]
 fn options_of_the_command_line_go_before_those_of_the_file() {
-    let text = "+++\nmodel = \"org/x\"\ntemperature = 0.2\nmax_tokens = 7\nstop = [\"a\", \"b\"]\ntools = \"t.json\"\n+++\nx";
+    let text =
+        "+++\nmodel = \"org/x\"\ntemperature = 0.2\nmax_tokens = 7\nstop = [\"a\", \"b\"]\ntools = \"t.json\"\n+++\nx";
     let file = PromptFile::read(text, Path::new("/p/ask.md")).map_err(said).expect("a prompt");
     assert_eq!(file.options.tools.file.as_deref(), Some(Path::new("/p/t.json")), "it lies beside the prompt");
     let typed = Options::try_parse_from(["--temperature", "0.5", "--system", "s"]).expect("options");

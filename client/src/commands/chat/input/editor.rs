@@ -39,13 +39,13 @@ impl Editor {
         let config = Config::builder()
             .max_history_size(HISTORY)
             .and_then(|config| config.history_ignore_dups(true))
-            .map_err(failed)?
+            .map_err(|error| failed(&error))?
             .history_ignore_space(true)
             .completion_type(CompletionType::List)
             .bell_style(BellStyle::None)
             .behavior(behavior)
             .build();
-        let mut editor = rustyline::Editor::with_config(config).map_err(failed)?;
+        let mut editor = rustyline::Editor::with_config(config).map_err(|error| failed(&error))?;
         let line = RefCell::default();
         editor.set_helper(Some(Help { socket, files: FilenameCompleter::new(), line }));
         let history = history.filter(|file| make(file).is_ok());
@@ -87,12 +87,12 @@ impl Source for Editor {
                 Ok(Some(Typed::Interrupted { was_empty }))
             }
             Err(ReadlineError::Eof) => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(&error)),
         }
     }
 }
 
-fn failed(error: ReadlineError) -> Failure {
+fn failed(error: &ReadlineError) -> Failure {
     let message = format!("failed to read from the terminal: {error}");
     Failure::Usage { message, hint: "pipe turns in, one a line, where there is no terminal to edit them" }
 }
