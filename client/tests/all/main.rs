@@ -8,6 +8,7 @@ mod generate;
 mod help;
 mod library;
 mod pull;
+mod run;
 mod service_files;
 mod start;
 mod suggest;
