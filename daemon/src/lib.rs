@@ -99,6 +99,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     drop(tokio::spawn(async move { asking.preferred().await }));
     let settings = Settings { programs: Arc::clone(&programs), limits, drain: config.drain, events: events.clone() };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
+    let watchdog = tokio::spawn(notify::keep_watch(scheduler.clone()));
     let connections = Connections::default();
     let requests = Arc::<Requests>::default();
     let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
@@ -140,7 +141,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     notify::ready();
     let announce = async {
         stop.cancelled().await;
-        notify::stopping();
+        notify::stopping(config.drain);
     };
     let serve = socket::serve(bound.listener, rpc.module(), limits, connections, stop.clone());
     let (served, ()) = tokio::join!(serve, announce);
@@ -148,6 +149,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
     if scheduling.await.is_err() {
         tracing::error!("the scheduler broke off");
     }
+    watchdog.abort();
     if pulling.await.is_err() || watching.await.is_err() {
         tracing::error!("a task of the library broke off");
     }

@@ -1,36 +1,93 @@
-//! Tells systemd when the daemon is ready and when it ends. Elsewhere there is nobody to tell.
+//! Tells systemd when the daemon is ready, that it gets on, and when it ends. Elsewhere there is nobody to tell.
+
+use std::time::Duration;
+
+use crate::scheduler::Scheduler;
+
+/// What the end takes beyond the drain: last words of connections and engines that are killed.
+const AFTER_DRAIN: Duration = Duration::from_secs(15);
+
+/// Signs of life for each interval of the watchdog, so that one that comes late is still in time.
+const BEATS: u32 = 3;
 
 /// The socket is served.
 pub fn ready() {
-    tell(State::Ready);
+    system::tell(State::Ready);
 }
 
-/// The daemon ends.
-pub fn stopping() {
-    tell(State::Stopping);
+/// The daemon ends, and may take as long as running requests may.
+pub fn stopping(drain: Duration) {
+    system::tell(State::Stopping(drain + AFTER_DRAIN));
+}
+
+/// Feeds systemd's watchdog, where it watches: each sign of life has gone through the runtime to the scheduler's loop
+/// and back. A loop that hangs gives none, and systemd ends this process and starts it again. Ends with the scheduler.
+pub async fn keep_watch(scheduler: Scheduler) {
+    match system::watchdog() {
+        Some(interval) => beat(interval / BEATS, &scheduler, || system::tell(State::Alive)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn beat(pause: Duration, scheduler: &Scheduler, alive: impl Fn()) {
+    while scheduler.beat().await.is_ok() {
+        alive();
+        tokio::time::sleep(pause).await;
+    }
 }
 
 #[derive(Clone, Copy)]
 enum State {
     Ready,
-    Stopping,
+    Alive,
+    Stopping(Duration),
 }
 
 #[cfg(target_os = "linux")]
-fn tell(state: State) {
-    let state = match state {
-        State::Ready => sd_notify::NotifyState::Ready,
-        State::Stopping => sd_notify::NotifyState::Stopping,
-    };
-    // Without NOTIFY_SOCKET this does nothing and succeeds.
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "systemd could not be told");
+mod system {
+    use std::time::Duration;
+
+    use sd_notify::NotifyState;
+
+    use super::State;
+
+    pub(super) fn tell(state: State) {
+        let told = match state {
+            State::Ready => sd_notify::notify(&[NotifyState::Ready]),
+            State::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+            State::Stopping(time) => {
+                let time = NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+                sd_notify::notify(&[NotifyState::Stopping, time])
+            }
+        };
+        // Without NOTIFY_SOCKET this does nothing and succeeds.
+        if let Err(error) = told {
+            tracing::warn!(%error, "systemd could not be told");
+        }
+    }
+
+    pub(super) fn watchdog() -> Option<Duration> {
+        sd_notify::watchdog_enabled()
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn tell(state: State) {
-    match state {
-        State::Ready | State::Stopping => {}
+mod system {
+    use std::time::Duration;
+
+    use super::State;
+
+    pub(super) fn tell(state: State) {
+        match state {
+            State::Ready | State::Alive | State::Stopping(_) => {}
+        }
+    }
+
+    pub(super) fn watchdog() -> Option<Duration> {
+        None
     }
 }
+
+#[cfg(test)]
+#[path = "notify_tests.rs"]
+mod tests;

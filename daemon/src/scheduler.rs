@@ -60,6 +60,8 @@ pub enum Message {
     End(SequenceId, u32),
     /// Describe all of it.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Show that the loop takes messages.
+    Beat(oneshot::Sender<()>),
     /// An engine reports.
     Engine(EngineId, Report),
 }
@@ -119,6 +121,12 @@ impl Scheduler {
         (Self { messages }, task)
     }
 
+    /// A handle on a loop that a test plays.
+    #[cfg(test)]
+    pub fn played(messages: mpsc::Sender<Message>) -> Self {
+        Self { messages }
+    }
+
     /// Takes a request. Its updates come through the receiver; dropping that cancels it.
     pub async fn submit(&self, job: Job) -> Result<mpsc::Receiver<Update>, ErrorData> {
         // Room for every result: a client that reads slowly never stalls the engine.
@@ -163,6 +171,11 @@ impl Scheduler {
     /// Describes all residents and requests.
     pub async fn snapshot(&self) -> Result<Snapshot, ErrorData> {
         self.ask(Message::Snapshot).await
+    }
+
+    /// Goes through the loop and back; an error when the loop has ended.
+    pub async fn beat(&self) -> Result<(), ErrorData> {
+        self.ask(Message::Beat).await
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, ErrorData> {

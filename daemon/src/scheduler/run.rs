@@ -139,6 +139,7 @@ impl Loop {
             }
             Message::End(sequence, sample) => self.residency.end_sample(sequence, sample),
             Message::Snapshot(reply) => return answer(reply, self.snapshot(now)),
+            Message::Beat(reply) => return answer(reply, ()),
             Message::Engine(engine, Report::Event(event)) => self.residency.report(engine, event, now),
             Message::Engine(engine, Report::Gone(how)) => {
                 self.engines.remove(&engine);
