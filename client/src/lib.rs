@@ -2,7 +2,7 @@
 //!
 //! It owns the client's side of the socket and the start of the daemon on demand. It prints nothing and never ends
 //! the process. Called by the program `talkiectl` and by Rust apps. In reading order: [`connection`] speaks,
-//! [`events`] reads a stream, [`answer`] that of a prompt, [`start`] starts the daemon, [`error`] says what failed and
+//! [`events`] reads a stream, [`answer`] that of a prompt, [`retry`] sends one again, [`start`] starts the daemon, [`error`] says what failed and
 //! which exit code that is.
 //!
 //! ```no_run
@@ -19,9 +19,11 @@ pub mod answer;
 pub mod connection;
 pub mod error;
 pub mod events;
+pub mod retry;
 pub mod start;
 
 pub use answer::Answer;
 pub use connection::Client;
 pub use error::{Error, Exit};
 pub use events::Events;
+pub use retry::Retry;

@@ -2,8 +2,8 @@
 //!
 //! Called by [`super::generate`], [`super::run`] and [`super::chat`].
 
-use protocol::{GenerateRequest, ModelId, ProviderId};
-use talkiectl::Answer;
+use protocol::{GenerateEvent, GenerateRequest, Kind, ModelId, ProviderId};
+use talkiectl::{Client, Retry};
 
 use super::screen::Screen;
 use super::suggest::advised;
@@ -31,13 +31,9 @@ pub fn of(asked: Asked, draws: &Draws) -> Result<GenerateRequest, Failure> {
     }
 }
 
-/// Asks once and shows the answer.
+/// Asks and shows the answer.
 pub async fn ask(session: &Session, request: &GenerateRequest, screen: &mut Screen) -> Result<(), Failure> {
-    let client = session.connect_or_start().await?;
-    let shown = match client.generate(request).await {
-        Ok(answer) => show(answer, screen).await,
-        Err(error) => Err(error.into()),
-    };
+    let (client, shown) = answered(session, request, screen).await?;
     if matches!(shown, Err(Failure::Client(_) | Failure::Cancelled)) {
         screen.close_line().await?;
     }
@@ -47,9 +43,43 @@ pub async fn ask(session: &Session, request: &GenerateRequest, screen: &mut Scre
     }
 }
 
-async fn show(mut answer: Answer<'_>, screen: &mut Screen) -> Result<(), Failure> {
+/// Asks, and asks again where the daemon ends before anything of the answer has come: one that is started anew answers.
+async fn answered(
+    session: &Session,
+    request: &GenerateRequest,
+    screen: &mut Screen,
+) -> Result<(Client, Result<(), Failure>), Failure> {
+    let mut retry = Retry::default();
+    loop {
+        let outcome = match session.connect_or_start().await {
+            Ok(client) => {
+                let shown = show(&client, request, screen).await;
+                Ok((client, shown))
+            }
+            Err(failure) => Err(failure),
+        };
+        match &outcome {
+            Ok((_, Err(Failure::Client(error)))) | Err(Failure::Client(error)) if !screen.has_begun() => {
+                screen.progress.show("waiting for talkied, which is started anew");
+                let again = retry.again(error).await;
+                screen.progress.clear();
+                if !again {
+                    return outcome;
+                }
+            }
+            _ => return outcome,
+        }
+    }
+}
+
+async fn show(client: &Client, request: &GenerateRequest, screen: &mut Screen) -> Result<(), Failure> {
+    let mut answer = client.generate(request).await?;
     while let Some(event) = answer.next().await? {
-        screen.raw(event.json.get()).await?;
+        match &event.event {
+            // It may be tried again, and is an error all the same where it is not.
+            Some(GenerateEvent::Failed { error }) if error.kind == Kind::ShuttingDown && !screen.has_begun() => {}
+            _ => screen.raw(event.json.get()).await?,
+        }
         if let Some(event) = event.event {
             screen.take(event).await?;
         }

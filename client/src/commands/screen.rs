@@ -26,10 +26,18 @@ pub struct Screen {
     /// Whether reasoning is shown.
     shows_reasoning: bool,
     line: Line,
+    answer: Answer,
     model: String,
     /// How many providers are told of that do not answer.
     passed_over: usize,
     seed: Option<u64>,
+}
+
+/// How far the answer is: one that has begun must not be asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Awaited,
+    Begun,
 }
 
 /// What the last line written lacks.
@@ -94,14 +102,29 @@ impl Screen {
             stats: shown.stats,
             shows_reasoning: !quiet && shown.reasoning,
             line: Line::Whole,
+            answer: Answer::Awaited,
             model: String::new(),
             passed_over: 0,
             seed: None,
         }
     }
 
+    /// Whether something of the answer has come.
+    pub fn has_begun(&self) -> bool {
+        self.answer == Answer::Begun
+    }
+
     /// Shows an event in words; for programs there is nothing to do but to tell its end.
     pub async fn take(&mut self, event: GenerateEvent) -> Result<(), Failure> {
+        if !matches!(
+            event,
+            GenerateEvent::Queued { .. }
+                | GenerateEvent::Loading { .. }
+                | GenerateEvent::Started { .. }
+                | GenerateEvent::Failed { .. }
+        ) {
+            self.answer = Answer::Begun;
+        }
         match event {
             GenerateEvent::Queued { model, position, provider, passed_over, .. } => {
                 self.model = model.0;

@@ -1,6 +1,7 @@
 //! `talkiectl generate`: text as it comes, prompts from everywhere, and every way it can end.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -437,4 +438,62 @@ fn garbage_in_the_stream_is_told() {
     let ended = run(fake.talkiectl(&["generate", "hi"]));
     assert_eq!((ended.code, &*ended.stdout), (Some(1), "a\n"));
     assert!(ended.stderr.starts_with("error: the answer of talkied cannot be understood: "), "{}", ended.stderr);
+}
+
+/// Runs against a daemon that is started anew at each request: the first ones end as told, then one answers.
+fn restarted(times: u32, end: impl Fn(&mut Call) + Send + Sync + 'static, arguments: &[&str]) -> (Ended, u32) {
+    let asked = std::sync::Arc::new(AtomicU32::new(0));
+    let count = std::sync::Arc::clone(&asked);
+    let fake = Fake::new(move |call| {
+        if call.method() == "generate.stream" && count.fetch_add(1, Ordering::Relaxed) < times {
+            end(call);
+            call.hang_up();
+        } else {
+            answer(call, &["whole"], "stop");
+        }
+    });
+    let ended = run(fake.talkiectl(&[&["generate", "hi"], arguments].concat()));
+    (ended, asked.load(Ordering::Relaxed))
+}
+
+fn shutting_down() -> Value {
+    json!({"kind": "shutting_down", "message": "talkied is ending"})
+}
+
+#[test]
+fn a_daemon_that_is_started_anew_answers_in_the_end() {
+    let refused = |call: &mut Call| call.error(3003, &shutting_down());
+    let waited = |call: &mut Call| {
+        call.subscribed();
+        call.event(&queued());
+        call.event(&json!({"type": "failed", "error": shutting_down()}));
+    };
+    for (ended, asked) in [
+        restarted(3, refused, &[]),
+        restarted(3, waited, &[]),
+        restarted(2, Call::hang_up, &[]),
+        restarted(0, refused, &[]),
+    ] {
+        assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), "whole\n", ""), "asked {asked} times");
+    }
+    let (ended, _) = restarted(1, waited, &["--json"]);
+    assert_eq!(ended.stdout.lines().filter(|line| line.contains("failed")).count(), 0, "{}", ended.stdout);
+    assert!(ended.stdout.ends_with(&format!("{}\n", finished("stop"))), "{}", ended.stdout);
+}
+
+#[test]
+fn an_answer_that_has_begun_is_not_asked_for_again() {
+    let half = |call: &mut Call| {
+        call.subscribed();
+        call.text("Half of");
+        call.event(&json!({"type": "failed", "error": shutting_down()}));
+    };
+    let (ended, asked) = restarted(1, half, &[]);
+    assert_eq!((ended.code, &*ended.stdout, asked), (Some(5), "Half of\n", 1));
+}
+
+#[test]
+fn a_request_that_ends_the_daemon_is_not_sent_for_ever() {
+    let (ended, asked) = restarted(u32::MAX, Call::hang_up, &[]);
+    assert_eq!((ended.code, asked), (Some(3), 3), "{}", ended.stderr);
 }
