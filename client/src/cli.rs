@@ -6,6 +6,7 @@ mod chat;
 mod generate;
 mod library;
 mod providers;
+mod service;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub use chat::{Chat, Completions, Events, Man, Run, Shell};
 pub use generate::{Asked, Draws, Format, Generate, Tools};
 pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
 pub use providers::{ProviderName, Providers, SetProvider, Usage};
+pub use service::{DryRun, Install, Service, ServiceCommand};
 
 /// Talk to talkied, which keeps language models warm for all apps of a user.
 #[derive(Debug, Parser)]
@@ -76,7 +78,7 @@ impl Cli {
 fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
     format!(
-        "Exit codes:\n{}\nps, status, ping, events, cancel, unload and stop never start talkied; the others do.",
+        "Exit codes:\n{}\nps, status, ping, events, cancel, unload and stop never start talkied; the others do,\nbut for service, where the system does.",
         rows.concat()
     )
 }
@@ -221,6 +223,8 @@ Example:
     },
     /// End talkied after the requests that run
     Stop,
+    /// Install talkied as a service of your login, and look after it
+    Service(ServiceCommand),
     /// Print what a shell needs to complete commands and models
     #[command(after_help = "\
 Examples:

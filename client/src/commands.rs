@@ -16,6 +16,7 @@ mod pull;
 mod request;
 mod run;
 mod screen;
+mod service;
 mod suggest;
 mod tools;
 
@@ -57,6 +58,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stop => daemon::stop(&session).await,
         Command::Completions(completions) => install::completions(&session, &completions),
         Command::Man(man) => install::man(&session, man),
+        Command::Service(command) => service::service(&session, command).await,
     }
 }
 
@@ -68,6 +70,8 @@ pub fn minds_interrupts(command: &Command) -> bool {
 /// What all commands share: where the daemon is and how to show things.
 struct Session {
     paths: Paths,
+    /// The command line names the socket.
+    named_socket: bool,
     no_start: bool,
     form: Form,
     quiet: bool,
@@ -82,7 +86,8 @@ impl Session {
         if let Some(socket) = &cli.socket {
             paths.socket.clone_from(socket);
         }
-        Ok(Self { paths, no_start: cli.no_start, form: cli.form(), quiet: cli.quiet })
+        let named_socket = cli.socket.is_some();
+        Ok(Self { paths, named_socket, no_start: cli.no_start, form: cli.form(), quiet: cli.quiet })
     }
 
     /// Connects to a daemon that runs.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use protocol::error::Fault;
 use protocol::{ErrorData, Kind};
 
+use crate::service;
+
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,6 +63,9 @@ pub enum Error {
     /// The connection was closed in the middle.
     #[error("the connection to talkied was closed in the middle")]
     Lost,
+    /// The service of the user's login.
+    #[error(transparent)]
+    Service(#[from] Box<service::Error>),
     /// Events came faster than they were taken, and some are gone.
     #[error("the answer came faster than it was read, and a part of it is lost")]
     Lagged,
@@ -68,6 +73,12 @@ pub enum Error {
 
 fn indented(tail: &str) -> String {
     tail.lines().flat_map(|line| ["\n  | ", line]).collect()
+}
+
+impl From<service::Error> for Error {
+    fn from(error: service::Error) -> Self {
+        Self::Service(Box::new(error))
+    }
 }
 
 impl Error {
@@ -84,6 +95,7 @@ impl Error {
             Self::NotRunning { .. } | Self::NotStarted { .. } | Self::Io { .. } | Self::Lost => Exit::Unreachable,
             Self::Protocol(_) => Exit::Failed,
             Self::TooLong { .. } => Exit::Usage,
+            Self::Service(error) => error.exit(),
             Self::Lagged => Exit::TryLater,
             Self::Rpc { kind: Some(kind), .. } => Exit::of_kind(*kind),
             Self::Rpc { code, kind: None, .. } => Exit::of_code(*code),
@@ -112,6 +124,7 @@ impl Error {
             Self::Rpc { code: METHOD_NOT_FOUND, .. } => {
                 Some("talkied is of another version than talkiectl: `talkiectl stop`, then run it again".into())
             }
+            Self::Service(error) => Some(error.hint.clone()),
             Self::Io { .. } | Self::Lagged | Self::Rpc { .. } => None,
         }
     }

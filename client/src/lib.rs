@@ -3,7 +3,7 @@
 //! It owns the client's side of the socket and the start of the daemon on demand. It prints nothing and never ends
 //! the process. Called by the program `talkiectl` and by Rust apps. In reading order: [`connection`] speaks,
 //! [`events`] reads a stream, [`answer`] that of a prompt, [`retry`] sends one again, [`start`] starts the daemon, [`error`] says what failed and
-//! which exit code that is.
+//! which exit code that is. [`service`] installs the daemon as a service of the user's login.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), talkiectl::Error> {
@@ -20,6 +20,7 @@ pub mod connection;
 pub mod error;
 pub mod events;
 pub mod retry;
+pub mod service;
 pub mod start;
 
 pub use answer::Answer;

@@ -10,6 +10,7 @@ pub mod markdown;
 pub mod models;
 pub mod providers;
 pub mod pulls;
+pub mod service;
 pub mod storage;
 mod table;
 pub mod usage;

@@ -9,7 +9,7 @@ mod help;
 mod library;
 mod pull;
 mod run;
-mod service_files;
+mod service;
 mod start;
 mod suggest;
 mod terminal;
