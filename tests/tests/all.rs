@@ -22,6 +22,8 @@ mod pulls;
 mod reference;
 mod samples;
 mod screens;
+#[cfg(target_os = "linux")]
+mod service;
 mod source;
 mod terminal;
 mod tools;

@@ -5,6 +5,9 @@
 pub mod contract;
 #[path = "support/model.rs"]
 pub mod model;
+#[cfg(target_os = "linux")]
+#[path = "support/systemd.rs"]
+pub mod systemd;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
