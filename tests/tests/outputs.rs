@@ -135,6 +135,8 @@ fn no_command_is_forgotten() {
         .unwrap()
         .iter()
         .filter_map(|page| page["command"].as_str())
+        // It has the system do something; what it prints is in the client's own tests.
+        .filter(|command| !command.starts_with("talkiectl service"))
         .filter(|command| !shown.iter().any(|line| line.starts_with(&format!("{command} "))))
         .collect();
     assert!(forgotten.is_subset(&BTreeSet::from(["talkiectl"])), "{forgotten:?}");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -144,8 +145,14 @@ fn talkiectl_starts_what_lies_beside_it() {
     fs::copy(env!("CARGO_BIN_EXE_talkiectl"), &program).expect("a copy");
     script(&home, "echo no models; exit 1");
     let mut command = std::process::Command::new(program);
-    let output = command.arg("models").env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").output();
-    let output = output.expect("the program runs");
+    command.arg("models").env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET");
+    // A child that another test forks in this moment holds the copy open for writing until it runs its own program.
+    let output = loop {
+        match command.output() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => break output.expect("the program runs"),
+        }
+    };
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(3));
     let expected = format!(
