@@ -3,6 +3,7 @@
 //! Called by `main`. What has many options has a file: [`generate`], and [`library`] for the models on disk.
 
 mod chat;
+mod config;
 mod generate;
 mod library;
 mod providers;
@@ -17,6 +18,7 @@ use talkiectl::Exit;
 
 use crate::{complete, render};
 pub use chat::{Chat, Completions, Events, Man, Run, Shell};
+pub use config::Config;
 pub use generate::{Asked, Draws, Format, Generate, Tools};
 pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
 pub use providers::{ProviderName, Providers, SetProvider, Usage};
@@ -78,7 +80,7 @@ impl Cli {
 fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
     format!(
-        "Exit codes:\n{}\nps, status, ping, events, cancel, unload and stop never start talkied; the others do,\nbut for service, where the system does.",
+        "Exit codes:\n{}\nps, status, ping, events, cancel, unload, config and stop never start\ntalkied; service has the system do so; the others do.",
         rows.concat()
     )
 }
@@ -204,6 +206,18 @@ machine cost nothing.
 Example:
   talkiectl usage --days 7 --by day,app")]
     Usage(Usage),
+    /// Show what talkied is set to; check, write or reload its file
+    #[command(after_help = "\
+An option of talkied goes before a variable, and that before the file.
+
+Examples:
+  talkiectl config init
+  talkiectl config check && talkiectl config reload")]
+    Config {
+        /// What to do about it.
+        #[command(subcommand)]
+        what: Config,
+    },
     /// Show what talkied is doing
     Status,
     /// Measure a round trip to talkied

@@ -3,6 +3,7 @@
 //! Called by `main`.
 
 mod chat;
+mod config;
 mod daemon;
 mod events;
 mod files;
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Du => files::du(&session).await,
         Command::Providers { what } => providers::providers(&session, what).await,
         Command::Usage(usage) => providers::usage(&session, usage).await,
+        Command::Config { what } => config::config(&session, what).await,
         Command::Status => daemon::status(&session).await,
         Command::Ping { count } => daemon::ping(&session, count).await,
         Command::Events(events) => events::events(&session, events).await,

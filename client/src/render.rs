@@ -4,6 +4,7 @@
 //! as one block per row. Called by the commands; The modules render results, this file their parts.
 
 pub mod catalogue;
+pub mod config;
 pub mod daemon;
 pub mod events;
 pub mod markdown;

@@ -1,94 +1,77 @@
-//! What the daemon is started with: command line over environment over defaults.
+//! What the daemon is set to: options over variables over the file over defaults.
+//!
+//! [`table`] has the settings, once; [`kinds`] says what each may be; [`arguments`] takes the command line, [`file`] the
+//! file, [`describe`] tells all of it. Here they are put together. A configuration that is wrong in any part is none.
 
+mod arguments;
+mod describe;
+mod file;
+pub mod kinds;
+mod table;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use clap::Parser;
-use clap::builder::BoolishValueParser;
-use protocol::paths::Paths;
-use protocol::{KeepAlive, ModelSource};
+use protocol::paths::{HOME_VARIABLE, Paths, SOCKET_VARIABLE};
+use toml::Value as Toml;
 
-use crate::hugging_face;
-use crate::library::Place;
+pub use arguments::{CONFIG_VARIABLE, Given, Task};
+pub use describe::answer;
+use file::{Entry, Problem};
+pub use table::Settings;
+use table::{SETTINGS, Setting, Taken};
+
+use crate::bounded;
 use crate::socket;
 
-/// Names of the engines' programs, which stand beside the daemon's.
-const ENGINE: &str = "talkied-mlx";
-const CANDLE: &str = "talkied-candle";
+/// What the program ends with where its configuration is wrong: another start would end alike. `EX_CONFIG` of sysexits.
+pub const EXIT_CODE: u8 = 78;
 
-/// Keeps language models warm and lends them to every app of this user over one Unix socket.
-#[derive(Debug, Clone, Parser)]
-#[command(name = "talkied", version, about)]
-pub struct Arguments {
-    /// Socket to listen at [default: in the user's runtime directory, see `talkiectl status`]
-    #[arg(long, env = "TALKIE_SOCKET", value_name = "PATH")]
-    socket: Option<PathBuf>,
-    /// Folder of models and state [default: Talkie's folder in the user's data directory]
-    #[arg(long, env = "TALKIE_HOME", value_name = "DIR")]
-    home: Option<PathBuf>,
-    /// How long a model stays warm after its last request: seconds, 5m, 2h or forever
-    #[arg(long, env = "TALKIE_KEEP_ALIVE", value_name = "TIME", default_value_t)]
-    keep_alive: KeepAlive,
-    /// Most requests that may wait
-    #[arg(long, env = "TALKIE_QUEUE", value_name = "N", default_value_t = 512)]
-    queue: usize,
-    /// Seconds that running requests get when the daemon is to end
-    #[arg(long, env = "TALKIE_DRAIN", value_name = "SECONDS", default_value_t = 10)]
-    drain: u64,
-    /// More folders with models, used where they are; several are separated by ':'
-    #[arg(long = "models", env = "TALKIE_MODELS", value_name = "DIR", value_delimiter = ':')]
-    models: Vec<PathBuf>,
-    /// Cache of the Hugging Face libraries, whose models are used where they are; 'none' for no such cache
-    /// [default: ~/.cache/huggingface/hub]
-    #[arg(long, env = "HF_HUB_CACHE", value_name = "DIR")]
-    hf_cache: Option<PathBuf>,
-    /// Address of the model hub
-    #[arg(long, env = "HF_ENDPOINT", value_name = "URL", default_value = "https://huggingface.co")]
-    hub: String,
-    /// Most bytes per second that downloads take together, as 500k or 20M [default: no limit]
-    #[arg(long, env = "TALKIE_PULL_LIMIT", value_name = "BYTES", value_parser = bytes)]
-    pull_limit: Option<u64>,
-    /// Send no request to a server that is not on this machine, whatever a request or providers.toml says
-    #[arg(long, env = "TALKIE_LOCAL_ONLY", value_parser = BoolishValueParser::new())]
-    local_only: bool,
-    /// Keep keys of servers in files, and not in the system's keychain
-    #[arg(long, env = "TALKIE_NO_KEYCHAIN", value_parser = BoolishValueParser::new())]
-    no_keychain: bool,
-    /// Program of the MLX engine [default: talkied-mlx beside this program]
-    #[arg(long, env = "TALKIE_ENGINE", value_name = "PROGRAM")]
-    engine: Option<PathBuf>,
-    /// Program of the Candle engine [default: talkied-candle beside this program]
-    #[arg(long, env = "TALKIE_CANDLE", value_name = "PROGRAM")]
-    candle: Option<PathBuf>,
-}
+/// The file's name in the home.
+const FILE: &str = "config.toml";
 
-/// The same, resolved.
+/// Largest file that is read.
+const LONGEST: u64 = 1 << 20;
+
+/// A configuration without a fault.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Folder of models and state.
     pub home: PathBuf,
     /// Where to listen, and whose idea that was.
     pub socket: socket::Place,
-    /// How long a model stays when no request says otherwise.
-    pub keep_alive: KeepAlive,
-    /// Requests that may wait.
-    pub queue: usize,
-    /// For running requests at the end.
-    pub drain: Duration,
-    /// Other places that have models, in the order in which they are looked at.
-    pub places: Vec<Place>,
-    /// Address of the model hub.
-    pub hub: String,
-    /// Most bytes per second that downloads take together.
-    pub pull_limit: Option<u64>,
-    /// Whether no request is sent to a server that is not on this machine.
-    pub local_only: bool,
-    /// Whether keys may be kept in the system's keychain.
-    pub keychain: bool,
-    /// Program of the MLX engine.
-    pub engine: PathBuf,
-    /// Program of the Candle engine.
-    pub candle: PathBuf,
+    /// The file, which need not be there.
+    pub file: PathBuf,
+    /// What holds.
+    pub settings: Settings,
+    /// Whether the file was there.
+    is_written: bool,
+    /// Where each value is from, in the order of the table.
+    origins: Vec<Origin>,
+    /// What the next start will take, by key, where that is not what holds.
+    waiting: BTreeMap<&'static str, Toml>,
+    /// What the process was started with.
+    given: Given,
+}
+
+/// Where a value is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Default,
+    Variable,
+    Option,
+    File { line: u32 },
+}
+
+/// What a new reading changes, by key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Holds from now on.
+    pub changed: Vec<&'static str>,
+    /// Will hold after the next start.
+    pub needs_restart: Vec<&'static str>,
 }
 
 /// Why there is no configuration.
@@ -100,87 +83,197 @@ pub enum ConfigError {
     /// A relative path would mean another place for every client.
     #[error("{name} is {path}, but must be an absolute path")]
     Relative {
-        /// Which setting.
+        /// Which option or variable.
         name: &'static str,
         /// Its value.
         path: PathBuf,
     },
-    /// The daemon cannot tell where its own program is.
-    #[error("failed to find this program's own folder: {0}; name the engines with --engine and --candle")]
-    NoProgram(std::io::Error),
+    /// The file is there, or was named, and cannot be read.
+    #[error("{}: cannot be read: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("{}: cannot be written: {source}", .path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nobody said that the file may be replaced.
+    #[error("{} is there already; --force replaces it", .0.display())]
+    Exists(PathBuf),
+    /// Values that are none, and keys that are not known: a line for each, which names its place.
+    #[error("{}", .0.join("\n"))]
+    Wrong(Vec<String>),
 }
 
-impl Arguments {
-    /// Fills in the defaults.
-    pub fn resolve(self) -> Result<Config, ConfigError> {
-        let (home, socket) = (self.home, self.socket);
-        let named = socket.is_some();
+/// Where the home, the socket and the file are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    home: PathBuf,
+    socket: socket::Place,
+    /// The file with settings.
+    pub file: PathBuf,
+    /// Whether somebody named the file, so that it has to be there.
+    is_named: bool,
+}
+
+impl Places {
+    /// As options and variables have them.
+    pub fn of(given: &Given) -> Result<Self, ConfigError> {
+        let named = |option, variable| given.option(option).or_else(|| given.variable(variable));
+        let (home, socket) = (named("home", HOME_VARIABLE), named("socket", SOCKET_VARIABLE));
         let paths = Paths::resolve(|name| match name {
-            protocol::paths::HOME_VARIABLE => home.clone().map(Into::into),
-            protocol::paths::SOCKET_VARIABLE => socket.clone().map(Into::into),
+            HOME_VARIABLE => home.map(Into::into),
+            SOCKET_VARIABLE => socket.map(Into::into),
             _ => None,
         });
         let paths = paths.ok_or(ConfigError::NoHome)?;
-        for (name, path) in [("--home", &paths.home), ("--socket", &paths.socket)] {
-            if !path.is_absolute() {
-                return Err(ConfigError::Relative { name, path: path.clone() });
-            }
+        let is_named = socket.is_some_and(|socket| !socket.is_empty());
+        absolute("--home", &paths.home)?;
+        absolute("--socket", &paths.socket)?;
+        let socket = if is_named { socket::Place::Named(paths.socket) } else { socket::Place::Default(paths.socket) };
+        let file = match (given.option("config"), given.variable(CONFIG_VARIABLE)) {
+            // A path on a command line is one from where that is typed.
+            (Some(file), _) => Some(std::path::absolute(file).unwrap_or_else(|_| file.into())),
+            (None, Some(file)) => Some(PathBuf::from(file)),
+            (None, None) => None,
+        };
+        if let Some(file) = &file {
+            absolute(CONFIG_VARIABLE, file)?;
         }
-        let engine = program(self.engine, ENGINE)?;
-        let candle = program(self.candle, CANDLE)?;
-        let socket = if named { socket::Place::Named(paths.socket) } else { socket::Place::Default(paths.socket) };
-        let mut places = Vec::new();
-        for root in self.models.into_iter().filter(|root| !root.as_os_str().is_empty()) {
-            if !root.is_absolute() {
-                return Err(ConfigError::Relative { name: "--models", path: root });
+        let is_named = file.is_some();
+        let file = file.unwrap_or_else(|| paths.home.join(FILE));
+        Ok(Self { home: paths.home, socket, file, is_named })
+    }
+
+    /// The file's text; `None` where there is no file and nobody named one.
+    fn read(&self) -> Result<Option<String>, ConfigError> {
+        let failed = |source| ConfigError::Unreadable { path: self.file.clone(), source };
+        match bounded::read(&self.file, LONGEST) {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes);
+                text.map(Some).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
             }
-            places.push(Place { root, source: ModelSource::Folder });
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => Ok(None),
+            Err(error) => Err(failed(error)),
         }
-        let given = self.hf_cache.filter(|cache| !cache.as_os_str().is_empty());
-        let cache = given.or_else(|| Some(hugging_face::home()?.join("hub")).filter(|cache| cache.is_absolute()));
-        if let Some(root) = cache.filter(|cache| *cache != Path::new("none")) {
-            if !root.is_absolute() {
-                return Err(ConfigError::Relative { name: "--hf-cache", path: root });
-            }
-            places.push(Place { root, source: ModelSource::HuggingFaceCache });
-        }
-        let drain = Duration::from_secs(self.drain);
-        Ok(Config {
-            home: paths.home,
-            socket,
-            keep_alive: self.keep_alive,
-            queue: self.queue,
-            drain,
-            places,
-            hub: self.hub,
-            pull_limit: self.pull_limit,
-            local_only: self.local_only,
-            keychain: !self.no_keychain,
-            engine,
-            candle,
-        })
     }
 }
 
-/// The program that is named, or the one that stands beside this one.
-fn program(named: Option<PathBuf>, name: &str) -> Result<PathBuf, ConfigError> {
-    match named {
-        Some(program) => Ok(program),
-        None => Ok(std::env::current_exe().map_err(ConfigError::NoProgram)?.with_file_name(name)),
+fn absolute(name: &'static str, path: &Path) -> Result<(), ConfigError> {
+    if path.is_absolute() { Ok(()) } else { Err(ConfigError::Relative { name, path: path.to_path_buf() }) }
+}
+
+impl Config {
+    /// Reads the file, and puts options and variables over it. All that is wrong is told at once.
+    pub fn load(given: Given) -> Result<Self, ConfigError> {
+        let places = Places::of(&given)?;
+        let text = places.read()?;
+        let mut settings = Settings::default();
+        let mut wrong = Vec::new();
+        let lines = match file::entries(text.as_deref().unwrap_or_default()) {
+            Ok(entries) => take_file(&mut settings, &entries, &places.file, &mut wrong),
+            Err(problem) => {
+                wrong.push(at(&places.file, &problem));
+                BTreeMap::new()
+            }
+        };
+        let origin = |setting: &'static Setting| {
+            let over = take_given(&mut settings, setting, &given, &mut wrong);
+            over.or_else(|| lines.get(setting.key).map(|line| Origin::File { line: *line })).unwrap_or(Origin::Default)
+        };
+        let origins = SETTINGS.iter().map(origin).collect();
+        if !wrong.is_empty() {
+            return Err(ConfigError::Wrong(wrong));
+        }
+        let Places { home, socket, file, .. } = places;
+        let is_written = text.is_some();
+        Ok(Self { home, socket, file, settings, is_written, origins, waiting: BTreeMap::new(), given })
+    }
+
+    /// The same, as the file says now.
+    pub fn again(&self) -> Result<Self, ConfigError> {
+        Self::load(self.given.clone())
+    }
+
+    /// Takes over what may change while the daemon runs, and remembers what may not.
+    pub fn renew(&mut self, new: &Self) -> Change {
+        let mut change = Change::default();
+        self.is_written = new.is_written;
+        self.waiting.clear();
+        for (place, setting) in SETTINGS.iter().enumerate() {
+            let value = setting.field.get(&new.settings);
+            if setting.field.get(&self.settings) == value {
+                self.origins[place] = new.origins[place];
+            } else if setting.taken == Taken::AtOnce {
+                setting.field.copy(&new.settings, &mut self.settings);
+                self.origins[place] = new.origins[place];
+                change.changed.push(setting.key);
+            } else {
+                self.waiting.insert(setting.key, value);
+                change.needs_restart.push(setting.key);
+            }
+        }
+        change
     }
 }
 
-/// A number of bytes, with k, M or G for thousands of them.
-fn bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.char_indices().next_back() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1000),
-        Some((at, 'M')) => (&text[..at], 1_000_000),
-        Some((at, 'G')) => (&text[..at], 1_000_000_000),
-        _ => (text, 1),
+/// Takes what the file says, and tells the line of each setting.
+fn take_file(
+    settings: &mut Settings,
+    entries: &[Entry],
+    path: &Path,
+    wrong: &mut Vec<String>,
+) -> BTreeMap<&'static str, u32> {
+    let mut lines = BTreeMap::new();
+    for entry in entries {
+        let problem = match SETTINGS.iter().find(|setting| setting.key == entry.key) {
+            None => Problem { at: entry.key_at, text: file::unknown(&entry.key) },
+            Some(setting)
+                if entry.value.as_ref().is_none_or(|value| setting.field.set_toml(settings, value).is_err()) =>
+            {
+                let text = format!("{} is {}, but must be {}", setting.key, entry.written, setting.field.expected());
+                Problem { at: entry.value_at, text }
+            }
+            Some(setting) => {
+                lines.insert(setting.key, entry.key_at.line);
+                continue;
+            }
+        };
+        wrong.push(at(path, &problem));
+    }
+    lines
+}
+
+/// Takes the option of a setting, else its variable. Both are checked: a variable must not begin to fail when its option
+/// is left out.
+fn take_given(
+    settings: &mut Settings,
+    setting: &'static Setting,
+    given: &Given,
+    wrong: &mut Vec<String>,
+) -> Option<Origin> {
+    let mut take = |name: &str, value: Option<&OsStr>, origin| {
+        let value = value?;
+        if setting.field.set_os(settings, value).is_err() {
+            let value = value.to_string_lossy();
+            wrong.push(format!("{name} is {value:?}, but must be {}", setting.field.expected()));
+        }
+        Some(origin)
     };
-    let number: Option<u64> = number.parse().ok();
-    let bytes = number.and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "give a number of bytes, such as 500k or 20M".into())
+    let variable = take(setting.variable, given.variable(setting.variable), Origin::Variable);
+    let option = take(&format!("--{}", setting.option), given.option(setting.option), Origin::Option);
+    option.or(variable)
+}
+
+fn at(path: &Path, Problem { at, text }: &Problem) -> String {
+    format!("{}:{}:{}: {text}", path.display(), at.line, at.column)
 }
 
 #[cfg(test)]

@@ -128,6 +128,14 @@ impl Generation {
         Ok(self.models.share(LocalModel::new(key, path, found.model.capabilities, engines)))
     }
 
+    /// Loads a model and answers when it is warm.
+    pub async fn load(&self, id: &ModelId, backend: Backend, keep_alive: Option<KeepAlive>) -> Result<(), ErrorData> {
+        let model = self.model(Some(id), backend, Capability::Generate).await?;
+        self.scheduler.load(Arc::clone(&model), keep_alive).await?;
+        // The first request would wait for the tokenizer too: warm means both.
+        model.text().await.map(drop)
+    }
+
     /// The engines that can run a model, if the library has it.
     pub async fn engines(&self, id: &ModelId) -> Option<Vec<Backend>> {
         // The disk is asked only where no request, and no engine, has done so.

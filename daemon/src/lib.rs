@@ -11,6 +11,10 @@ pub mod socket;
 
 pub mod rpc;
 
+pub mod idle;
+pub mod preload;
+pub mod reload;
+
 pub mod provider;
 
 pub mod generation;
@@ -42,26 +46,28 @@ mod notify;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, Programs};
 use crate::config::Config;
 use crate::events::Events;
 use crate::generation::Generation;
+use crate::idle::Activation;
 use crate::library::Library;
+use crate::preload::Preloads;
 use crate::provider::{Local, Policy, Provider, Registry};
 use crate::pull::Pulls;
+use crate::reload::{LAST_WORDS, Owners, Reload, limits};
 use crate::requests::Requests;
 use crate::rpc::{Parts, Rpc};
-use crate::scheduler::{Limits, Scheduler, Settings};
+use crate::scheduler::{Scheduler, Settings};
 use crate::socket::{BindError, Connections};
 use crate::usage::Usage;
 
 /// How long a client may leave an event of its stream unread once its buffers are full.
 const SLOW_CLIENT: Duration = Duration::from_secs(30);
-
-/// How long connections stay open after the last request has ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -77,29 +83,31 @@ pub enum RunError {
     Serve(std::io::Error),
 }
 
-/// Serves until `stop`. The order of the end is written here once: no new connections and requests; running requests
-/// end or run out of time; engines end; connections are closed; the socket is removed.
-pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunError> {
+/// Serves until `stop`, and reads the configuration again whenever something comes through `reloads`. The order of the end
+/// is written here once: no new connections and requests; running requests end or run out of time; engines end;
+/// connections are closed; the socket is removed.
+pub async fn run(config: Config, reloads: mpsc::Receiver<()>, stop: CancellationToken) -> Result<(), RunError> {
+    let set = config.settings.clone();
     let passed = socket::passed().map_err(RunError::Passed)?;
+    let activation = if passed.is_some() { Activation::ByNextClient } else { Activation::ByHand };
     let bound = socket::bind(&config.socket, passed)?;
     let socket = config.socket.path().to_path_buf();
     let events = Events::default();
     let root = config.home.join("Models").join("MLX");
-    let library = Arc::new(Library::new(root.clone(), config.places.clone(), events.clone()));
+    let library = Arc::new(Library::new(root.clone(), set.places(), events.clone()));
     let sweeping = Arc::clone(&library);
     // Nobody waits for it; what it cannot remove it logs.
     drop(tokio::task::spawn_blocking(move || sweeping.sweep()));
-    let settings = pull::Settings::new(root, config.hub.clone(), config.pull_limit);
+    let settings = pull::Settings::new(root, set.hub.0, set.pull_limit.0);
     let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), events.clone(), stop.clone());
     let watching = tokio::spawn(library::watch(Arc::clone(&library), stop.clone()));
-    let limits = Limits { waiting: config.queue, keep_alive: config.keep_alive };
-    let programs = Arc::new(Programs::new(config.engine.clone(), config.candle.clone()));
+    let programs = Arc::new(Programs::new(set.engine.0.clone(), set.candle.0));
     let asking = Arc::clone(&programs);
     // So that no request waits for the answer.
     drop(tokio::spawn(async move { asking.preferred().await }));
-    let settings = Settings { programs: Arc::clone(&programs), limits, drain: config.drain, events: events.clone() };
+    let (limits, drain) = (limits(&config.settings), set.drain);
+    let settings = Settings { programs: Arc::clone(&programs), limits, drain, events: events.clone() };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
-    let watchdog = tokio::spawn(notify::keep_watch(scheduler.clone()));
     let connections = Connections::default();
     let requests = Arc::<Requests>::default();
     let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
@@ -107,9 +115,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
         Arc::new(Local::new(backend, Arc::clone(&generation), Arc::clone(&library), Arc::clone(&programs)))
     };
     let engines = Backend::ALL.map(engine).to_vec();
-    let policy = Policy { local_only: config.local_only, keychain: config.keychain };
+    let policy = Policy { local_only: set.local_only, keychain: set.keychain.0 };
     let usage = Usage::start(&config.home);
-    let registry = Registry::new(
+    let registry = Arc::new(Registry::new(
         Arc::clone(&generation),
         Arc::clone(&requests),
         usage.clone(),
@@ -117,42 +125,72 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), RunErro
         Arc::clone(&programs),
         config.home.clone(),
         policy,
-    );
+    ));
+    let (preloads, preloading) = Preloads::start(Arc::clone(&registry), &set.preload, stop.clone());
+    // A little longer than requests may take, so that their last events still leave.
+    let (drain, drained) = watch::channel(drain + LAST_WORDS);
+    let draining = drained.clone();
+    let (idle_exit, after) = watch::channel(set.idle_exit.0);
+    let users = idle::Users {
+        connections: connections.clone(),
+        scheduler: scheduler.clone(),
+        requests: Arc::clone(&requests),
+        pulls: pulls.clone(),
+    };
+    let idling = idle::start(users, after, activation, stop.clone());
+    let home = config.home.clone();
+    let owners = Owners {
+        scheduler: scheduler.clone(),
+        pulls: pulls.clone(),
+        registry: Arc::clone(&registry),
+        preloads: preloads.clone(),
+        drain,
+        idle_exit,
+    };
+    let (reload, reloading) = Reload::start(config, owners, reloads, stop.clone());
     let rpc = Rpc::new(Parts {
         registry,
         usage,
         generation,
         requests,
-        home: config.home.clone(),
+        home,
         library,
-        engine: config.engine.clone(),
-        scheduler,
+        engine: set.engine.0,
+        scheduler: scheduler.clone(),
         pulls,
         events,
+        reload,
+        preloads,
         stop: stop.clone(),
         socket: socket.clone(),
         started: Instant::now(),
         connections: connections.clone(),
         slow_client: SLOW_CLIENT,
     });
-    // A little longer than requests may take, so that their last events still leave.
-    let limits = socket::Limits { drain: config.drain + LAST_WORDS, ..socket::Limits::default() };
+    let limits = socket::Limits { drain: drained, ..socket::Limits::default() };
     tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "listening");
-    notify::ready();
-    let announce = async {
-        stop.cancelled().await;
-        notify::stopping(config.drain);
-    };
-    let serve = socket::serve(bound.listener, rpc.module(), limits, connections, stop.clone());
-    let (served, ()) = tokio::join!(serve, announce);
+    let announcing = tokio::spawn(notify::announce(scheduler, draining, stop.clone()));
+    let served = socket::serve(bound.listener, rpc.module(), limits, connections, stop).await;
     // Its requests have ended with their connections; what is left is to take the engines down.
-    if scheduling.await.is_err() {
-        tracing::error!("the scheduler broke off");
-    }
-    watchdog.abort();
-    if pulling.await.is_err() || watching.await.is_err() {
-        tracing::error!("a task of the library broke off");
-    }
+    let tasks = [
+        ("scheduler", scheduling),
+        ("downloads", pulling),
+        ("watch of the library", watching),
+        ("configuration", reloading),
+        ("loads at the start", preloading),
+        ("wait for the next client", idling),
+        ("signs of life", announcing),
+    ];
+    join(tasks).await;
     drop(bound.claim);
     served.map_err(RunError::Serve)
+}
+
+/// Waits for the daemon's tasks, and says which of them did not end as they should.
+async fn join(tasks: impl IntoIterator<Item = (&str, JoinHandle<()>)>) {
+    for (name, task) in tasks {
+        if task.await.is_err() {
+            tracing::error!("a task broke off: {name}");
+        }
+    }
 }

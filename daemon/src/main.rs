@@ -1,24 +1,36 @@
 //! The program: arguments, log, signals, and an exit code. Everything else is in the library.
 
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use talkied::config::{Arguments, Config};
-use tokio::signal::unix::{SignalKind, signal};
+use talkied::config::{self, Config, Given, Task};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// What a process ended by a second signal exits with.
 const FORCED: i32 = 130;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let parsed = Given::parse(std::env::args_os(), |name| std::env::var_os(name));
+    let (given, task) = parsed.unwrap_or_else(|error| error.exit());
+    if task != Task::Serve {
+        return tell(task, given);
+    }
     talkied::telemetry::start_log();
     talkied::secrets::forbid_core_files();
-    let ended = arguments.resolve().map_err(|error| error.to_string()).and_then(|config| serve(&config));
-    match ended {
+    let config = match Config::load(given) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(config::EXIT_CODE);
+        }
+    };
+    talkied::telemetry::set_filter(&config.settings.log.0);
+    match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(words) => {
             tracing::error!("{words}");
@@ -27,7 +39,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: &Config) -> Result<(), String> {
+/// Answers a question about the configuration.
+fn tell(task: Task, given: Given) -> ExitCode {
+    let (text, code) = match config::answer(task, given) {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(error) => {
+            // Standard error may be closed; then there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "{error}");
+            return ExitCode::from(config::EXIT_CODE);
+        }
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(config: Config) -> Result<(), String> {
     end_at_second_signal().map_err(|error| format!("failed to watch for signals: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)))
@@ -36,8 +64,12 @@ fn serve(config: &Config) -> Result<(), String> {
         .map_err(|error| format!("failed to start the runtime: {error}"))?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let signals = tokio::spawn(stop_at_signal(stop.clone()));
-        let ended = talkied::run(config, stop).await;
+        // Before anybody can know that there is a process to be signalled.
+        let watched = Signals::watch().map_err(|error| format!("failed to watch for signals: {error}"))?;
+        // One more hang-up than is being answered is all that can matter.
+        let (hangups, reloads) = mpsc::channel(1);
+        let signals = tokio::spawn(watched.heed(hangups, stop.clone()));
+        let ended = talkied::run(config, reloads, stop).await;
         signals.abort();
         ended.map_err(|error| error.to_string())
     })
@@ -54,15 +86,40 @@ fn end_at_second_signal() -> std::io::Result<()> {
     Ok(())
 }
 
-async fn stop_at_signal(stop: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return tracing::error!("signals cannot be watched: only a second one ends this process");
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that do not end the process by themselves.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    has_terminal: bool,
+}
+
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            has_terminal: std::io::stdin().is_terminal(),
+        })
     }
-    tracing::info!("ending; a second signal ends at once");
-    stop.cancel();
+
+    /// SIGHUP has the configuration read again, unless it tells that the terminal is gone where this was started.
+    async fn heed(mut self, hangups: mpsc::Sender<()>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break,
+                _ = self.hangup.recv() => {
+                    if self.has_terminal && !std::io::stdin().is_terminal() {
+                        break;
+                    }
+                    // Where one waits already, it will see what this one would.
+                    let _ = hangups.try_send(());
+                }
+            }
+        }
+        tracing::info!("ending; a second signal ends at once");
+        stop.cancel();
+    }
 }

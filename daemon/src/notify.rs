@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
 use crate::scheduler::Scheduler;
 
 /// What the end takes beyond the drain: last words of connections and engines that are killed.
@@ -10,22 +13,22 @@ const AFTER_DRAIN: Duration = Duration::from_secs(15);
 /// Signs of life for each interval of the watchdog, so that one that comes late is still in time.
 const BEATS: u32 = 3;
 
-/// The socket is served.
-pub fn ready() {
+/// Tells that the socket is served, gives signs of life, and at `stop` tells that the daemon ends, which may take as long
+/// as running requests may. Ends with the scheduler.
+pub async fn announce(scheduler: Scheduler, drain: watch::Receiver<Duration>, stop: CancellationToken) {
     system::tell(State::Ready);
-}
-
-/// The daemon ends, and may take as long as running requests may.
-pub fn stopping(drain: Duration) {
-    system::tell(State::Stopping(drain + AFTER_DRAIN));
+    let end = async {
+        stop.cancelled().await;
+        system::tell(State::Stopping(*drain.borrow() + AFTER_DRAIN));
+    };
+    tokio::join!(end, keep_watch(scheduler));
 }
 
 /// Feeds systemd's watchdog, where it watches: each sign of life has gone through the runtime to the scheduler's loop
-/// and back. A loop that hangs gives none, and systemd ends this process and starts it again. Ends with the scheduler.
-pub async fn keep_watch(scheduler: Scheduler) {
-    match system::watchdog() {
-        Some(interval) => beat(interval / BEATS, &scheduler, || system::tell(State::Alive)).await,
-        None => std::future::pending().await,
+/// and back. A loop that hangs gives none, and systemd ends this process and starts it again.
+async fn keep_watch(scheduler: Scheduler) {
+    if let Some(interval) = system::watchdog() {
+        beat(interval / BEATS, &scheduler, || system::tell(State::Alive)).await;
     }
 }
 

@@ -62,6 +62,8 @@ enum Message {
     Pause(ModelId, oneshot::Sender<Result<Pull, ErrorData>>),
     Resume(ModelId, oneshot::Sender<Result<Pull, ErrorData>>),
     Cancel(ModelId, oneshot::Sender<Result<Pull, ErrorData>>),
+    /// So many bytes per second from now on.
+    Limit(Option<u64>),
     /// A job ended.
     Ended(ModelId, Result<(), PullError>),
 }
@@ -149,6 +151,12 @@ impl Pulls {
     /// Gives one up and removes what it has.
     pub async fn cancel(&self, model: ModelId) -> Result<Pull, ErrorData> {
         self.ask(|reply| Message::Cancel(model, reply)).await?
+    }
+
+    /// Changes the bytes per second of all together, of those that run too.
+    pub async fn limit(&self, bytes_per_second: Option<u64>) {
+        // A loop that has ended fetches nothing.
+        let _ = self.messages.send(Message::Limit(bytes_per_second)).await;
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, ErrorData> {

@@ -28,8 +28,10 @@ use tokio_util::sync::CancellationToken;
 use crate::events::Events;
 use crate::generation::Generation;
 use crate::library::Library;
+use crate::preload::Preloads;
 use crate::provider::Registry;
 use crate::pull::Pulls;
+use crate::reload::Reload;
 use crate::requests::Requests;
 use crate::scheduler::Scheduler;
 use crate::socket::{Connections, Peer};
@@ -43,7 +45,7 @@ pub struct Rpc(Arc<Parts>);
 #[derive(Debug)]
 pub struct Parts {
     /// Decides who answers a request.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// Runs requests on the engine.
     pub generation: Arc<Generation>,
     /// Counts tokens.
@@ -62,6 +64,10 @@ pub struct Parts {
     pub pulls: Pulls,
     /// What happens to models.
     pub events: Events,
+    /// What the daemon is set to.
+    pub reload: Reload,
+    /// Models loaded at the start.
+    pub preloads: Preloads,
     /// Ends the daemon.
     pub stop: CancellationToken,
     /// Where it listens.

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::backend::Programs;
+use crate::config::{Config, Given};
 use crate::provider::Policy;
+use crate::reload::Owners;
 use crate::scheduler::{Limits, Settings};
 
 #[tokio::test]
@@ -21,16 +23,31 @@ async fn the_methods_served_are_the_methods_described() {
     let home = tempfile::tempdir().unwrap();
     let usage = Usage::start(home.path());
     let policy = Policy { local_only: false, keychain: false };
+    let registry = Arc::new(Registry::new(
+        Arc::clone(&generation),
+        Arc::clone(&requests),
+        usage.clone(),
+        Vec::new(),
+        programs,
+        "none".into(),
+        policy,
+    ));
+    let (preloads, _) = Preloads::start(Arc::clone(&registry), &[], stop.clone());
+    let owners = Owners {
+        scheduler: scheduler.clone(),
+        pulls: pulls.clone(),
+        registry: Arc::clone(&registry),
+        preloads: preloads.clone(),
+        drain: tokio::sync::watch::channel(Duration::ZERO).0,
+        idle_exit: tokio::sync::watch::channel(None).0,
+    };
+    let (given, _) = Given::parse(["talkied", "--home", "/none"], |_| None).unwrap();
+    let (_, signals) = tokio::sync::mpsc::channel(1);
+    let (reload, _) = Reload::start(Config::load(given).unwrap(), owners, signals, stop.clone());
     let rpc = Rpc::new(Parts {
-        registry: Registry::new(
-            Arc::clone(&generation),
-            Arc::clone(&requests),
-            usage.clone(),
-            Vec::new(),
-            programs,
-            "none".into(),
-            policy,
-        ),
+        registry,
+        reload,
+        preloads,
         generation,
         usage,
         requests,

@@ -58,6 +58,8 @@ pub enum Message {
     Cancel(SequenceId, oneshot::Sender<bool>),
     /// End one sample of a request; nobody waits for it.
     End(SequenceId, u32),
+    /// From now on with these bounds, and so long for running requests at the end.
+    Limits(Limits, Duration),
     /// Describe all of it.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Show that the loop takes messages.
@@ -166,6 +168,11 @@ impl Scheduler {
     /// Ends one sample of a request; one that has ended meanwhile is no fault.
     pub async fn end(&self, sequence: SequenceId, sample: u32) -> Result<(), ErrorData> {
         self.messages.send(Message::End(sequence, sample)).await.map_err(|_| shutting_down())
+    }
+
+    /// Changes the bounds of queue and stay, and how long running requests may take at the end.
+    pub async fn limit(&self, limits: Limits, drain: Duration) -> Result<(), ErrorData> {
+        self.messages.send(Message::Limits(limits, drain)).await.map_err(|_| shutting_down())
     }
 
     /// Describes all residents and requests.

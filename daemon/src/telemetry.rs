@@ -3,10 +3,13 @@
 //! Prompts and answers are never logged, at any level.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing::{Level, Metadata};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::reload::{self, Handle};
 
 /// Sets what is logged: `error`, `warn`, `info`, `debug`, or per module as `tracing` has it.
 pub const LOG_VARIABLE: &str = "TALKIE_LOG";
@@ -14,13 +17,26 @@ pub const LOG_VARIABLE: &str = "TALKIE_LOG";
 /// The crates whose `debug` and `trace` may be asked for: the project's own.
 const OWN: &[&str] = &["talkied", "cloud", "engine", "protocol"];
 
-/// Logs to standard error from here on, `info` and above unless `TALKIE_LOG` says otherwise.
+/// What is logged, set once by [`start_log`]; the log is the process's own, and so is this.
+static FILTER: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Logs to standard error from here on, `info` and above until [`set_filter`] says otherwise.
 pub fn start_log() {
-    let filter =
-        EnvFilter::builder().with_env_var(LOG_VARIABLE).with_default_directive(Level::INFO.into()).from_env_lossy();
+    let (filter, handle) = reload::Layer::new(EnvFilter::default().add_directive(Level::INFO.into()));
+    // A second log is refused below.
+    let _ = FILTER.set(handle);
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
     tracing_subscriber::registry().with(log.with_filter(filter.and(filter_fn(may_be_told)))).init();
+}
+
+/// Logs what a filter of the configuration says from here on.
+pub fn set_filter(filter: &str) {
+    let Some(handle) = FILTER.get() else { return };
+    let filter = EnvFilter::builder().with_default_directive(Level::INFO.into()).parse_lossy(filter);
+    if let Err(error) = handle.reload(filter) {
+        tracing::warn!(%error, "what is logged could not be changed");
+    }
 }
 
 /// Libraries tell what they carry, whole, at their finer levels: a server its requests, with prompts and keys in them.

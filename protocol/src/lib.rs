@@ -2,12 +2,13 @@
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
 //! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`embeddings`], [`models`], [`events`],
-//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`usage`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
+//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`usage`], [`config`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
 
 pub mod catalogue;
+pub mod config;
 pub mod embeddings;
 pub mod error;
 pub mod events;
@@ -29,6 +30,7 @@ pub mod tools;
 pub mod usage;
 
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueSource};
+pub use config::{Configuration, Reloaded, Setting, SettingSource};
 pub use embeddings::{EmbeddingsRequest, EmbeddingsResult, Pooling};
 pub use error::{ErrorData, Kind};
 pub use events::{ModelChange, ModelEvent, SubscribeModels, UnloadReason};
@@ -48,7 +50,7 @@ pub use providers::{
     ProviderKind, ProviderList, ProviderRef, ProviderTest, RemovedProvider, Tier, Unavailable,
 };
 pub use pulls::{Pull, PullEvent, PullFile, PullList, PullRef, PullState, StartPull, SubscribePulls};
-pub use status::{Pong, RequestState, RequestStatus, Status};
+pub use status::{Pong, Preload, PreloadState, RequestState, RequestStatus, Status};
 pub use storage::{
     DeleteModel, Deleted, FileState, Force, HashSource, ImportModel, Storage, StoredModel, StoredPull, Verified,
     VerifiedFile,

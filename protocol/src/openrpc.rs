@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::error::Kind;
-use crate::{catalogue, embeddings, events, generate, models, providers, pulls, status, storage, usage};
+use crate::{catalogue, config, embeddings, events, generate, models, providers, pulls, status, storage, usage};
 
 /// One method as the wire sees it.
 #[derive(Debug)]
@@ -202,6 +202,12 @@ pub const METHODS: &[Method] = &[
     ),
     call("daemon.ping", "A sign of life, without any work behind it.", schema::<status::Pong>),
     call("daemon.status", "What the daemon is doing.", schema::<status::Status>),
+    call("daemon.config", "What the daemon is set to, and where each value is from.", schema::<config::Configuration>),
+    call(
+        "daemon.reload",
+        "Reads the file with settings again; one that is wrong changes nothing.",
+        schema::<config::Reloaded>,
+    ),
     call("daemon.shutdown", "Ends the daemon after the requests that run.", schema::<()>),
     call("rpc.discover", "This document.", schema::<Value>),
 ];

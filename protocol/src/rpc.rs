@@ -9,6 +9,7 @@ use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
 use crate::catalogue::Catalogue;
+use crate::config::{Configuration, Reloaded};
 use crate::embeddings::{EmbeddingsRequest, EmbeddingsResult};
 #[cfg(feature = "client")]
 use crate::events::ModelEvent;
@@ -244,6 +245,14 @@ pub trait Daemon {
     /// What the daemon is doing.
     #[method(name = "status")]
     async fn status(&self) -> RpcResult<Status>;
+
+    /// What the daemon is set to, and where each value is from.
+    #[method(name = "config")]
+    async fn config(&self) -> RpcResult<Configuration>;
+
+    /// Reads the file with settings again; one that is wrong changes nothing.
+    #[method(name = "reload")]
+    async fn reload(&self) -> RpcResult<Reloaded>;
 
     /// Ends the daemon: running requests are finished within its drain time, new ones refused.
     #[method(name = "shutdown")]

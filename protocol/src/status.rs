@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ErrorData;
 use crate::generate::RequestId;
 use crate::models::{Model, ModelId};
 use crate::providers::ProviderId;
@@ -48,6 +49,35 @@ pub struct Status {
     pub finished: u64,
     /// Requests that failed.
     pub failed: u64,
+    /// Models that the configuration has loaded at the start, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<Preload>,
+}
+
+/// A model that the configuration has loaded at the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Preload {
+    /// Which.
+    pub model: ModelId,
+    /// What came of it. One that was loaded may have left the memory since.
+    pub state: PreloadState,
+    /// Why it was not loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorData>,
+}
+
+/// What came of a model that was to be loaded at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PreloadState {
+    /// Others come before it.
+    Waiting,
+    /// It is being loaded.
+    Loading,
+    /// It was loaded.
+    Loaded,
+    /// It could not be loaded.
+    Failed,
 }
 
 /// One request that waits or runs.

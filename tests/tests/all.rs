@@ -9,6 +9,7 @@ mod support;
 
 mod chat;
 mod cli;
+mod config;
 mod daemon;
 mod embeddings;
 mod engines;

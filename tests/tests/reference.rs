@@ -115,6 +115,10 @@ fn methods_in_their_order() {
         if request["method"] == "daemon.status" {
             expected["result"]["connections"] = json!(2);
         }
+        if request["method"] == "daemon.config" {
+            // The example shows the first.
+            answer["result"]["settings"].as_array_mut().unwrap().truncate(1);
+        }
         assert!(fits(&expected, &answer), "{request}\n{expected}\n{answer}");
         if request["method"] == "generate.stream" {
             events(&mut connection, &responses[1..]);

@@ -4,10 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 23] = [
+const WALK: [&str; 26] = [
     "lib",
     "rpc",
+    "idle",
     "socket",
+    "reload",
+    "preload",
     "provider",
     "generation",
     "stream",

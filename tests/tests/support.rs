@@ -71,6 +71,9 @@ impl Start {
         // A Candle engine that happens to be built would be preferred.
         command.env("TALKIE_CANDLE", home.path().join("none"));
         command.env("TALKIE_NO_KEYCHAIN", "true").env_remove("TALKIE_LOCAL_ONLY");
+        for name in ["CONFIG", "KEEP_ALIVE", "QUEUE", "DRAIN", "PRELOAD", "IDLE_EXIT", "PULL_LIMIT", "LOG"] {
+            command.env_remove(format!("TALKIE_{name}"));
+        }
         for key in ["GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"] {
             command.env_remove(key);
         }
@@ -124,6 +127,12 @@ impl Start {
         }
         std::os::unix::fs::chown(self.home.path(), Some(NOBODY), Some(NOBODY)).expect("the home can be given away");
         self.command = command;
+        self
+    }
+
+    /// With a file of settings.
+    pub fn config(self, text: &str) -> Self {
+        std::fs::write(self.home.path().join("config.toml"), text).expect("the home can be written");
         self
     }
 

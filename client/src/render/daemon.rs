@@ -4,11 +4,11 @@
 
 use std::fmt::Write;
 
-use protocol::{PROTOCOL_VERSION, Pong, RequestState, RequestStatus, Status, Timings, Usage};
+use protocol::{PROTOCOL_VERSION, Pong, PreloadState, RequestState, RequestStatus, Status, Timings, Usage};
 use serde::Serialize;
 
 use super::table::{Cell, Table};
-use super::{GREEN, NONE, YELLOW, bytes, duration_ms, models, printable};
+use super::{GREEN, NONE, RED, YELLOW, bytes, duration_ms, models, printable};
 
 /// `ps`.
 pub fn ps(status: &Status, width: Option<usize>) -> String {
@@ -65,6 +65,25 @@ pub fn status(status: &Status) -> String {
     ];
     for (name, value) in rows {
         let _ = writeln!(text, "  {name:<12} {}", printable(&value));
+    }
+    text += &preloads(status);
+    text
+}
+
+/// Models that are loaded at the start, where that has not come about.
+fn preloads(status: &Status) -> String {
+    let mut text = String::new();
+    for preload in &status.preload {
+        let (state, style) = match (preload.state, &preload.error) {
+            (PreloadState::Loaded, _) => continue,
+            (PreloadState::Waiting, _) => ("waits to be loaded".into(), YELLOW),
+            (PreloadState::Loading, _) => ("is being loaded".into(), YELLOW),
+            (PreloadState::Failed, error) => {
+                let why = error.as_ref().map_or("", |error| &error.message);
+                (format!("was not loaded: {}", printable(why)), RED)
+            }
+        };
+        let _ = writeln!(text, "  {:<12} {} {style}{state}{style:#}", "preload", printable(&preload.model.0));
     }
     text
 }

@@ -122,6 +122,12 @@ fn an_argument_that_is_no_text_is_named_with_its_byte() {
 }
 
 #[test]
+fn help_of_what_is_done_about_the_configuration() {
+    let of_all = ["show", "init", "check", "reload", "path", "schema"].map(|what| help(&["config", what, "--help"]));
+    insta::assert_snapshot!(of_all.concat());
+}
+
+#[test]
 fn no_command_shows_the_help_and_fails() {
     let home = TempDir::new().expect("a directory");
     let ended = run(talkiectl(&home, &[]));

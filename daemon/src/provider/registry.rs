@@ -1,10 +1,10 @@
 //! All providers: who they are, whom a request means, and what is changed of them.
 
 mod engines;
+mod signs;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use protocol::{
     Capability, ConfigureProvider, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateRequest, GenerateResult,
     Kind, ModelId, Provider as Described, ProviderId, ProviderList, ProviderTest, RequestId, TokenCount,
 };
+
+use signs::{Signs, signs};
 
 use super::keys::{Keys, parse};
 use super::resolve::{Candidate, Plan, Wanted, check, find, plan, split};
@@ -42,7 +44,10 @@ pub struct Registry {
     engines: Vec<Arc<dyn Provider>>,
     programs: Arc<Programs>,
     home: PathBuf,
-    policy: Policy,
+    /// Keys may be kept in the system's keychain.
+    keychain: bool,
+    /// Nothing is sent to other machines, whatever the file says. What was read under another policy is read again.
+    local_only: AtomicBool,
     /// As the files said last. Held to read or replace it alone.
     loaded: Mutex<Option<Arc<Loaded>>>,
 }
@@ -61,6 +66,8 @@ pub struct Policy {
 struct Loaded {
     /// What the files looked like.
     signs: Signs,
+    /// The policy of then.
+    local_only: bool,
     /// Until when this holds, where a keychain did not answer.
     until: Option<Instant>,
     settings: Settings,
@@ -69,9 +76,6 @@ struct Loaded {
     /// What is wrong with the file. Then nobody but the engine is asked: the file may say that nobody else may be.
     broken: Option<ErrorData>,
 }
-
-/// What tells that a file has changed: its name, place, size and time.
-type Signs = Vec<(PathBuf, u64, u64, i64, i64, u32)>;
 
 impl Registry {
     /// Providers of the `providers.toml` in `home`, and this daemon's `engines`.
@@ -84,7 +88,14 @@ impl Registry {
         home: PathBuf,
         policy: Policy,
     ) -> Self {
-        Self { generation, requests, usage, engines, programs, home, policy, loaded: Mutex::new(None) }
+        let Policy { local_only, keychain } = policy;
+        let (local_only, loaded) = (AtomicBool::new(local_only), Mutex::new(None));
+        Self { generation, requests, usage, engines, programs, home, keychain, local_only, loaded }
+    }
+
+    /// Changes whether requests that begin from now on may leave this machine.
+    pub fn set_local_only(&self, local_only: bool) {
+        self.local_only.store(local_only, Ordering::SeqCst);
     }
 
     /// Checks a request and asks for the answer. Dropping the answer cancels it.
@@ -230,8 +241,12 @@ impl Registry {
         Ok(removed)
     }
 
+    fn is_local_only(&self) -> bool {
+        self.local_only.load(Ordering::SeqCst)
+    }
+
     fn keys(&self) -> Keys {
-        Keys::new(&self.home, self.policy.keychain)
+        Keys::new(&self.home, self.keychain)
     }
 
     fn path(&self) -> PathBuf {
@@ -293,7 +308,10 @@ impl Registry {
         let signs = signs(&self.path(), &self.home.join("keys"));
         let latest = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match latest {
-            Some(loaded) if loaded.signs == signs && loaded.until.is_none_or(|until| Instant::now() < until) => {
+            Some(loaded)
+                if loaded.is_of(&signs, self.is_local_only())
+                    && loaded.until.is_none_or(|until| Instant::now() < until) =>
+            {
                 Ok(loaded)
             }
             _ => self.load(signs).await,
@@ -306,7 +324,7 @@ impl Registry {
 
     /// Reads the files. Keychains take their time, so this is done off the event loop.
     async fn load(&self, signs: Signs) -> Result<Arc<Loaded>, ErrorData> {
-        let (path, keys, local_only) = (self.path(), self.keys(), self.policy.local_only);
+        let (path, keys, local_only) = (self.path(), self.keys(), self.is_local_only());
         let (requests, engines) = (Arc::clone(&self.requests), self.engines.clone());
         let loaded = blocking(move || {
             let (settings, broken) = match Settings::read(&path) {
@@ -330,7 +348,7 @@ impl Registry {
             let place = |id: &ProviderId| settings.order.iter().position(|ordered| ordered == id);
             providers.sort_by_key(|provider| (place(&provider.id()).unwrap_or(usize::MAX), provider.id()));
             let until = keys.may_be_incomplete().then(|| Instant::now() + KEYCHAIN);
-            Ok(Arc::new(Loaded { signs, until, settings, providers, broken }))
+            Ok(Arc::new(Loaded { signs, local_only, until, settings, providers, broken }))
         })
         .await?;
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
@@ -339,6 +357,10 @@ impl Registry {
 }
 
 impl Loaded {
+    fn is_of(&self, signs: &Signs, local_only: bool) -> bool {
+        self.signs == *signs && self.local_only == local_only
+    }
+
     fn describe(&self) -> Vec<Described> {
         self.providers.iter().map(|provider| provider.describe()).collect()
     }
@@ -371,16 +393,4 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ErrorData> + Send + 'static,
 ) -> Result<T, ErrorData> {
     tokio::task::spawn_blocking(work).await.map_err(|_| internal("reading the providers panicked"))?
-}
-
-fn signs(settings: &Path, keys: &Path) -> Signs {
-    let keys = fs::read_dir(keys).into_iter().flatten().flatten().take(256).map(|entry| entry.path());
-    let mut signs: Signs = std::iter::once(settings.to_path_buf()).chain(keys).filter_map(sign).collect();
-    signs.sort();
-    signs
-}
-
-fn sign(path: PathBuf) -> Option<(PathBuf, u64, u64, i64, i64, u32)> {
-    let meta = fs::metadata(&path).ok()?;
-    Some((path, meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec(), meta.mode()))
 }

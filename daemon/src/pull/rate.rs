@@ -1,8 +1,12 @@
 //! How fast a download is, how fast it may be, and how long to wait after a failure.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Over which time a rate is taken.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -33,20 +37,40 @@ impl Meter {
 /// A limit that all downloads share, in bytes per second.
 #[derive(Debug)]
 pub struct Limit {
-    bytes_per_second: Option<u64>,
+    /// 0 for no limit.
+    bytes_per_second: AtomicU64,
     /// Until when what was taken is paid for. Held for one sum alone.
     paid_until: Mutex<Instant>,
+    /// Wakes those who wait by the limit before.
+    changed: Notify,
 }
 
 impl Limit {
     /// A limit, or none.
     pub fn new(bytes_per_second: Option<u64>) -> Self {
-        Self { bytes_per_second: bytes_per_second.filter(|rate| *rate > 0), paid_until: Mutex::new(Instant::now()) }
+        let bytes_per_second = AtomicU64::new(bytes_per_second.unwrap_or_default());
+        Self { bytes_per_second, paid_until: Mutex::new(Instant::now()), changed: Notify::new() }
+    }
+
+    /// Another limit, or none, from the next piece on.
+    pub fn set(&self, bytes_per_second: Option<u64>) {
+        self.bytes_per_second.store(bytes_per_second.unwrap_or_default(), Ordering::Relaxed);
+        // A slow limit may have been paid for a long time ahead.
+        *self.paid_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.changed.notify_waiters();
+    }
+
+    /// Completes when the limit is another one than at this call.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Takes some bytes and says how long to wait before the next.
     pub fn take(&self, bytes: usize, now: Instant) -> Duration {
-        let Some(rate) = self.bytes_per_second else { return Duration::ZERO };
+        let rate = self.bytes_per_second.load(Ordering::Relaxed);
+        if rate == 0 {
+            return Duration::ZERO;
+        }
         let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
         *paid_until = (*paid_until).max(now) + Duration::from_secs_f64(bytes as f64 / rate as f64);
         paid_until.duration_since(now)

@@ -35,3 +35,15 @@ fn waits_grow_to_a_minute_and_keep_a_servers_wish() {
     assert_eq!(wait(1, Some(SECOND * 90), 0.5), SECOND * 90);
     assert_eq!(wait(u32::MAX, None, 1.0), Duration::from_mins(1));
 }
+
+#[tokio::test]
+async fn another_limit_wakes_who_waits_by_the_one_before() {
+    let limit = Limit::new(Some(1));
+    let changed = limit.changed();
+    assert!(limit.take(1 << 20, Instant::now()) > SECOND * 3600);
+    limit.set(Some(1 << 20));
+    changed.await;
+    assert!(limit.take(1 << 20, Instant::now()) <= SECOND, "what was owed by the limit before is forgotten");
+    limit.set(None);
+    assert_eq!(limit.take(usize::MAX, Instant::now()), Duration::ZERO);
+}

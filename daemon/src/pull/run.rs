@@ -126,6 +126,7 @@ impl Loop {
                 let resumed = self.resume(&model);
                 drop(reply.send(resumed));
             }
+            Message::Limit(limit) => self.limit.set(limit),
             Message::Ended(model, result) => self.ended(&model, result),
         }
     }

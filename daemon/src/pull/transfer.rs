@@ -209,9 +209,14 @@ async fn fetch(shared: &Shared, hub: &Hub, remote: Remote<'_>, limit: &Limit, cl
         store(shared, claim, at, piece)?;
         at += piece.len() as u64;
         shared.went_well();
+        let changed = limit.changed();
         let wait = limit.take(piece.len(), Instant::now());
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            // Nothing is lost with the one that is dropped.
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = changed => {}
+            }
         }
     }
     Ok(())

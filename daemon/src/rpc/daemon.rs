@@ -1,11 +1,11 @@
-//! `daemon.ping`, `daemon.status`, `daemon.shutdown`, `rpc.discover`.
+//! `daemon.ping`, `daemon.status`, `daemon.config`, `daemon.reload`, `daemon.shutdown`, `rpc.discover`.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use jsonrpsee::core::{RpcResult, async_trait};
 use protocol::rpc::{DaemonServer, DiscoverServer};
-use protocol::{ErrorData, PROTOCOL_VERSION, Pong, RequestState, RequestStatus, Status};
+use protocol::{Configuration, ErrorData, PROTOCOL_VERSION, Pong, Reloaded, RequestState, RequestStatus, Status};
 
 use super::{Rpc, error};
 use crate::requests::Remote;
@@ -19,6 +19,14 @@ impl DaemonServer for Rpc {
 
     async fn status(&self) -> RpcResult<Status> {
         self.describe().await.map_err(error)
+    }
+
+    async fn config(&self) -> RpcResult<Configuration> {
+        self.0.reload.describe().await.map_err(error)
+    }
+
+    async fn reload(&self) -> RpcResult<Reloaded> {
+        self.0.reload.reload().await.map_err(error)
     }
 
     async fn shutdown(&self) -> RpcResult<()> {
@@ -58,6 +66,7 @@ impl Rpc {
             requests,
             finished,
             failed,
+            preload: parts.preloads.list(),
         })
     }
 

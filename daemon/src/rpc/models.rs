@@ -6,8 +6,8 @@ use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
 use protocol::rpc::ModelsServer;
 use protocol::{
-    Capability, Catalogue, DeleteModel, Deleted, ErrorData, ImportModel, Kind, LoadModel, Model, ModelId, ModelList,
-    ModelRef, Storage, SubscribeModels, Unloaded, Verified,
+    Catalogue, DeleteModel, Deleted, ErrorData, ImportModel, Kind, LoadModel, Model, ModelId, ModelList, ModelRef,
+    Storage, SubscribeModels, Unloaded, Verified,
 };
 
 use super::{Rpc, error};
@@ -91,11 +91,7 @@ impl Rpc {
     }
 
     async fn load_model(&self, request: LoadModel) -> Result<Model, ErrorData> {
-        let backend = self.0.registry.engine_of(&request.model).await?;
-        let model = self.0.generation.model(Some(&request.model), backend, Capability::Generate).await?;
-        self.0.scheduler.load(Arc::clone(&model), request.keep_alive).await?;
-        // The first request would wait for the tokenizer too: warm means both.
-        model.text().await?;
+        self.0.registry.warm(&request.model, request.keep_alive).await?;
         self.model(&request.model).await
     }
 

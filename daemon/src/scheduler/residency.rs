@@ -48,6 +48,14 @@ impl Residency {
         }
     }
 
+    /// Takes other bounds. Models whose stay no request asked for stay by the new one.
+    pub fn limit(&mut self, limits: Limits) {
+        for resident in self.residents.values_mut().filter(|resident| !resident.is_stay_asked) {
+            resident.keep_alive = limits.keep_alive;
+        }
+        self.limits = limits;
+    }
+
     /// Every resident model, by id and engine.
     pub fn residents(&self) -> impl Iterator<Item = &Resident> {
         self.residents.values()
@@ -62,9 +70,7 @@ impl Residency {
         }
         let model = Arc::clone(&job.model);
         let resident = self.ensure(&model, now);
-        if let Some(keep_alive) = job.keep_alive {
-            resident.keep_alive = keep_alive;
-        }
+        resident.ask_stay(job.keep_alive);
         let before = resident.waiting.len() as u32 + u32::from(resident.running.is_some());
         resident.waiting.push_back(job);
         self.update(sequence, Update::Queued(before));
@@ -85,9 +91,7 @@ impl Residency {
             return self.take();
         }
         let resident = self.ensure(model, now);
-        if let Some(keep_alive) = keep_alive {
-            resident.keep_alive = keep_alive;
-        }
+        resident.ask_stay(keep_alive);
         if resident.phase == Phase::Ready {
             if resident.is_idle() {
                 resident.idle_since = now;

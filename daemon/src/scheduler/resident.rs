@@ -135,6 +135,8 @@ pub struct Resident {
     pub waiting: VecDeque<Job>,
     /// How long it stays without work.
     pub keep_alive: KeepAlive,
+    /// Whether a request asked for that, and not the configuration.
+    pub(super) is_stay_asked: bool,
     /// Since when it could have been loaded and took submissions.
     pub(super) ready_at: Instant,
     /// Since when it has nothing to do; meaningful only then.
@@ -158,10 +160,19 @@ impl Resident {
             running: None,
             waiting: VecDeque::new(),
             keep_alive,
+            is_stay_asked: false,
             ready_at: now,
             idle_since: now,
             tickets: Vec::new(),
             leaving: None,
+        }
+    }
+
+    /// Stays as long as a request asks for, if it does.
+    pub(super) fn ask_stay(&mut self, keep_alive: Option<KeepAlive>) {
+        if let Some(keep_alive) = keep_alive {
+            self.keep_alive = keep_alive;
+            self.is_stay_asked = true;
         }
     }
 

@@ -138,6 +138,11 @@ impl Loop {
                 effects
             }
             Message::End(sequence, sample) => self.residency.end_sample(sequence, sample),
+            Message::Limits(limits, drain) => {
+                self.settings.drain = drain;
+                self.residency.limit(limits);
+                return;
+            }
             Message::Snapshot(reply) => return answer(reply, self.snapshot(now)),
             Message::Beat(reply) => return answer(reply, ()),
             Message::Engine(engine, Report::Event(event)) => self.residency.report(engine, event, now),

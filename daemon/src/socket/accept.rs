@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 use std::os::unix::net::UnixListener as StdListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jsonrpsee::server::{Methods, ServerHandle, StopHandle, stop_channel};
@@ -25,18 +25,30 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Descriptors left to everything that is no connection: files of models, engines, logs.
 const OTHER_DESCRIPTORS: usize = 64;
 
-/// How many connections are open, for `daemon.status`.
+/// How many connections are open and were, for `daemon.status` and for who waits until nobody comes.
 #[derive(Debug, Clone, Default)]
-pub struct Connections(Arc<AtomicU32>);
+pub struct Connections(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    open: AtomicU32,
+    all: AtomicU64,
+}
 
 impl Connections {
     /// The number now.
     pub fn open(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// Those that were ever let in, the open ones included.
+    pub fn all(&self) -> u64 {
+        self.0.all.load(Ordering::Relaxed)
     }
 
     fn enter(&self) -> Counted {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        self.0.all.fetch_add(1, Ordering::Relaxed);
         Counted(self.clone())
     }
 }
@@ -46,7 +58,7 @@ struct Counted(Connections);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -158,8 +170,9 @@ async fn drain(mut tasks: JoinSet<()>, limits: &Limits, stopper: &ServerHandle) 
             report(ended);
         }
     };
-    if timeout(limits.drain, all).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "cut after {:?}", limits.drain);
+    let patience = *limits.drain.borrow();
+    if timeout(patience, all).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "cut after {patience:?}");
         tasks.shutdown().await;
     }
 }

@@ -137,7 +137,11 @@ async fn shutdown_lets_running_calls_and_streams_end_and_takes_no_more() {
 
 #[tokio::test]
 async fn shutdown_cuts_what_does_not_end() {
-    let server = Server::start(Limits { drain: Duration::from_millis(50), outbox: 8, ..Limits::default() });
+    let server = Server::start(Limits {
+        drain: tokio::sync::watch::channel(Duration::from_millis(50)).1,
+        outbox: 8,
+        ..Limits::default()
+    });
     let (mut call, mut stream) = (server.connect().await, server.connect().await);
     call.send(&request(1, "generate.text", &json!({"prompt": "wait"}))).await;
     stream.send(&request(2, "generate.stream", &json!({"prompt": "flood"}))).await;

@@ -185,7 +185,8 @@ async fn a_websockets_call_is_answered_in_shutdown_and_then_it_is_closed() {
 
 #[tokio::test]
 async fn a_websocket_that_does_not_end_in_shutdown_is_cut() {
-    let server = Server::start(Limits { drain: Duration::from_millis(50), ..Limits::default() });
+    let server =
+        Server::start(Limits { drain: tokio::sync::watch::channel(Duration::from_millis(50)).1, ..Limits::default() });
     let mut client = upgraded(&server).await;
     send_frame(&mut client, &request(1, "generate.text", &json!({"prompt": "wait"}))).await;
     within(server.seen.began.notified()).await;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// What clients may ask of the daemon, and for how long.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub struct Limits {
     pub line_timeout: Duration,
     /// How long a write may make no progress.
     pub write_timeout: Duration,
-    /// How long running calls may take to end after shutdown began.
-    pub drain: Duration,
+    /// How long running calls may take to end after shutdown began, as it is set then.
+    pub drain: watch::Receiver<Duration>,
 }
 
 impl Default for Limits {
@@ -44,7 +44,7 @@ impl Default for Limits {
             outbox: 256,
             line_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
-            drain: Duration::from_secs(10),
+            drain: watch::channel(Duration::from_secs(10)).1,
         }
     }
 }

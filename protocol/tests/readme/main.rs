@@ -10,11 +10,11 @@ use protocol::format::MAX_FORMAT_BYTES;
 use protocol::openrpc::{METHODS, document, method};
 use protocol::tools::{MAX_NAME_BYTES, MAX_TOOL_BYTES, MAX_TOOLS};
 use protocol::{
-    CancelRequest, Cancelled, Catalogue, ConfigureProvider, DeleteModel, Deleted, EmbeddingsRequest, EmbeddingsResult,
-    ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, ImportModel, Kind, LoadModel,
-    MAX_MESSAGE_BYTES, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider, ProviderList,
-    ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, RemovedProvider, StartPull, Status, Storage,
-    SubscribeModels, SubscribePulls, TokenCount, Unloaded, UsageReport, Verified,
+    CancelRequest, Cancelled, Catalogue, Configuration, ConfigureProvider, DeleteModel, Deleted, EmbeddingsRequest,
+    EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, ImportModel, Kind,
+    LoadModel, MAX_MESSAGE_BYTES, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider,
+    ProviderList, ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, Reloaded, RemovedProvider, StartPull,
+    Status, Storage, SubscribeModels, SubscribePulls, TokenCount, Unloaded, UsageReport, Verified,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,6 +81,8 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("usage.get", (Some(check::<GetUsage>), check::<UsageReport>)),
         ("daemon.ping", (None, check::<Pong>)),
         ("daemon.status", (None, check::<Status>)),
+        ("daemon.config", (None, check::<Configuration>)),
+        ("daemon.reload", (None, check::<Reloaded>)),
         ("daemon.shutdown", (None, check::<()>)),
         ("rpc.discover", (None, ignored)),
     ])

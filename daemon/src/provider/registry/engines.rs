@@ -1,6 +1,6 @@
 //! Which of this daemon's engines answers, where a request leaves that open.
 
-use protocol::{Capability, ErrorData, Model, ModelId};
+use protocol::{Capability, ErrorData, KeepAlive, Model, ModelId};
 
 use super::super::resolve::{Candidate, choose};
 use super::{Loaded, Registry};
@@ -14,10 +14,16 @@ impl Registry {
     }
 
     /// The engine for a model of the library, where a request does not name it.
-    pub async fn engine_of(&self, model: &ModelId) -> Result<Backend, ErrorData> {
+    async fn engine_of(&self, model: &ModelId) -> Result<Backend, ErrorData> {
         let loaded = self.loaded().await?;
         let able = self.generation.engines(model).await.unwrap_or_default();
         Ok(self.engine(&loaded, &able, Capability::Generate).await)
+    }
+
+    /// Loads a model of the library, and answers when it is warm.
+    pub async fn warm(&self, model: &ModelId, keep_alive: Option<KeepAlive>) -> Result<(), ErrorData> {
+        let backend = self.engine_of(model).await?;
+        self.generation.load(model, backend, keep_alive).await
     }
 
     /// Fills in which engine runs each model, where a request does not name it.

@@ -209,6 +209,7 @@ impl Residency {
         let key = gone.model.key();
         self.begin(gone.model, gone.keep_alive, now);
         let resident = self.residents.get_mut(&key).expect("begun above");
+        resident.is_stay_asked = gone.is_stay_asked;
         resident.waiting = gone.waiting;
         resident.tickets = gone.tickets;
     }
