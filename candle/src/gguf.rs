@@ -1,40 +1,31 @@
 //! A GGUF file: its tensors by the names that checkpoints on the hub have, each read once, as ggml packed it.
 
-mod header;
 mod names;
 mod settings;
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::BufReader;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use engine::gguf::{self, Encoding, GgufError, Lists, Tensor};
 use serde_json::Value;
 
-use self::header::{Entry, Header};
 use crate::error::{Error, Result};
 
 pub use settings::config;
 
 /// An open file whose header is sound.
-pub struct Gguf {
-    file: File,
-    path: PathBuf,
-    header: Header,
-}
+pub struct Gguf(gguf::Gguf);
 
 impl Gguf {
     /// Opens a file and reads its header.
     pub fn open(path: &Path) -> Result<Self> {
-        let broken = |why: String| Error::Broken(format!("{}: {why}", path.display()));
-        let file = File::open(path).map_err(|error| broken(error.to_string()))?;
-        let length = file.metadata().map_err(|error| broken(error.to_string()))?.len();
-        let header = Header::read(BufReader::new(&file), length).map_err(broken)?;
-        let gguf = Self { file, path: path.to_path_buf(), header };
-        match gguf.entry("split.count").and_then(Value::as_u64) {
+        let file = File::open(path).map_err(GgufError::from);
+        let gguf = file.and_then(|file| gguf::Gguf::new(file, path, Lists::PassedOver));
+        let gguf = Self(gguf.map_err(|error| refused(path, &error))?);
+        match gguf.entry("split.count").as_ref().and_then(Value::as_u64) {
             None | Some(0 | 1) => Ok(gguf),
             Some(count) => Err(Error::NotSupported(format!(
                 "{} is one of {count} parts: join them with llama-gguf-split",
@@ -45,12 +36,12 @@ impl Gguf {
 
     /// Where it is, for words.
     pub fn path(&self) -> String {
-        self.path.display().to_string()
+        self.0.path.display().to_string()
     }
 
     /// All bytes of tensors.
     pub fn bytes(&self) -> u64 {
-        self.header.tensors.values().map(|entry| entry.bytes).sum()
+        self.0.header.tensors.iter().map(|tensor| tensor.bytes).sum()
     }
 
     /// Whether there is a tensor of this name.
@@ -61,65 +52,64 @@ impl Gguf {
     /// The tensor on `device`, and how many bytes of the file it takes. Of a matrix of queries or keys, `heads` says how many
     /// there are.
     pub fn tensor(&self, name: &str, shape: &[usize], heads: Option<usize>, device: &Device) -> Result<(QTensor, u64)> {
-        let (theirs, entry) = self.find(name)?;
-        if entry.shape != shape {
-            let found = &entry.shape;
+        let tensor = self.find(name)?;
+        if !tensor.shape.iter().copied().eq(shape.iter().map(|n| *n as u64)) {
+            let (theirs, found) = (&tensor.name, &tensor.shape);
             return Err(Error::Broken(format!("{theirs} has the shape {found:?}, but must have {shape:?}")));
         }
-        let (bytes, dtype) = self.read(&theirs, entry)?;
+        let (bytes, dtype) = self.read(tensor)?;
         let bytes = match heads.filter(|_| self.is_permuted()) {
             Some(heads) => halves(&bytes, shape[0], heads),
             None => bytes,
         };
         let storage = QStorage::from_data(Cow::Owned(bytes), device, dtype)?;
-        Ok((QTensor::new(storage, shape)?, entry.bytes))
+        Ok((QTensor::new(storage, shape)?, tensor.bytes))
     }
 
     /// What kind of model it says to be.
     fn architecture(&self) -> Result<&str> {
-        let name = self.entry("general.architecture").and_then(Value::as_str);
-        name.ok_or_else(|| Error::Broken(format!("{}: no text under general.architecture", self.path())))
+        let name = self.0.header.metadata.text("general.architecture");
+        name.ok().flatten().ok_or_else(|| Error::Broken(format!("{}: no text under general.architecture", self.path())))
     }
 
-    fn entry(&self, key: &str) -> Option<&Value> {
-        self.header.entries.get(key)
+    fn entry(&self, key: &str) -> Option<Value> {
+        self.0.header.metadata.json(key)
     }
 
     fn rows(&self, name: &str) -> Result<usize> {
-        Ok(self.find(name)?.1.shape[0])
+        Ok(self.find(name)?.shape[0] as usize)
     }
 
     /// The numbers of a small tensor by its own name, where there is one.
     fn numbers(&self, theirs: &str) -> Result<Option<Vec<f32>>> {
-        let Some(entry) = self.header.tensors.get(theirs) else { return Ok(None) };
-        let (bytes, dtype) = self.read(theirs, entry)?;
-        if dtype != GgmlDType::F32 || entry.shape.len() != 1 {
+        let Some(tensor) = self.0.header.tensor(theirs) else { return Ok(None) };
+        let (bytes, dtype) = self.read(tensor)?;
+        if dtype != GgmlDType::F32 || tensor.shape.len() != 1 {
             return Err(Error::Broken(format!("{theirs} is no list of float32 numbers")));
         }
         let (numbers, _) = bytes.as_chunks::<4>();
         Ok(Some(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()))
     }
 
-    fn read(&self, theirs: &str, entry: &Entry) -> Result<(Vec<u8>, GgmlDType)> {
-        let dtype = entry.dtype.map_err(|number| {
+    fn read(&self, tensor: &Tensor) -> Result<(Vec<u8>, GgmlDType)> {
+        let (theirs, encoding) = (&tensor.name, tensor.encoding);
+        let dtype = dtype(encoding).ok_or_else(|| {
             Error::NotSupported(format!(
-                "{theirs} is packed as {}, which is not known to Candle, only F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 \
-                 and Q2_K to Q6_K: convert the model to one of these",
-                type_name(number)
+                "{theirs} is {encoding}, which is not known to Candle, only F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and \
+                 Q2_K to Q6_K: convert the model to one of these"
             ))
         })?;
-        let mut bytes = vec![0; entry.bytes as usize];
-        let read = self.file.read_exact_at(&mut bytes, entry.offset);
+        let mut bytes = vec![0; tensor.bytes as usize];
+        let read = self.0.read_at(tensor, 0, &mut bytes);
         read.map_err(|error| Error::Broken(format!("{}: {theirs}: {error}", self.path())))?;
         Ok((bytes, dtype))
     }
 
-    fn find(&self, name: &str) -> Result<(String, &Entry)> {
+    fn find(&self, name: &str) -> Result<&Tensor> {
         let theirs = names::of(name, self.is_later_gemma());
-        let entry = theirs.as_ref().and_then(|theirs| self.header.tensors.get(theirs));
+        let tensor = theirs.as_ref().and_then(|theirs| self.0.header.tensor(theirs));
         let missing = || Error::Broken(format!("the weights have no {}", theirs.as_deref().unwrap_or(name)));
-        let entry = entry.ok_or_else(missing)?;
-        Ok((theirs.clone().unwrap_or_default(), entry))
+        tensor.ok_or_else(missing)
     }
 
     /// Gemma 2 and 3, which have norms after each part.
@@ -145,23 +135,30 @@ fn halves(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
     ordered
 }
 
-fn type_name(number: u32) -> String {
-    let name = match number {
-        9 => "Q8_1",
-        15 => "Q8_K",
-        16 => "IQ2_XXS",
-        17 => "IQ2_XS",
-        18 => "IQ3_XXS",
-        19 => "IQ1_S",
-        20 => "IQ4_NL",
-        21 => "IQ3_S",
-        22 => "IQ2_S",
-        23 => "IQ4_XS",
-        29 => "IQ1_M",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
-        39 => "MXFP4",
-        _ => return format!("type {number}"),
-    };
-    name.into()
+fn refused(path: &Path, error: &GgufError) -> Error {
+    let words = format!("{}: {error}", path.display());
+    match error {
+        GgufError::NotSupported(_) => Error::NotSupported(words),
+        GgufError::Damaged(_) | GgufError::Io(_) => Error::Broken(words),
+    }
+}
+
+/// The types that Candle multiplies with.
+fn dtype(encoding: Encoding) -> Option<GgmlDType> {
+    Some(match encoding {
+        Encoding::F32 => GgmlDType::F32,
+        Encoding::F16 => GgmlDType::F16,
+        Encoding::BF16 => GgmlDType::BF16,
+        Encoding::Q4_0 => GgmlDType::Q4_0,
+        Encoding::Q4_1 => GgmlDType::Q4_1,
+        Encoding::Q5_0 => GgmlDType::Q5_0,
+        Encoding::Q5_1 => GgmlDType::Q5_1,
+        Encoding::Q8_0 => GgmlDType::Q8_0,
+        Encoding::Q2K => GgmlDType::Q2K,
+        Encoding::Q3K => GgmlDType::Q3K,
+        Encoding::Q4K => GgmlDType::Q4K,
+        Encoding::Q5K => GgmlDType::Q5K,
+        Encoding::Q6K => GgmlDType::Q6K,
+        Encoding::Other(_) => return None,
+    })
 }

@@ -55,7 +55,7 @@ pub fn config(gguf: &Gguf) -> Result<Value> {
     let mut config = Map::new();
     for (key, name) in KEYS {
         if let Some(value) = entry(name) {
-            config.insert((*key).into(), value.clone());
+            config.insert((*key).into(), value);
         }
     }
     // What conversions write where there is none.
@@ -79,7 +79,7 @@ pub fn config(gguf: &Gguf) -> Result<Value> {
     if gguf.is_later_gemma() {
         gemma(&mut config, architecture);
     }
-    partial(&mut config, entry("rope.dimension_count"), gguf)?;
+    partial(&mut config, entry("rope.dimension_count").as_ref(), gguf)?;
     Ok(Value::Object(config))
 }
 
@@ -92,7 +92,7 @@ fn scaling(gguf: &Gguf, architecture: &str) -> Result<Option<Value>> {
         }
     }
     let entry = |key: &str| gguf.entry(&format!("{architecture}.rope.scaling.{key}"));
-    Ok(match entry("type").and_then(Value::as_str) {
+    Ok(match entry("type").as_ref().and_then(Value::as_str) {
         None | Some("none") => None,
         Some(kind) => Some(json!({ "type": kind, "factor": entry("factor") })),
     })

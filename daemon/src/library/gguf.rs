@@ -1,304 +1,46 @@
-//! The header of a GGUF file, versions 2 and 3: metadata and where each tensor lies.
-//!
-//! Files come from anywhere: every count, length, dimension and offset is checked against the file before memory is
-//! taken for it, and no tensor is readable that does not lie inside the file, apart from all others. What the
-//! metadata means is none of this module's business. Called by the import.
+//! GGUF files as the library sees them: what becomes of each encoding.
 
-mod metadata;
-mod source;
+use std::path::Path;
 
-use std::collections::HashSet;
-use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+pub(super) use engine::gguf::{Encoding, Gguf, GgufError, Metadata, Tensor};
+use engine::gguf::{Header, Lists};
 
 use crate::bounded;
-pub(super) use metadata::Metadata;
-use source::Source;
 
-/// Most tensors of a file; the largest models have a few thousand.
-const MAX_TENSORS: u64 = 1 << 16;
-
-/// Longest name of a tensor, four times what llama.cpp takes.
-const MAX_NAME_BYTES: u64 = 256;
-
-/// Why a file cannot be understood, in words that name the part.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum GgufError {
-    /// The file is cut short or contradicts itself.
-    #[error("{0}")]
-    Damaged(String),
-    /// The file is sound, but this is more than the import knows.
-    #[error("{0}")]
-    NotSupported(String),
-    /// The file cannot be read.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// An open file whose header is sound.
-#[derive(Debug)]
-pub(super) struct Gguf {
-    file: File,
-    pub path: PathBuf,
-    pub header: Header,
-}
-
-/// What stands before the tensors.
-#[derive(Debug)]
-pub(super) struct Header {
-    pub metadata: Metadata,
-    pub tensors: Vec<Tensor>,
-}
-
-/// Where one tensor lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tensor {
-    pub name: String,
-    /// Outermost dimension first, as everywhere but in GGUF; one to four, none of them 0.
-    pub shape: Vec<u64>,
-    pub encoding: Encoding,
-    /// From the start of the file.
-    offset: u64,
-    /// 0 for an encoding of unknown size.
-    pub bytes: u64,
-}
-
-/// How a tensor's numbers are written.
+/// Who can do something with numbers written in some way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
-    F32,
-    F16,
-    /// 32 four-bit numbers and a scale.
-    Q4_0,
-    /// 32 four-bit numbers, a scale and a minimum.
-    Q4_1,
-    /// 32 eight-bit numbers and a scale.
-    Q8_0,
-    /// One that MLX has no counterpart of and Candle multiplies with, by ggml's number for it.
-    Kept(u32),
-    /// Any other, by ggml's number for it.
-    Other(u32),
+pub(super) enum Use {
+    /// MLX, once they are in its own tensors; Candle as they are.
+    Converted,
+    /// Candle alone: MLX has no counterpart.
+    Kept,
+    /// Nobody.
+    Unknown,
 }
 
-impl Gguf {
-    /// Opens a file and reads its header.
-    pub(super) fn open(path: &Path) -> Result<Self, GgufError> {
-        let (file, length) = bounded::open(path)?;
-        let header = Header::read(BufReader::new(&file), length)?;
-        Ok(Self { file, path: path.to_path_buf(), header })
-    }
-
-    /// Fills `buffer` with a tensor's bytes from `start` on, which must lie inside it.
-    pub(super) fn read_at(&self, tensor: &Tensor, start: u64, buffer: &mut [u8]) -> io::Result<()> {
-        assert!(start + buffer.len() as u64 <= tensor.bytes, "reads stay inside {}", tensor.name);
-        self.file.read_exact_at(buffer, tensor.offset + start)
-    }
+/// Opens a file and reads its header.
+pub(super) fn open(path: &Path) -> Result<Gguf, GgufError> {
+    let (file, _) = bounded::open(path)?;
+    Gguf::new(file, path, Lists::Kept)
 }
 
-impl Header {
-    /// Reads the header of a file of `file_bytes`.
-    pub(super) fn read(from: impl Read, file_bytes: u64) -> Result<Self, GgufError> {
-        let mut source = Source::new(from, file_bytes);
-        source.at("the magic number");
-        if source.array::<4>()? != *b"GGUF" {
-            return Err(GgufError::Damaged("the file is no GGUF file: it does not begin with GGUF".into()));
-        }
-        source.at("the version");
-        match source.u32()? {
-            2 | 3 => {}
-            version if matches!(version.swap_bytes(), 1..=3) => {
-                let text = "the file is big-endian GGUF: convert it to little-endian with gguf-convert-endian";
-                return Err(GgufError::NotSupported(text.into()));
-            }
-            version => {
-                let text = format!("the file is GGUF of version {version}, only 2 and 3 are known: convert it anew");
-                return Err(GgufError::NotSupported(text));
-            }
-        }
-        source.at("the number of tensors");
-        let tensor_count = source.u64()?;
-        if tensor_count > MAX_TENSORS {
-            let text = format!("the file claims {tensor_count} tensors, more than the {MAX_TENSORS} that are read");
-            return Err(GgufError::Damaged(text));
-        }
-        let metadata = Metadata::read(&mut source)?;
-        let alignment = alignment(&metadata)?;
-        let mut tensors = Vec::new();
-        for number in 1..=tensor_count {
-            source.at(&format!("the entry of tensor {number} of {tensor_count}"));
-            tensors.push(Tensor::read(&mut source)?);
-        }
-        let data_start = source.position().next_multiple_of(alignment);
-        place(&mut tensors, data_start, alignment, file_bytes)?;
-        Ok(Self { metadata, tensors })
-    }
-
-    /// The tensor of that name.
-    pub(super) fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.tensors.iter().find(|tensor| tensor.name == name)
+/// What an encoding is good for here.
+pub(super) const fn usage(encoding: Encoding) -> Use {
+    match encoding {
+        Encoding::F32 | Encoding::F16 | Encoding::Q4_0 | Encoding::Q4_1 | Encoding::Q8_0 => Use::Converted,
+        Encoding::BF16
+        | Encoding::Q5_0
+        | Encoding::Q5_1
+        | Encoding::Q2K
+        | Encoding::Q3K
+        | Encoding::Q4K
+        | Encoding::Q5K
+        | Encoding::Q6K => Use::Kept,
+        Encoding::Other(_) => Use::Unknown,
     }
 }
 
-impl Tensor {
-    /// One entry; its offset is still relative to the data and unchecked.
-    fn read(source: &mut Source<impl Read>) -> Result<Self, GgufError> {
-        let name = source.text(MAX_NAME_BYTES)?;
-        let damaged = |what: String| GgufError::Damaged(format!("tensor {name}: {what}"));
-        let dimensions = source.u32()?;
-        if !(1..=4).contains(&dimensions) {
-            return Err(damaged(format!("it has {dimensions} dimensions, but must have 1 to 4")));
-        }
-        let mut shape = Vec::with_capacity(4);
-        for _ in 0..dimensions {
-            shape.push(source.u64()?);
-        }
-        let encoding = Encoding::of(source.u32()?);
-        let offset = source.u64()?;
-        let numbers = shape.iter().try_fold(1_u64, |product, n| product.checked_mul(*n)).filter(|product| *product > 0);
-        let numbers = numbers.ok_or_else(|| damaged(format!("its shape {shape:?} is impossible")))?;
-        let (block, block_bytes) = encoding.block();
-        if !shape[0].is_multiple_of(block) {
-            return Err(damaged(format!("its rows of {} numbers are not whole blocks of {block}", shape[0])));
-        }
-        let bytes = (numbers / block).checked_mul(block_bytes);
-        let bytes = bytes.ok_or_else(|| damaged(format!("its shape {shape:?} is larger than any file")))?;
-        shape.reverse();
-        Ok(Self { name, shape, encoding, offset, bytes })
-    }
-
-    /// Numbers of one row.
-    pub(super) fn width(&self) -> u64 {
-        self.shape.last().copied().unwrap_or_default()
-    }
-
-    /// Number of rows.
-    pub(super) fn rows(&self) -> u64 {
-        self.shape.iter().rev().skip(1).product()
-    }
-
-    /// Bytes of one row.
-    pub(super) fn row_bytes(&self) -> u64 {
-        self.bytes / self.rows()
-    }
+/// The first tensor that nobody can do anything with.
+pub(super) fn unknown(header: &Header) -> Option<&Tensor> {
+    header.tensors.iter().find(|tensor| usage(tensor.encoding) == Use::Unknown)
 }
-
-impl Encoding {
-    fn of(number: u32) -> Self {
-        match number {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::Q4_0,
-            3 => Self::Q4_1,
-            8 => Self::Q8_0,
-            6 | 7 | 10..=14 | 30 => Self::Kept(number),
-            other => Self::Other(other),
-        }
-    }
-
-    /// Numbers of a block and its bytes; 0 bytes where the size is unknown.
-    pub(super) const fn block(self) -> (u64, u64) {
-        match self {
-            Self::F32 => (1, 4),
-            Self::F16 => (1, 2),
-            Self::Q4_0 => (32, 18),
-            Self::Q4_1 => (32, 20),
-            Self::Q8_0 => (32, 34),
-            Self::Kept(number) => match number {
-                6 => (32, 22),
-                7 => (32, 24),
-                10 => (256, 84),
-                11 => (256, 110),
-                12 => (256, 144),
-                13 => (256, 176),
-                14 => (256, 210),
-                _ => (1, 2),
-            },
-            Self::Other(_) => (1, 0),
-        }
-    }
-}
-
-impl fmt::Display for Encoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Kept(number) | Self::Other(number)) = self else { return fmt::Debug::fmt(self, f) };
-        let name = match number {
-            6 => "Q5_0",
-            7 => "Q5_1",
-            9 => "Q8_1",
-            10 => "Q2_K",
-            11 => "Q3_K",
-            12 => "Q4_K",
-            13 => "Q5_K",
-            14 => "Q6_K",
-            15 => "Q8_K",
-            16 => "IQ2_XXS",
-            17 => "IQ2_XS",
-            18 => "IQ3_XXS",
-            19 => "IQ1_S",
-            20 => "IQ4_NL",
-            21 => "IQ3_S",
-            22 => "IQ2_S",
-            23 => "IQ4_XS",
-            24 => "I8",
-            25 => "I16",
-            26 => "I32",
-            27 => "I64",
-            28 => "F64",
-            29 => "IQ1_M",
-            30 => "BF16",
-            34 => "TQ1_0",
-            35 => "TQ2_0",
-            39 => "MXFP4",
-            _ => return write!(f, "of the unknown type {number}"),
-        };
-        f.write_str(name)
-    }
-}
-
-fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
-    let alignment = metadata.unsigned("general.alignment")?.unwrap_or(32);
-    if alignment.is_power_of_two() && alignment <= 1 << 16 {
-        return Ok(alignment);
-    }
-    Err(GgufError::Damaged(format!("general.alignment is {alignment}, but must be a power of two up to 65536")))
-}
-
-/// Makes offsets absolute once all tensors are seen to lie apart, inside the file and aligned.
-fn place(tensors: &mut [Tensor], data_start: u64, alignment: u64, file_bytes: u64) -> Result<(), GgufError> {
-    let mut names = HashSet::new();
-    for tensor in &mut *tensors {
-        let damaged = |what: String| GgufError::Damaged(format!("tensor {}: {what}", tensor.name));
-        if !names.insert(tensor.name.clone()) {
-            return Err(damaged("the name occurs twice".into()));
-        }
-        if !tensor.offset.is_multiple_of(alignment) {
-            return Err(damaged(format!("its offset {} is no multiple of {alignment}", tensor.offset)));
-        }
-        let start = data_start.checked_add(tensor.offset);
-        match start.and_then(|start| start.checked_add(tensor.bytes)) {
-            Some(end) if end <= file_bytes => tensor.offset += data_start,
-            _ => {
-                return Err(damaged(format!(
-                    "its {} bytes at {} of the data end past the file, which has {file_bytes} bytes: the file is cut \
-                     short, get it again",
-                    tensor.bytes, tensor.offset
-                )));
-            }
-        }
-    }
-    let mut placed: Vec<&Tensor> = tensors.iter().collect();
-    placed.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
-    for pair in placed.windows(2) {
-        if pair[0].offset + pair[0].bytes > pair[1].offset {
-            return Err(GgufError::Damaged(format!("tensors {} and {} overlap", pair[0].name, pair[1].name)));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-#[path = "gguf_tests.rs"]
-mod tests;

@@ -17,7 +17,7 @@ use super::tokenizer::Vocabulary;
 use super::weights::{self, Plan};
 use super::{ImportError, Progress, Quantize, Source, quants};
 use crate::library::Library;
-use crate::library::gguf::{Encoding, Gguf, GgufError, Metadata};
+use crate::library::gguf::{self, Gguf, GgufError, Metadata, Use};
 
 /// A GGUF file that stays as it is.
 const KEPT_FILE: &str = "model.gguf";
@@ -32,12 +32,12 @@ pub(super) fn import(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Model, ImportError> {
     let refused = |error| refused(&source.path, error);
-    let gguf = Gguf::open(&source.path).map_err(refused)?;
+    let gguf = gguf::open(&source.path).map_err(refused)?;
     let id = source.id.clone().unwrap_or_else(|| default_id(&gguf.header.metadata, &source.path));
     super::check_id(&id)?;
     let (pieces, mut documents) = understand(&gguf).map_err(refused)?;
     check_packing(&pieces, source.quantize).map_err(refused)?;
-    if pieces.iter().any(|piece| matches!(piece.tensor.encoding, Encoding::Kept(_))) {
+    if pieces.iter().any(is_kept) {
         return keep(source, &id, library, &documents, progress);
     }
     let plan = Plan::new(&pieces, weights::SHARD_BYTES);
@@ -85,7 +85,7 @@ fn check_packing(pieces: &[Piece], quantize: Option<Quantize>) -> Result<(), Ggu
     if own == Some(u64::from(bits)) && u64::from(group_size) == quants::GROUP_SIZE {
         return Ok(());
     }
-    let is_kept = pieces.iter().any(|piece| matches!(piece.tensor.encoding, Encoding::Kept(_)));
+    let is_kept = pieces.iter().any(is_kept);
     let unpacked = if is_kept { "packed by blocks of its own" } else { "plain" };
     let own = own.map_or_else(|| unpacked.to_owned(), |own| format!("{own} bits in groups of {}", quants::GROUP_SIZE));
     Err(GgufError::NotSupported(format!(
@@ -132,6 +132,10 @@ fn quantization(pieces: &[Piece]) -> Option<Value> {
 fn common_bits(pieces: &[Piece]) -> Option<u64> {
     let count = |wanted| pieces.iter().filter(|piece| bits(piece) == Some(wanted)).count();
     pieces.iter().filter_map(bits).max_by_key(|bits| count(*bits))
+}
+
+fn is_kept(piece: &Piece) -> bool {
+    gguf::usage(piece.tensor.encoding) == Use::Kept
 }
 
 fn bits(piece: &Piece) -> Option<u64> {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::rope;
-use crate::library::gguf::{Encoding, Gguf, GgufError, Metadata, Tensor};
+use crate::library::gguf::{self, Gguf, GgufError, Metadata, Tensor};
 
 /// Largest width of a layer that is believed: twice the largest known.
 const MAX_WIDTH: u64 = 1 << 17;
@@ -189,8 +189,7 @@ pub(super) fn refuse_unknown(gguf: &Gguf) -> Result<(), GgufError> {
              Mistral models"
         )));
     }
-    let unknown = gguf.header.tensors.iter().find(|tensor| matches!(tensor.encoding, Encoding::Other(_)));
-    unknown.map_or(Ok(()), |tensor| {
+    gguf::unknown(&gguf.header).map_or(Ok(()), |tensor| {
         Err(GgufError::NotSupported(format!(
             "tensor {} is {}, which cannot be imported; supported: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K \
              to Q6_K, so get or make a file with one of these",

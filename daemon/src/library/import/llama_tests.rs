@@ -3,7 +3,7 @@ use crate::library::fixture::{self, Entry, F32, File, Q4_0};
 
 fn read(file: &File) -> Result<Llama, String> {
     let folder = tempfile::tempdir().unwrap();
-    let gguf = Gguf::open(&file.write(folder.path())).unwrap();
+    let gguf = gguf::open(&file.write(folder.path())).unwrap();
     let read = || {
         refuse_unknown(&gguf)?;
         let llama = Llama::read(&gguf)?;

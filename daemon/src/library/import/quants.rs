@@ -24,7 +24,7 @@ pub(super) const fn bits(encoding: Encoding) -> Option<u64> {
     match encoding {
         Encoding::Q4_0 | Encoding::Q4_1 => Some(4),
         Encoding::Q8_0 => Some(8),
-        Encoding::F32 | Encoding::F16 | Encoding::Kept(_) | Encoding::Other(_) => None,
+        _ => None,
     }
 }
 
@@ -52,9 +52,7 @@ pub(super) fn regroup(encoding: Encoding, blocks: &[u8], groups: &mut Groups) {
                 // Signed numbers from -128 on become unsigned ones from 0 on.
                 groups.weight.extend(rest.iter().map(|byte| byte ^ 0x80));
             }
-            Encoding::F32 | Encoding::F16 | Encoding::Kept(_) | Encoding::Other(_) => {
-                unreachable!("{encoding} has no groups")
-            }
+            _ => unreachable!("{encoding} has no groups"),
         }
     }
 }

@@ -1,11 +1,12 @@
 use super::*;
 use crate::library::fixture::{Entry, F32, File, HEAD_DIM, Q4_0};
+use crate::library::gguf;
 
 const THETA: f64 = 500_000.0;
 
 fn of(file: &File) -> Result<Option<Value>, String> {
     let folder = tempfile::tempdir().unwrap();
-    let gguf = Gguf::open(&file.write(folder.path())).unwrap();
+    let gguf = gguf::open(&file.write(folder.path())).unwrap();
     scaling(&gguf, HEAD_DIM, THETA).map_err(|error| error.to_string())
 }
 

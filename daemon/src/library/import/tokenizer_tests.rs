@@ -1,8 +1,8 @@
+use engine::gguf::{Header, Lists};
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer};
 
 use super::*;
 use crate::library::fixture::{Entry, File, Q4_0};
-use crate::library::gguf::Header;
 
 /// Rows of the embedding, as many as the larger vocabulary below has tokens.
 const ROWS: u64 = 3 + 256 + 12 + 1;
@@ -10,7 +10,7 @@ const ROWS: u64 = 3 + 256 + 12 + 1;
 /// The tokenizer and its two other documents, of a file.
 fn documents(file: &File) -> Result<(Tokenizer, Value, Value), String> {
     let bytes = file.bytes();
-    let header = Header::read(bytes.as_slice(), bytes.len() as u64).map_err(|error| error.to_string())?;
+    let header = Header::read(bytes.as_slice(), bytes.len() as u64, Lists::Kept).map_err(|error| error.to_string())?;
     let vocabulary = Vocabulary::read(&header.metadata, ROWS).map_err(|error| error.to_string())?;
     let tokenizer = vocabulary.tokenizer().map_err(|error| error.to_string())?;
     let tokenizer = Tokenizer::from_bytes(tokenizer).unwrap();

@@ -5,6 +5,7 @@ use safetensors::SafeTensors;
 use super::super::llama::Llama;
 use super::*;
 use crate::library::fixture::{self, Entry, File as Fixture, HEAD_DIM, Q4_0, Q4_1, Q8_0, half_to_f32};
+use crate::library::gguf;
 
 /// The numbers of every layer of a written folder, by the definition of MLX's affine groups.
 fn written(folder: &Path) -> BTreeMap<String, Vec<f32>> {
@@ -53,7 +54,7 @@ fn written(folder: &Path) -> BTreeMap<String, Vec<f32>> {
 /// Writes the fixture's tensors and compares each with the original, row by row.
 fn check(file: &mut Fixture, shard_bytes: u64, expected_files: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let gguf = Gguf::open(&file.write(folder.path())).unwrap();
+    let gguf = gguf::open(&file.write(folder.path())).unwrap();
     let pieces = Llama::read(&gguf).unwrap().pieces(&gguf).unwrap();
     let plan = Plan::new(&pieces, shard_bytes);
     let mut last = Progress { done_bytes: 0, total_bytes: plan.bytes };
@@ -119,7 +120,7 @@ fn a_large_model_becomes_several_files_with_an_index() {
     check(&mut file, 1, 2 + 2 * 9);
     check(&mut file, 40_000, 3);
     let folder = tempfile::tempdir().unwrap();
-    let gguf = Gguf::open(&file.write(folder.path())).unwrap();
+    let gguf = gguf::open(&file.write(folder.path())).unwrap();
     let pieces = Llama::read(&gguf).unwrap().pieces(&gguf).unwrap();
     assert_eq!(Plan::new(&pieces, SHARD_BYTES).index(), None);
     let index = Plan::new(&pieces, 40_000).index().unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Condition;
-use crate::library::gguf::{Encoding, Gguf, GgufError};
+use crate::library::gguf::{self, GgufError};
 
 /// Whether a file of this name is one.
 pub(super) fn is_gguf(name: &str) -> bool {
@@ -25,12 +25,11 @@ pub(super) fn whole(folder: &Path, names: &[&str], architecture: &str) -> Result
             engine::CANDLE_ARCHITECTURES.join(", ")
         )));
     }
-    let gguf = Gguf::open(&folder.join(name)).map_err(|error| match error {
+    let gguf = gguf::open(&folder.join(name)).map_err(|error| match error {
         GgufError::NotSupported(why) => Condition::NotSupported(format!("{name}: {why}")),
         error => Condition::Broken(format!("{name}: {error}: download the model again")),
     })?;
-    let unknown = gguf.header.tensors.iter().find(|tensor| matches!(tensor.encoding, Encoding::Other(_)));
-    unknown.map_or(Ok(()), |tensor| {
+    gguf::unknown(&gguf.header).map_or(Ok(()), |tensor| {
         let (tensor, encoding) = (&tensor.name, tensor.encoding);
         let words = format!("{name}: tensor {tensor} is {encoding}, which no engine here multiplies with: choose Q4_K");
         Err(Condition::NotSupported(words))

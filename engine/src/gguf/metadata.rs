@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::Read;
 
+use serde_json::Value as Json;
+
 use super::GgufError;
 use super::source::Source;
 
@@ -14,9 +16,18 @@ const MAX_ENTRIES: u64 = 1 << 16;
 
 /// The values of a header by key.
 #[derive(Debug, Default)]
-pub(in crate::library) struct Metadata(HashMap<String, Value>);
+pub struct Metadata(HashMap<String, Value>);
 
-/// One value. Arrays of types that nothing asks for are passed over and kept as `Other`.
+/// What becomes of lists, which only tokenizers need: those of a large vocabulary take tens of megabytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// Texts, 32-bit whole numbers and 32-bit floats are there to be asked for.
+    Kept,
+    /// None is.
+    PassedOver,
+}
+
+/// One value. Lists of types that nothing asks for are passed over and kept as `Other`.
 #[derive(Debug, PartialEq)]
 enum Value {
     Unsigned(u64),
@@ -31,7 +42,7 @@ enum Value {
 }
 
 impl Metadata {
-    pub(super) fn read(source: &mut Source<impl Read>) -> Result<Self, GgufError> {
+    pub(super) fn read(source: &mut Source<impl Read>, lists: Lists) -> Result<Self, GgufError> {
         source.at("the number of metadata entries");
         // A key's length, the type and the least of values.
         let count = source.count(8 + 4 + 1)?;
@@ -44,7 +55,7 @@ impl Metadata {
             let key = source.text(MAX_KEY_BYTES)?;
             source.within(&key);
             let kind = source.u32()?;
-            let value = Value::read(source, kind)?;
+            let value = Value::read(source, kind, lists)?;
             if values.insert(key, value).is_some() {
                 return Err(source.damaged("has a key that occurred before"));
             }
@@ -53,12 +64,12 @@ impl Metadata {
     }
 
     /// All keys, in no order.
-    pub(in crate::library) fn keys(&self) -> impl Iterator<Item = &str> {
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
     /// A whole number that is not negative.
-    pub(in crate::library) fn unsigned(&self, key: &str) -> Result<Option<u64>, GgufError> {
+    pub fn unsigned(&self, key: &str) -> Result<Option<u64>, GgufError> {
         self.get(key, "a whole number", |value| match value {
             Value::Unsigned(number) => Some(*number),
             Value::Signed(number) => u64::try_from(*number).ok(),
@@ -67,7 +78,7 @@ impl Metadata {
     }
 
     /// A finite number.
-    pub(in crate::library) fn float(&self, key: &str) -> Result<Option<f64>, GgufError> {
+    pub fn float(&self, key: &str) -> Result<Option<f64>, GgufError> {
         self.get(key, "a finite number", |value| match value {
             Value::Float(number) if number.is_finite() => Some(*number),
             _ => None,
@@ -75,17 +86,17 @@ impl Metadata {
     }
 
     /// Yes or no.
-    pub(in crate::library) fn bool(&self, key: &str) -> Result<Option<bool>, GgufError> {
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, GgufError> {
         self.get(key, "true or false", |value| if let Value::Bool(value) = value { Some(*value) } else { None })
     }
 
     /// A text.
-    pub(in crate::library) fn text(&self, key: &str) -> Result<Option<&str>, GgufError> {
+    pub fn text(&self, key: &str) -> Result<Option<&str>, GgufError> {
         self.get(key, "a text", |value| if let Value::Text(text) = value { Some(text.as_str()) } else { None })
     }
 
     /// A list of texts.
-    pub(in crate::library) fn texts(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
+    pub fn texts(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
         self.get(
             key,
             "a list of texts",
@@ -94,14 +105,14 @@ impl Metadata {
     }
 
     /// A list of 32-bit whole numbers.
-    pub(in crate::library) fn integers(&self, key: &str) -> Result<Option<&[i64]>, GgufError> {
+    pub fn integers(&self, key: &str) -> Result<Option<&[i64]>, GgufError> {
         self.get(key, "a list of whole numbers", |value| {
             if let Value::Integers(list) = value { Some(list.as_slice()) } else { None }
         })
     }
 
     /// A list of 32-bit floats.
-    pub(in crate::library) fn floats(&self, key: &str) -> Result<Option<&[f32]>, GgufError> {
+    pub fn floats(&self, key: &str) -> Result<Option<&[f32]>, GgufError> {
         self.get(
             key,
             "a list of numbers",
@@ -109,6 +120,18 @@ impl Metadata {
                 if let Value::Floats(list) = value { Some(list.as_slice()) } else { None }
             },
         )
+    }
+
+    /// A number, a truth or a text as JSON has it, null for a float that is none; `None` for lists too.
+    pub fn json(&self, key: &str) -> Option<Json> {
+        Some(match self.0.get(key)? {
+            Value::Unsigned(number) => (*number).into(),
+            Value::Signed(number) => (*number).into(),
+            Value::Float(number) => (*number).into(),
+            Value::Bool(value) => (*value).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Texts(_) | Value::Integers(_) | Value::Floats(_) | Value::Other => return None,
+        })
     }
 
     fn get<'a, T>(
@@ -123,7 +146,7 @@ impl Metadata {
 }
 
 impl Value {
-    fn read(source: &mut Source<impl Read>, kind: u32) -> Result<Self, GgufError> {
+    fn read(source: &mut Source<impl Read>, kind: u32, lists: Lists) -> Result<Self, GgufError> {
         Ok(match kind {
             0 => Self::Unsigned(u8::from_le_bytes(source.array()?).into()),
             1 => Self::Signed(i8::from_le_bytes(source.array()?).into()),
@@ -138,7 +161,7 @@ impl Value {
                 [other] => return Err(source.damaged(format_args!("is {other} where true or false must stand"))),
             },
             8 => Self::Text(source.text(u64::MAX)?),
-            9 => Self::list(source)?,
+            9 => Self::list(source, lists)?,
             10 => Self::Unsigned(source.u64()?),
             11 => Self::Signed(i64::from_le_bytes(source.array()?)),
             12 => Self::Float(f64::from_le_bytes(source.array()?)),
@@ -146,7 +169,7 @@ impl Value {
         })
     }
 
-    fn list(source: &mut Source<impl Read>) -> Result<Self, GgufError> {
+    fn list(source: &mut Source<impl Read>, lists: Lists) -> Result<Self, GgufError> {
         let kind = source.u32()?;
         let width = match kind {
             0 | 1 | 7 => 1,
@@ -157,10 +180,13 @@ impl Value {
             other => return Err(source.damaged(format_args!("is a list of the unknown type {other}"))),
         };
         let count = source.count(width)?;
-        if kind == 8 {
+        if kind == 8 && lists == Lists::Kept {
             return (0..count).map(|_| source.text(u64::MAX)).collect::<Result<_, _>>().map(Self::Texts);
         }
-        if !(4..=6).contains(&kind) {
+        if kind == 8 {
+            return (0..count).try_for_each(|_| source.skip_text()).map(|()| Self::Other);
+        }
+        if lists == Lists::PassedOver || !(4..=6).contains(&kind) {
             source.skip(count * width)?;
             return Ok(Self::Other);
         }

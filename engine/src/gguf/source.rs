@@ -83,6 +83,12 @@ impl<R: Read> Source<R> {
         Ok(())
     }
 
+    /// Passes over a string.
+    pub(super) fn skip_text(&mut self) -> Result<(), GgufError> {
+        let length = self.u64()?;
+        self.skip(length)
+    }
+
     /// A number of things that take at least `least` bytes each, all of which fit in what is left.
     pub(super) fn count(&mut self, least: u64) -> Result<u64, GgufError> {
         let count = self.u64()?;
