@@ -1,28 +1,34 @@
 //! The arithmetic, in registers of 32 bytes. Nothing here may be called where not [`is_there`].
 
-mod packing;
+pub mod packing;
 
 use std::arch::x86_64::{
-    __m128, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_ps, _mm_movehdup_ps, _mm_movehl_ps,
-    _mm_mul_ps, _mm_setzero_ps, _mm_storeu_ps, _mm256_broadcastss_ps, _mm256_castps256_ps128, _mm256_cvtepi32_ps,
-    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
-    _mm256_set1_epi16, _mm256_setzero_ps, _mm256_sign_epi8, _mm256_storeu_si256,
+    __m128, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_ps, _mm_max_ps, _mm_max_ss,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_mul_ps, _mm_setzero_ps, _mm_storeu_ps, _mm256_add_epi32, _mm256_andnot_ps,
+    _mm256_broadcastss_ps, _mm256_castps256_ps128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_extractf128_ps,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_max_ps,
+    _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_sign_epi8, _mm256_storeu_si256,
 };
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::utils::barrier_pool;
 
 use self::packing::Block;
 use super::{BLOCK, Format};
 
 /// Rows of activations that meet a row of weights at once.
-const GROUP: usize = 4;
+pub const GROUP: usize = 4;
 
 /// Activations as bytes, with a scale for each block. Of [`GROUP`] rows the first blocks stand beside each other, then the
 /// second ones; rows beyond the last whole group stand alone.
 pub struct Activations {
-    bytes: Vec<[i8; BLOCK]>,
-    /// What meets a [`Block`]'s line: scale, sum of the numbers, zeros.
-    lines: Vec<[f32; 4]>,
+    pub bytes: Vec<[i8; BLOCK]>,
+    /// What meets a [`Block`]'s line: scale and sum of the numbers; then the sum of the bytes, and zero.
+    pub lines: Vec<[f32; 4]>,
     /// Blocks of a row.
-    blocks: usize,
+    pub blocks: usize,
 }
 
 /// A [`Block`] in memory.
@@ -40,8 +46,27 @@ pub fn is_there() -> bool {
 /// Rounds each block of the rows, of `columns` numbers, to 255 steps.
 pub fn round(x: &[f32], columns: usize) -> Activations {
     assert!(is_there(), "a product is made only where it is");
-    // SAFETY: the processor has the instructions.
-    unsafe { round_here(x, columns) }
+    let (numbers, _) = x.as_chunks::<BLOCK>();
+    let blocks = columns / BLOCK;
+    let mut bytes = vec![[0; BLOCK]; numbers.len()];
+    let mut lines = vec![[0.0; 4]; numbers.len()];
+    let groups = bytes.chunks_mut(GROUP * blocks).zip(lines.chunks_mut(GROUP * blocks));
+    let groups: Vec<_> = groups.zip(numbers.chunks(GROUP * blocks)).map(Mutex::new).collect();
+    let work = |range: Range<usize>| {
+        for group in &groups[range] {
+            let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
+            let ((bytes, lines), numbers) = &mut *group;
+            // SAFETY: the processor has the instructions.
+            unsafe { round_group(numbers, blocks, bytes, lines) };
+        }
+    };
+    // A few rows take less time than others need to wake up.
+    if groups.len() > 2 {
+        barrier_pool().execute_chunked(groups.len(), work)
+    } else {
+        work(0..groups.len())
+    }
+    Activations { bytes, lines, blocks }
 }
 
 /// The products of some rows of weights with all activations: `done(row, token, value)`.
@@ -51,26 +76,39 @@ pub fn tile(format: Format, rows: &[u8], all: &Activations, done: impl FnMut(usi
     unsafe { tile_here(format, rows, all, done) }
 }
 
+/// Of a whole group the first blocks come to stand beside each other; rows of the last, smaller one stay alone.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn round_here(x: &[f32], columns: usize) -> Activations {
-    let (numbers, _) = x.as_chunks::<BLOCK>();
-    let (blocks, tokens) = (columns / BLOCK, x.len() / columns);
-    let mut bytes = vec![[0; BLOCK]; numbers.len()];
-    let mut lines = vec![[0.0; 4]; numbers.len()];
+fn round_group(numbers: &[[f32; BLOCK]], blocks: usize, bytes: &mut [[i8; BLOCK]], lines: &mut [[f32; 4]]) {
+    let is_whole = numbers.len() == GROUP * blocks;
     for (token, row) in numbers.chunks_exact(blocks).enumerate() {
-        // The first of its group, and how many those are.
-        let (first, group) = if token < tokens - tokens % GROUP { (token - token % GROUP, GROUP) } else { (token, 1) };
         for (block, numbers) in row.iter().enumerate() {
-            let most = numbers.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
-            let scale = most / 127.0;
-            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-            let place = first * blocks + block * group + token - first;
-            bytes[place] = numbers.map(|number| (number * inverse).round_ties_even() as i8);
-            let sum = scale * bytes[place].iter().map(|byte| i32::from(*byte)).sum::<i32>() as f32;
-            lines[place] = [scale, sum, 0.0, 0.0];
+            let place = if is_whole { block * GROUP + token } else { token * blocks + block };
+            lines[place] = round_block(numbers, &mut bytes[place]);
         }
     }
-    Activations { bytes, lines, blocks }
+}
+
+/// The line of a block.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn round_block(numbers: &[f32; BLOCK], bytes: &mut [i8; BLOCK]) -> [f32; 4] {
+    let (eights, _) = numbers.as_chunks::<8>();
+    // SAFETY: they are eight numbers.
+    let load = |place: usize| unsafe { _mm256_loadu_ps(eights[place].as_ptr()) };
+    let eights = [load(0), load(1), load(2), load(3)];
+    let [a, b, c, d] = eights.map(|eight| _mm256_andnot_ps(_mm256_set1_ps(-0.0), eight));
+    let scale = most(_mm256_max_ps(_mm256_max_ps(a, b), _mm256_max_ps(c, d))) / 127.0;
+    let inverse = _mm256_set1_ps(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+    // To the nearest, ties to even.
+    let [a, b, c, d] = eights.map(|eight| _mm256_cvtps_epi32(_mm256_mul_ps(eight, inverse)));
+    let sum = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
+    // Halves of each come to lie apart, in fours, and are put in order.
+    let packed = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    let packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    // SAFETY: they are 32 bytes.
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), packed) };
+    let sum = total(_mm256_cvtepi32_ps(sum));
+    [scale, scale * sum, sum, 0.0]
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -213,4 +251,13 @@ fn total(x: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// The largest of eight.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn most(x: __m256) -> f32 {
+    let four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
 }

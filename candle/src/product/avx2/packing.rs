@@ -1,9 +1,10 @@
 //! What ggml's blocks hold, as its reference unpacks them (`dequantize_row_*`).
 
 use std::arch::x86_64::{
-    __m128, __m256i, _mm_broadcastss_ps, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_mul_ps, _mm_setr_ps,
-    _mm_srli_epi16, _mm256_and_si256, _mm256_castsi128_si256, _mm256_cmpeq_epi8, _mm256_inserti128_si256,
-    _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_shuffle_epi8,
+    __m128, __m256i, _mm_broadcastss_ps, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_loadu_si128,
+    _mm_movehdup_ps, _mm_mul_ps, _mm_setr_ps, _mm_srli_epi16, _mm256_and_si256, _mm256_castsi128_si256,
+    _mm256_cmpeq_epi8, _mm256_inserti128_si256, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi32,
+    _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_shuffle_epi8,
 };
 
 use super::{BLOCK, load};
@@ -14,6 +15,14 @@ pub struct Block {
     pub numbers: __m256i,
     /// Scale, offset, and zeros.
     pub line: __m128,
+}
+
+impl Block {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    pub fn scale_and_offset(&self) -> [f32; 2] {
+        [_mm_cvtss_f32(self.line), _mm_cvtss_f32(_mm_movehdup_ps(self.line))]
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
