@@ -1,5 +1,5 @@
-# llama.cpp's logits after the first tokens of some texts, of a GGUF file: a list of [text, number of tokens] in, one line of
-# JSON out for each.
+# llama.cpp's logits after the first tokens of some texts: {"file": of GGUF, "texts": [[text, number of tokens], …]} in, one
+# line of JSON out for each text.
 import json
 import sys
 
@@ -8,11 +8,12 @@ import numpy
 
 # Caches of float32, as Candle's are. One thread: several wait for each other in loops, which takes long on a busy
 # machine.
+request = json.load(sys.stdin)
 wide = llama_cpp.GGML_TYPE_F32
 model = llama_cpp.Llama(
-    sys.argv[1], n_ctx=1024, n_batch=512, n_threads=1, n_threads_batch=1, type_k=wide, type_v=wide, verbose=False
+    request["file"], n_ctx=1024, n_batch=512, n_threads=1, n_threads_batch=1, type_k=wide, type_v=wide, verbose=False
 )
-for text, length in json.load(sys.stdin):
+for text, length in request["texts"]:
     ids = model.tokenize(text.encode())[:length]
     model.reset()
     model.eval(ids)

@@ -55,9 +55,9 @@ fn tmp(name: &str) -> PathBuf {
 }
 
 fn llama_cpp(file: &Path) -> Vec<Answer> {
-    let script = format!("import sys; sys.argv = ['', {file:?}]\n{}", include_str!("rounding.py"));
     let texts: Vec<_> = PROMPTS.iter().map(|(_, text, tokens)| json!([text, tokens])).collect();
-    let answers = given::ask(&python(), &script, &json!(texts));
+    let request = json!({ "file": file, "texts": texts });
+    let answers = given::ask(&python(), include_str!("rounding.py"), &request);
     answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

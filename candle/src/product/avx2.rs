@@ -62,9 +62,9 @@ pub fn round(x: &[f32], columns: usize) -> Activations {
     };
     // A few rows take less time than others need to wake up.
     if groups.len() > 2 {
-        barrier_pool().execute_chunked(groups.len(), work)
+        barrier_pool().execute_chunked(groups.len(), work);
     } else {
-        work(0..groups.len())
+        work(0..groups.len());
     }
     Activations { bytes, lines, blocks }
 }

@@ -48,7 +48,7 @@ fn tile_here(format: Format, rows: &[u8], count: usize, all: &Activations, done:
         Format::Q5_0 => multiply::<16, false>(&side_by_side(rows, all, |block| packing::q5_0(block)), count, all, done),
         Format::Q5_1 => multiply::<0, true>(&side_by_side(rows, all, |block| packing::q5_1(block)), count, all, done),
         Format::Q8_0 => {
-            multiply::<128, false>(&side_by_side(rows, all, |block| packing::q8_0(block)), count, all, done)
+            multiply::<128, false>(&side_by_side(rows, all, |block| packing::q8_0(block)), count, all, done);
         }
     }
 }
@@ -96,11 +96,13 @@ fn multiply<const ZERO: u8, const OFFSET: bool>(
         done(token, &values[..count]);
     };
     for token in (0..whole).step_by(GROUP) {
-        let sums = dots::<GROUP, ZERO, OFFSET>(blocks, all, token);
-        sums.into_iter().enumerate().for_each(|(n, sums)| take(token + n, sums));
+        for (n, sums) in dots::<GROUP, ZERO, OFFSET>(blocks, all, token).into_iter().enumerate() {
+            take(token + n, sums);
+        }
     }
     for token in whole..tokens {
-        dots::<1, ZERO, OFFSET>(blocks, all, token).into_iter().for_each(|sums| take(token, sums));
+        let [sums] = dots::<1, ZERO, OFFSET>(blocks, all, token);
+        take(token, sums);
     }
 }
 
