@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use talkied_hub::{Hub, Repo};
 
 use crate::cli::{finish, run, stdout};
-use crate::support::{Daemon, Start, until};
+use crate::support::{Daemon, Start, program, until};
 
 /// The commands in an order in which each has something to say, with what is typed into them. HOME is the daemon's.
-const LINES: [(&str, &str); 36] = [
+const LINES: [(&str, &str); 43] = [
     ("ping", ""),
     ("models", ""),
     ("events", ""),
@@ -44,6 +44,13 @@ const LINES: [(&str, &str); 36] = [
     ("providers rm here", ""),
     ("usage --by provider,model", ""),
     ("cancel req_999", ""),
+    ("config path", ""),
+    ("config init", ""),
+    ("config init", ""),
+    ("config check", ""),
+    ("config show", ""),
+    ("config schema", ""),
+    ("config reload", ""),
     ("completions fish", ""),
     ("man --dir HOME", ""),
     ("stop", ""),
@@ -83,7 +90,9 @@ fn transcript(more: &[&str]) -> String {
         let code = if code == 0 { String::new() } else { format!("[{code}]\n") };
         writeln!(text, "$ talkiectl {line}\n{}{code}", said.concat()).unwrap();
     }
-    text.replace(daemon.home.path().to_str().unwrap(), "HOME").replace(&hub.endpoint(), "HUB")
+    let programs = program("talkiectl");
+    let programs = programs.parent().unwrap().to_str().unwrap();
+    text.replace(daemon.home.path().to_str().unwrap(), "HOME").replace(&hub.endpoint(), "HUB").replace(programs, "PROGRAMS")
 }
 
 fn check(name: &str, more: &[&str]) {
