@@ -173,8 +173,11 @@ impl Library {
 
     /// What was found last, if there was no sign since.
     fn known(&self) -> Option<Arc<Snapshot>> {
-        let is_quiet = lock(&self.heard).signs.is_empty();
-        lock(&self.latest).clone().filter(|_| is_quiet)
+        let latest = lock(&self.latest).clone();
+        if latest.as_ref().is_some_and(|latest| latest.is_of_other_disks(&self.places)) {
+            self.has_changed(&[]);
+        }
+        latest.filter(|_| lock(&self.heard).signs.is_empty())
     }
 
     /// Looks where signs were heard. What is different is told to those who follow.

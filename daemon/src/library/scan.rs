@@ -24,6 +24,20 @@ pub struct Snapshot {
     seen: BTreeMap<PathBuf, Seen>,
     /// Folders in which something changes when the next look finds something else.
     pub(super) watched: Vec<PathBuf>,
+    /// Which folders the places were, as the system numbers them.
+    roots: Vec<Option<(u64, u64)>>,
+}
+
+impl Snapshot {
+    /// Whether the places are other folders by now: a disk that was mounted or taken away gives no sign of change.
+    pub(super) fn is_of_other_disks(&self, places: &[Place]) -> bool {
+        self.roots != roots(places)
+    }
+}
+
+fn roots(places: &[Place]) -> Vec<Option<(u64, u64)>> {
+    let numbers = |place: &Place| fs::metadata(&place.root).ok().map(|root| (root.dev(), root.ino()));
+    places.iter().map(numbers).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +49,7 @@ struct Seen {
 
 /// Looks at all places; folders without a sign, and those that look as they did, are taken from `before`.
 pub(super) fn scan(places: &[Place], before: Option<&Snapshot>, signs: &Signs) -> Snapshot {
-    let mut found = Snapshot::default();
+    let mut found = Snapshot { roots: roots(places), ..Snapshot::default() };
     let mut models: BTreeMap<String, Model> = BTreeMap::new();
     for place in places {
         found.watched.extend(place.watched());
