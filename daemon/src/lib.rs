@@ -29,7 +29,9 @@ pub mod process;
 pub mod pull;
 
 pub mod backend;
+pub mod boot;
 pub mod bounded;
+pub mod crash;
 pub mod error;
 pub mod events;
 pub mod hugging_face;
@@ -52,6 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, Programs};
 use crate::config::Config;
+use crate::crash::Reports;
 use crate::events::Events;
 use crate::generation::Generation;
 use crate::idle::Activation;
@@ -86,7 +89,12 @@ pub enum RunError {
 /// Serves until `stop`, and reads the configuration again whenever something comes through `reloads`. The order of the end
 /// is written here once: no new connections and requests; running requests end or run out of time; engines end;
 /// connections are closed; the socket is removed.
-pub async fn run(config: Config, reloads: mpsc::Receiver<()>, stop: CancellationToken) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    reports: Reports,
+    reloads: mpsc::Receiver<()>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let set = config.settings.clone();
     let passed = socket::passed().map_err(RunError::Passed)?;
     let activation = if passed.is_some() { Activation::ByNextClient } else { Activation::ByHand };
@@ -106,7 +114,7 @@ pub async fn run(config: Config, reloads: mpsc::Receiver<()>, stop: Cancellation
     // So that no request waits for the answer.
     drop(tokio::spawn(async move { asking.preferred().await }));
     let (limits, drain) = (limits(&config.settings), set.drain);
-    let settings = Settings { programs: Arc::clone(&programs), limits, drain, events: events.clone() };
+    let settings = Settings { programs: Arc::clone(&programs), limits, drain, events: events.clone(), reports };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let connections = Connections::default();
     let requests = Arc::<Requests>::default();
@@ -169,6 +177,7 @@ pub async fn run(config: Config, reloads: mpsc::Receiver<()>, stop: Cancellation
     });
     let limits = socket::Limits { drain: drained, ..socket::Limits::default() };
     tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+    telemetry::leave_file();
     let announcing = tokio::spawn(notify::announce(scheduler, draining, stop.clone()));
     let served = socket::serve(bound.listener, rpc.module(), limits, connections, stop).await;
     // Its requests have ended with their connections; what is left is to take the engines down.

@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use talkied::config::{self, Config, Given, Task};
+use talkied::crash::{self, Marker, Reports};
+use talkied::telemetry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,7 @@ fn main() -> ExitCode {
     if task != Task::Serve {
         return tell(task, given);
     }
-    talkied::telemetry::start_log();
+    telemetry::start_log();
     talkied::secrets::forbid_core_files();
     let config = match Config::load(given) {
         Ok(config) => config,
@@ -29,14 +31,19 @@ fn main() -> ExitCode {
             return ExitCode::from(config::EXIT_CODE);
         }
     };
-    talkied::telemetry::set_filter(&config.settings.log.0);
-    match serve(config) {
+    telemetry::set_filter(&config.settings.log.0);
+    let kept = telemetry::keep_log(&config.home);
+    // Kept to the end, so that the last words are in the log.
+    let ended = match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(words) => {
+            telemetry::return_to_stderr();
             tracing::error!("{words}");
             ExitCode::FAILURE
         }
-    }
+    };
+    drop(kept);
+    ended
 }
 
 /// Answers a question about the configuration.
@@ -62,6 +69,9 @@ fn serve(config: Config) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("failed to start the runtime: {error}"))?;
+    let reports = Reports::new(&config.home);
+    crash::watch_panics(reports.clone());
+    let marker = Marker::begin(&config.home, &reports);
     runtime.block_on(async {
         let stop = CancellationToken::new();
         // Before anybody can know that there is a process to be signalled.
@@ -69,8 +79,13 @@ fn serve(config: Config) -> Result<(), String> {
         // One more hang-up than is being answered is all that can matter.
         let (hangups, reloads) = mpsc::channel(1);
         let signals = tokio::spawn(watched.heed(hangups, stop.clone()));
-        let ended = talkied::run(config, reloads, stop).await;
+        let ending = tokio::spawn(note_the_end(marker, stop.clone()));
+        let ended = talkied::run(config, reports, reloads, stop.clone()).await;
         signals.abort();
+        // Where it did not run at all nobody has asked it to end.
+        stop.cancel();
+        // The marker is removed with the last who holds it.
+        drop(ending.await);
         ended.map_err(|error| error.to_string())
     })
 }
@@ -84,6 +99,15 @@ fn end_at_second_signal() -> std::io::Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&first))?;
     }
     Ok(())
+}
+
+/// Notes that the daemon was asked to end, and returns the marker, whose removal says that it has.
+async fn note_the_end(mut marker: Option<Marker>, stop: CancellationToken) -> Option<Marker> {
+    stop.cancelled().await;
+    if let Some(marker) = &mut marker {
+        marker.ending();
+    }
+    marker
 }
 
 /// The signals that do not end the process by themselves.

@@ -3,11 +3,13 @@
 //!
 //! The child finds its half of a socket pair as standard input. Its standard error is read line by line into the
 //! log; the last lines are kept to explain its death. Dropping the [`Engine`] asks the child to end and kills it
-//! when it does not; a child whose daemon dies sees its socket close and ends by itself.
+//! when it does not; a child whose daemon dies sees its socket close and ends by itself. One that a signal ends leaves a
+//! report.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, FramedRead, LengthDelimitedCodec, LinesCodec};
 
+use crate::crash::{self, Reports};
 use crate::secrets;
 
 /// Commands that may wait for an engine to read them.
@@ -29,6 +32,9 @@ const COMMANDS: usize = 64;
 
 /// How long an engine may take to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// SIGHUP, SIGINT and SIGTERM: who sends them asks for an end, as a logout does, and nothing broke.
+const ASKED: [i32; 3] = [1, 2, 15];
 
 /// Lines of standard error that are kept, and their longest length in bytes.
 const KEPT_LINES: usize = 4;
@@ -55,6 +61,7 @@ impl Engine {
     /// Starts `program` and reports through `report`, which waits while the receiver is behind.
     pub fn start<T: Send + 'static>(
         program: &Path,
+        crashes: Reports,
         reports: mpsc::Sender<T>,
         wrap: impl Fn(Report) -> T + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -76,11 +83,16 @@ impl Engine {
         let pid = child.id().unwrap_or_default();
         let errors = child.stderr.take();
         let (commands, receiver) = mpsc::channel(COMMANDS);
+        let program = program.to_path_buf();
         let task = tokio::spawn(async move {
             let said = tokio::spawn(read_errors(errors, pid));
             talk(socket, receiver, &reports, &wrap).await;
-            let how = end(&mut child).await;
+            let (how, signal) = end(&mut child).await;
             let said = timeout(GRACE, said).await.ok().and_then(Result::ok).unwrap_or_default();
+            if let Some(signal) = signal {
+                // Nobody waits for the disk.
+                drop(tokio::task::spawn_blocking(move || report(&crashes, &program, pid, signal)));
+            }
             let how = if said.is_empty() { how } else { format!("{how}; it said: {said}") };
             // A scheduler that is gone needs no word of it.
             let _ = reports.send(wrap(Report::Gone(how))).await;
@@ -144,20 +156,41 @@ async fn talk<T>(
     }
 }
 
-/// Waits for the process to end, kills it after a while, and says how it ended.
-async fn end(child: &mut Child) -> String {
-    let status = if let Ok(status) = timeout(GRACE, child.wait()).await {
-        status
+/// Waits for the process to end, kills it after a while, and says how it ended; and by which signal
+/// that says that something broke.
+async fn end(child: &mut Child) -> (String, Option<i32>) {
+    let (status, is_ours) = if let Ok(status) = timeout(GRACE, child.wait()).await {
+        (status, false)
     } else {
         // Fails only when the process has ended meanwhile, which the wait below tells.
         let _ = child.start_kill();
-        child.wait().await
+        (child.wait().await, true)
     };
-    status.map_or_else(|error| error.to_string(), describe)
+    let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
+    let signal = signal.filter(|signal| !is_ours && !ASKED.contains(signal));
+    (status.map_or_else(|error| error.to_string(), describe), signal)
+}
+
+/// Leaves a report of an engine that a signal ended. The log has what it said, and of which model it was.
+fn report(crashes: &Reports, program: &Path, pid: u32, signal: i32) {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let what = format!("an engine, {name}, was ended by signal {signal}{}", meaning(signal));
+    let body = format!("process {pid}, {}\n\n{}", program.display(), crashes.log_tail());
+    crashes.write(&crash::Report { kind: "engine", what, heading: "last lines of the log", body });
+}
+
+/// What the signals mean that end an engine most often.
+fn meaning(signal: i32) -> &'static str {
+    match signal {
+        4 => " (an instruction that this processor does not have)",
+        6 => " (it gave up)",
+        9 => " (killed by hand, or by the system for want of memory)",
+        7 | 10 | 11 => " (a fault of memory)",
+        _ => "",
+    }
 }
 
 fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(0), _) => "it closed its socket".into(),
         (Some(code), _) => format!("exit code {code}"),

@@ -12,15 +12,20 @@ async fn the_methods_served_are_the_methods_described() {
     let stop = CancellationToken::new();
     let limits = Limits { waiting: 1, keep_alive: protocol::KeepAlive::default() };
     let programs = Arc::new(Programs::new("none".into(), "none".into()));
-    let settings =
-        Settings { programs: Arc::clone(&programs), limits, drain: Duration::ZERO, events: Events::default() };
+    let home = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        programs: Arc::clone(&programs),
+        limits,
+        drain: Duration::ZERO,
+        events: Events::default(),
+        reports: crate::crash::Reports::new(home.path()),
+    };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let library = Arc::new(Library::at("none".into()));
     let settings = crate::pull::Settings::new("none".into(), "http://127.0.0.1:1".into(), None);
     let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), Events::default(), stop.clone());
     let requests = Arc::<Requests>::default();
     let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
-    let home = tempfile::tempdir().unwrap();
     let usage = Usage::start(home.path());
     let policy = Policy { local_only: false, keychain: false };
     let registry = Arc::new(Registry::new(

@@ -21,6 +21,7 @@ use failure::shutting_down;
 pub use resident::{EngineId, Job, Limits, Update};
 
 use crate::backend::{Backend, Programs};
+use crate::crash::Reports;
 use crate::events::Events;
 use crate::local::LocalModel;
 use crate::process::Report;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Where it says which models come and go.
     pub events: Events,
+    /// Where the end of an engine by a signal is reported.
+    pub reports: Reports,
 }
 
 /// Everything the loop can be told.

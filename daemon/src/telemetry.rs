@@ -1,9 +1,14 @@
 //! What the daemon tells about itself: its log, and its own memory.
 //!
-//! Prompts and answers are never logged, at any level.
+//! The log goes to standard error and, from [`keep_log`] on, to a file ([`file`](mod@file)). Prompts and answers are
+//! never logged, at any level.
 
-use std::io::IsTerminal;
+mod file;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::Registry;
@@ -17,6 +22,11 @@ pub const LOG_VARIABLE: &str = "TALKIE_LOG";
 /// The crates whose `debug` and `trace` may be asked for: the project's own.
 const OWN: &[&str] = &["talkied", "cloud", "engine", "protocol"];
 
+/// Whether standard error is a file that needs no second copy of the log.
+static IS_DOUBLE: AtomicBool = AtomicBool::new(false);
+
+pub use file::{Kept, path as log_path};
+
 /// What is logged, set once by [`start_log`]; the log is the process's own, and so is this.
 static FILTER: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
 
@@ -26,7 +36,10 @@ pub fn start_log() {
     // A second log is refused below.
     let _ = FILTER.set(handle);
     let ansi = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    // Whoever cannot be told is not told that either: by default that ends in a panic.
+    let log = tracing_subscriber::fmt::layer().with_writer(|| Stderr).with_ansi(ansi).log_internal_errors(false);
+    let kept = tracing_subscriber::fmt::layer().with_writer(|| file::Lines).with_ansi(false).log_internal_errors(false);
+    let log = log.and_then(kept);
     tracing_subscriber::registry().with(log.with_filter(filter.and(filter_fn(may_be_told)))).init();
 }
 
@@ -36,6 +49,41 @@ pub fn set_filter(filter: &str) {
     let filter = EnvFilter::builder().with_default_directive(Level::INFO.into()).parse_lossy(filter);
     if let Err(error) = handle.reload(filter) {
         tracing::warn!(%error, "what is logged could not be changed");
+    }
+}
+
+/// Writes the log of this home as well, as long as the disk takes it; what it does not take is lost, and nobody waits.
+pub fn keep_log(home: &Path) -> Option<Kept> {
+    let kept = file::keep(home);
+    if let Err(error) = &kept {
+        tracing::warn!(%error, path = %log_path(home).display(), "the log cannot be written there");
+    }
+    kept.ok()
+}
+
+/// Says no more on standard error where that is a file, as for a daemon started on demand: the log has it, and a file
+/// without bound would grow. A terminal, a pipe and the journal go on.
+pub fn leave_file() {
+    let is_file = rustix::fs::fstat(io::stderr())
+        .is_ok_and(|found| rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::RegularFile);
+    IS_DOUBLE.store(is_file && file::is_kept(), Ordering::Relaxed);
+}
+
+/// Says on standard error again what is said from here on: the last words of the daemon.
+pub fn return_to_stderr() {
+    IS_DOUBLE.store(false, Ordering::Relaxed);
+}
+
+/// Standard error, unless the file has it.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if IS_DOUBLE.load(Ordering::Relaxed) { Ok(bytes.len()) } else { io::stderr().write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

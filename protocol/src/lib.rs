@@ -50,7 +50,7 @@ pub use providers::{
     ProviderKind, ProviderList, ProviderRef, ProviderTest, RemovedProvider, Tier, Unavailable,
 };
 pub use pulls::{Pull, PullEvent, PullFile, PullList, PullRef, PullState, StartPull, SubscribePulls};
-pub use status::{Pong, Preload, PreloadState, RequestState, RequestStatus, Status};
+pub use status::{Hello, Pong, Preload, PreloadState, RequestState, RequestStatus, Status, Welcome};
 pub use storage::{
     DeleteModel, Deleted, FileState, Force, HashSource, ImportModel, Storage, StoredModel, StoredPull, Verified,
     VerifiedFile,
@@ -60,6 +60,9 @@ pub use usage::{GetUsage, UsageBy, UsageReport, UsageRow};
 
 /// Version of this contract. Grows when a method or field is removed or changes its meaning.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Oldest version of this contract that the daemon still speaks: one that drops nothing but has changed goes on with it.
+pub const OLDEST_PROTOCOL: u32 = 1;
 
 /// Longest message either side sends or accepts, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;

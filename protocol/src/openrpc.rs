@@ -200,6 +200,12 @@ pub const METHODS: &[Method] = &[
         schema::<usage::GetUsage>,
         schema::<usage::UsageReport>,
     ),
+    call_with(
+        "daemon.hello",
+        "Which versions of the contract the daemon speaks.",
+        schema::<status::Hello>,
+        schema::<status::Welcome>,
+    ),
     call("daemon.ping", "A sign of life, without any work behind it.", schema::<status::Pong>),
     call("daemon.status", "What the daemon is doing.", schema::<status::Status>),
     call("daemon.config", "What the daemon is set to, and where each value is from.", schema::<config::Configuration>),

@@ -22,7 +22,7 @@ use crate::providers::{ConfigureProvider, Provider, ProviderList, ProviderRef, P
 #[cfg(feature = "client")]
 use crate::pulls::PullEvent;
 use crate::pulls::{Pull, PullList, PullRef, StartPull, SubscribePulls};
-use crate::status::{Pong, Status};
+use crate::status::{Hello, Pong, Status, Welcome};
 use crate::storage::{DeleteModel, Deleted, ImportModel, Storage, Verified};
 use crate::usage::{GetUsage, UsageReport};
 
@@ -238,6 +238,10 @@ pub trait Usage {
     rpc(client, namespace = "daemon", namespace_separator = ".")
 )]
 pub trait Daemon {
+    /// Says which versions of the contract the daemon speaks, to a client that says which it does.
+    #[method(name = "hello")]
+    async fn hello(&self, request: Hello) -> RpcResult<Welcome>;
+
     /// A sign of life, without any work behind it.
     #[method(name = "ping")]
     async fn ping(&self) -> RpcResult<Pong>;

@@ -1,4 +1,4 @@
-//! `daemon.ping`, `daemon.status`, `daemon.shutdown`.
+//! `daemon.hello`, `daemon.ping`, `daemon.status`, `daemon.shutdown`.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,42 @@ use crate::error::ErrorData;
 use crate::generate::RequestId;
 use crate::models::{Model, ModelId};
 use crate::providers::ProviderId;
+
+/// What a client says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// Version of the contract it speaks.
+    pub protocol: u32,
+    /// Its name and version, for the daemon's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// What the daemon speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Welcome {
+    /// Version of the daemon.
+    pub version: String,
+    /// Newest version of the contract that it speaks.
+    pub protocol: u32,
+    /// Oldest version of it that it still speaks.
+    pub oldest_protocol: u32,
+    /// Its process.
+    pub pid: u32,
+}
+
+impl Welcome {
+    /// Whether a client of that version of the contract and this daemon understand each other.
+    pub const fn speaks(&self, protocol: u32) -> bool {
+        self.oldest_protocol <= protocol && protocol <= self.protocol
+    }
+
+    /// Whether it does not yet speak that version.
+    pub const fn is_older_than(&self, protocol: u32) -> bool {
+        self.protocol < protocol
+    }
+}
 
 /// A sign of life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 26] = [
+const WALK: [&str; 28] = [
     "lib",
     "rpc",
     "idle",
@@ -23,8 +23,10 @@ const WALK: [&str; 26] = [
     "library",
     "events",
     "usage",
+    "crash",
     "error",
     "backend",
+    "boot",
     "bounded",
     "private",
     "requests",

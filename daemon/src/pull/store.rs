@@ -107,7 +107,10 @@ impl Store {
     pub fn open(pulls: &Path, model: &ModelId) -> Result<Self, PullError> {
         let folder = pulls.join(model.folder());
         let made = fs::create_dir_all(folder.join("model")).and_then(|()| fs::create_dir_all(folder.join("progress")));
-        made.map_err(|error| PullError::storage("make", &folder, &error))?;
+        made.map_err(|error| match lost_disk(&folder) {
+            Some(problem) => PullError::Storage { action: "make", path: folder.clone(), problem },
+            None => PullError::storage("make", &folder, &error),
+        })?;
         let path = folder.join("lock");
         let lock = File::options().create(true).append(true).open(&path);
         let lock = lock.map_err(|error| PullError::storage("open", &path, &error))?;
@@ -317,30 +320,20 @@ pub fn lengths(size: u64) -> impl Iterator<Item = u64> {
     (0..size.div_ceil(SEGMENT)).map(move |segment| SEGMENT.min(size - segment * SEGMENT))
 }
 
+/// Why a folder cannot be made where one above it is a link to a disk that is not there. The system would say of it that
+/// the file exists.
+fn lost_disk(folder: &Path) -> Option<String> {
+    let is_lost = |path: &&Path| fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink()) && !path.exists();
+    let link = folder.ancestors().find(is_lost)?;
+    let target = fs::read_link(link).unwrap_or_default();
+    Some(format!("{} is a link to {}, which is not there: is its disk mounted?", link.display(), target.display()))
+}
+
 /// What is another after each start of the machine.
 fn boot_id() -> [u8; 16] {
     use sha2::Digest;
-    let text = boot();
-    let hash = sha2::Sha256::digest(text.as_bytes());
+    let hash = sha2::Sha256::digest(crate::boot::id().as_bytes());
     std::array::from_fn(|at| hash[at])
-}
-
-#[cfg(not(target_os = "macos"))]
-fn boot() -> String {
-    // Where it cannot be told, every start of the daemon counts as one of the machine.
-    let unknown = || format!("{:?}", std::time::SystemTime::now());
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| unknown())
-}
-
-/// sysctl(3), `kern.bootsessionuuid`: a text that is another for each boot.
-#[cfg(target_os = "macos")]
-fn boot() -> String {
-    let unknown = || format!("{:?}", std::time::SystemTime::now());
-    let asked = std::process::Command::new("/usr/sbin/sysctl").args(["-n", "kern.bootsessionuuid"]).output();
-    match asked {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
-        _ => unknown(),
-    }
 }
 
 #[cfg(test)]

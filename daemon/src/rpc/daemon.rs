@@ -1,11 +1,14 @@
-//! `daemon.ping`, `daemon.status`, `daemon.config`, `daemon.reload`, `daemon.shutdown`, `rpc.discover`.
+//! `daemon.hello`, `daemon.ping`, `daemon.status`, `daemon.config`, `daemon.reload`, `daemon.shutdown`, `rpc.discover`.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use jsonrpsee::core::{RpcResult, async_trait};
 use protocol::rpc::{DaemonServer, DiscoverServer};
-use protocol::{Configuration, ErrorData, PROTOCOL_VERSION, Pong, Reloaded, RequestState, RequestStatus, Status};
+use protocol::{
+    Configuration, ErrorData, Hello, OLDEST_PROTOCOL, PROTOCOL_VERSION, Pong, Reloaded, RequestState, RequestStatus, Status,
+    Welcome,
+};
 
 use super::{Rpc, error};
 use crate::requests::Remote;
@@ -13,6 +16,21 @@ use crate::scheduler::RequestSnapshot;
 
 #[async_trait]
 impl DaemonServer for Rpc {
+    async fn hello(&self, request: Hello) -> RpcResult<Welcome> {
+        let welcome = Welcome {
+            version: version(),
+            protocol: PROTOCOL_VERSION,
+            oldest_protocol: OLDEST_PROTOCOL,
+            pid: std::process::id(),
+        };
+        if !welcome.speaks(request.protocol) {
+            // The client is told enough to say it to its user; here it explains what is missing in the log otherwise.
+            let client = request.client.as_deref().unwrap_or("unnamed");
+            tracing::warn!(?client, protocol = request.protocol, "a client speaks another version of the wire");
+        }
+        Ok(welcome)
+    }
+
     async fn ping(&self) -> RpcResult<Pong> {
         Ok(Pong { version: version(), protocol: PROTOCOL_VERSION, pid: std::process::id() })
     }

@@ -196,7 +196,7 @@ impl Loop {
     fn spawn(&mut self, id: EngineId, backend: Backend) {
         let program = self.settings.programs.of(backend);
         let wrap = move |report| Message::Engine(id, report);
-        match Engine::start(program, self.messages.clone(), wrap) {
+        match Engine::start(program, self.settings.reports.clone(), self.messages.clone(), wrap) {
             Ok(engine) => {
                 tracing::info!(engine = engine.pid(), program = %program.display(), "engine started");
                 self.engines.insert(id, engine);

@@ -11,10 +11,10 @@ use protocol::openrpc::{METHODS, document, method};
 use protocol::tools::{MAX_NAME_BYTES, MAX_TOOL_BYTES, MAX_TOOLS};
 use protocol::{
     CancelRequest, Cancelled, Catalogue, Configuration, ConfigureProvider, DeleteModel, Deleted, EmbeddingsRequest,
-    EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, ImportModel, Kind,
+    EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, Hello, ImportModel, Kind,
     LoadModel, MAX_MESSAGE_BYTES, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider,
     ProviderList, ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, Reloaded, RemovedProvider, StartPull,
-    Status, Storage, SubscribeModels, SubscribePulls, TokenCount, Unloaded, UsageReport, Verified,
+    Status, Storage, SubscribeModels, SubscribePulls, TokenCount, Unloaded, UsageReport, Verified, Welcome,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,6 +79,7 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("providers.remove", (Some(check::<ProviderRef>), check::<RemovedProvider>)),
         ("providers.test", (Some(check::<ProviderRef>), check::<ProviderTest>)),
         ("usage.get", (Some(check::<GetUsage>), check::<UsageReport>)),
+        ("daemon.hello", (Some(check::<Hello>), check::<Welcome>)),
         ("daemon.ping", (None, check::<Pong>)),
         ("daemon.status", (None, check::<Status>)),
         ("daemon.config", (None, check::<Configuration>)),
