@@ -80,9 +80,20 @@ impl Cli {
 fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
     format!(
-        "Exit codes:\n{}\nps, status, ping, events, cancel, unload, config and stop never start\ntalkied; service has the system do so; the others do.",
+        "Exit codes:\n{}\nps, status, ping, events, cancel, unload, config, stop, logs and doctor never start\ntalkied; service has the system do so; the others do.",
         rows.concat()
     )
+}
+
+/// How much of the log.
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// How many lines, the last
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub lines: usize,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
 }
 
 /// What to do.
@@ -220,6 +231,23 @@ Examples:
     },
     /// Show what talkied is doing
     Status,
+    /// Show the log of talkied
+    #[command(after_help = "Example:\n  talkiectl logs -n 20 --follow")]
+    Logs(Logs),
+    /// Look for what is wrong, and say how it is mended
+    #[command(after_help = "\
+A finding is a warning or a problem; below it stands the command that mends it.
+A word in capitals there is yours to choose. With --quiet only findings are
+shown.
+
+Examples:
+  talkiectl doctor --quiet
+  talkiectl doctor --json | jq -r '.findings[] | select(.fix) | .fix'")]
+    Doctor {
+        /// Remove the reports of what broke
+        #[arg(long)]
+        clear: bool,
+    },
     /// Measure a round trip to talkied
     #[command(after_help = "Example:\n  talkiectl ping --count 1000")]
     Ping {

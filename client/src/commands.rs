@@ -5,11 +5,14 @@
 mod chat;
 mod config;
 mod daemon;
+mod doctor;
 mod events;
 mod files;
 mod format;
 mod generate;
+mod greeting;
 mod install;
+mod logs;
 mod models;
 mod prompt;
 mod providers;
@@ -21,8 +24,10 @@ mod service;
 mod suggest;
 mod tools;
 
+use std::cell::OnceCell;
 use std::io::Write;
 
+use protocol::Welcome;
 use protocol::paths::Paths;
 use serde::Serialize;
 use talkiectl::{Client, start};
@@ -35,32 +40,41 @@ use crate::render;
 /// Does one command.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let session = Session::new(&cli)?;
-    match cli.command {
-        Command::Generate(generate) => generate::generate(&session, *generate).await,
-        Command::Chat(chat) => chat::chat(&session, *chat).await,
-        Command::Run(run) => run::run(&session, *run).await,
-        Command::Models => models::list(&session).await,
-        Command::Ps => daemon::ps(&session).await,
-        Command::Load { model, keep_alive } => models::load(&session, model, keep_alive).await,
-        Command::Unload { model } => models::unload(&session, model).await,
-        Command::Catalogue(catalogue) => files::catalogue(&session, catalogue).await,
-        Command::Pull(pull) => pull::pull(&session, pull).await,
-        Command::Pulls { what } => pull::pulls(&session, what).await,
-        Command::Import(import) => files::import(&session, import).await,
-        Command::Verify { model } => files::verify(&session, model).await,
-        Command::Rm(rm) => files::rm(&session, rm).await,
-        Command::Du => files::du(&session).await,
-        Command::Providers { what } => providers::providers(&session, what).await,
-        Command::Usage(usage) => providers::usage(&session, usage).await,
-        Command::Config { what } => config::config(&session, what).await,
-        Command::Status => daemon::status(&session).await,
-        Command::Ping { count } => daemon::ping(&session, count).await,
-        Command::Events(events) => events::events(&session, events).await,
-        Command::Cancel { request_id } => generate::cancel(&session, request_id).await,
-        Command::Stop => daemon::stop(&session).await,
-        Command::Completions(completions) => install::completions(&session, &completions),
-        Command::Man(man) => install::man(&session, man),
-        Command::Service(command) => service::service(&session, command).await,
+    match done(&session, cli.command).await {
+        Err(failure) => Err(greeting::advised(failure, session.daemon.get()).await),
+        done => done,
+    }
+}
+
+async fn done(session: &Session, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Generate(generate) => generate::generate(session, *generate).await,
+        Command::Chat(chat) => chat::chat(session, *chat).await,
+        Command::Run(run) => run::run(session, *run).await,
+        Command::Models => models::list(session).await,
+        Command::Ps => daemon::ps(session).await,
+        Command::Load { model, keep_alive } => models::load(session, model, keep_alive).await,
+        Command::Unload { model } => models::unload(session, model).await,
+        Command::Catalogue(catalogue) => files::catalogue(session, catalogue).await,
+        Command::Pull(pull) => pull::pull(session, pull).await,
+        Command::Pulls { what } => pull::pulls(session, what).await,
+        Command::Import(import) => files::import(session, import).await,
+        Command::Verify { model } => files::verify(session, model).await,
+        Command::Rm(rm) => files::rm(session, rm).await,
+        Command::Du => files::du(session).await,
+        Command::Providers { what } => providers::providers(session, what).await,
+        Command::Usage(usage) => providers::usage(session, usage).await,
+        Command::Config { what } => config::config(session, what).await,
+        Command::Logs(asked) => logs::logs(session, asked).await,
+        Command::Doctor { clear } => doctor::doctor(session, clear).await,
+        Command::Status => daemon::status(session).await,
+        Command::Ping { count } => daemon::ping(session, count).await,
+        Command::Events(events) => events::events(session, events).await,
+        Command::Cancel { request_id } => generate::cancel(session, request_id).await,
+        Command::Stop => daemon::stop(session).await,
+        Command::Completions(completions) => install::completions(session, &completions),
+        Command::Man(man) => install::man(session, man),
+        Command::Service(command) => service::service(session, command).await,
     }
 }
 
@@ -77,6 +91,8 @@ struct Session {
     no_start: bool,
     form: Form,
     quiet: bool,
+    /// What the daemon said of itself, once it was asked.
+    daemon: OnceCell<Welcome>,
 }
 
 impl Session {
@@ -88,13 +104,13 @@ impl Session {
         if let Some(socket) = &cli.socket {
             paths.socket.clone_from(socket);
         }
-        let named_socket = cli.socket.is_some();
-        Ok(Self { paths, named_socket, no_start: cli.no_start, form: cli.form(), quiet: cli.quiet })
+        let (named_socket, form) = (cli.socket.is_some(), cli.form());
+        Ok(Self { paths, named_socket, no_start: cli.no_start, form, quiet: cli.quiet, daemon: OnceCell::new() })
     }
 
     /// Connects to a daemon that runs.
     async fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.paths.socket).await?)
+        self.greeted(Client::connect(&self.paths.socket).await?).await
     }
 
     /// Connects, and starts the daemon where it does not run and may be started.
@@ -102,7 +118,15 @@ impl Session {
         if self.no_start {
             return self.connect().await;
         }
-        Ok(Client::connect_or_start(&self.paths, &start::program()).await?)
+        self.greeted(Client::connect_or_start(&self.paths, &start::program()).await?).await
+    }
+
+    /// The daemon, if the two understand each other.
+    async fn greeted(&self, client: Client) -> Result<Client, Failure> {
+        let welcome = greeting::greet(&client).await?;
+        // A command that connects twice meets the same daemon.
+        let _ = self.daemon.set(welcome);
+        Ok(client)
     }
 
     /// The line that says what is waited for, where somebody sees it.

@@ -12,14 +12,15 @@ use jsonrpsee::core::client::async_client::{Client as RpcClient, ClientBuilder};
 use jsonrpsee::core::client::{Error as RpcError, ReceivedMessage, TransportReceiverT, TransportSenderT};
 use jsonrpsee::types::{ErrorObjectOwned, Id, Response, ResponsePayload};
 use protocol::paths::{MAX_SOCKET_PATH, Paths};
-use protocol::{ErrorData, MAX_MESSAGE_BYTES};
+use protocol::rpc::DaemonClient;
+use protocol::{ErrorData, Hello, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Welcome};
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use crate::error::Error;
+use crate::error::{Error, METHOD_NOT_FOUND};
 use crate::start;
 
 /// Events of one subscription that wait to be taken; past that jsonrpsee closes it ([`Error::Lagged`]).
@@ -67,6 +68,27 @@ impl Client {
         match Self::connect(&paths.socket).await {
             Err(Error::NotRunning { .. }) => start::start(paths, program, start::PATIENCE).await,
             connected => connected,
+        }
+    }
+
+    /// Asks which versions of the contract the daemon speaks; an error where that of this crate is not among them, or
+    /// where nothing comes for `patience`. `client` is the name and version of the program, for the daemon's log.
+    pub async fn greet(&self, client: &str, patience: Duration) -> Result<Welcome, Error> {
+        let asked = tokio::time::timeout(patience, self.welcome(client)).await;
+        let welcome = asked.map_err(|_| Error::Silent { patience })??;
+        if welcome.speaks(PROTOCOL_VERSION) { Ok(welcome) } else { Err(Error::Version { daemon: welcome }) }
+    }
+
+    async fn welcome(&self, client: &str) -> Result<Welcome, Error> {
+        let hello = Hello { protocol: PROTOCOL_VERSION, client: Some(client.to_owned()) };
+        match self.hello(hello).await.map_err(Error::from) {
+            // A daemon from before this call speaks one version.
+            Err(Error::Rpc { code: METHOD_NOT_FOUND, .. }) => {
+                let pong = self.ping().await?;
+                let (version, pid) = (pong.version, pong.pid);
+                Ok(Welcome { version, protocol: pong.protocol, oldest_protocol: pong.protocol, pid })
+            }
+            welcome => welcome,
         }
     }
 

@@ -4,9 +4,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use protocol::error::Fault;
-use protocol::{ErrorData, Kind};
+use protocol::{ErrorData, Kind, PROTOCOL_VERSION, Welcome};
 
 use crate::service;
 
@@ -42,6 +43,18 @@ pub enum Error {
     /// What came over the socket is not the contract.
     #[error("the answer of talkied cannot be understood: {0}")]
     Protocol(String),
+    /// The daemon speaks other versions of the contract.
+    #[error("{}", versions(daemon))]
+    Version {
+        /// What it says of itself.
+        daemon: Welcome,
+    },
+    /// The daemon took the connection and says nothing.
+    #[error("talkied does not answer: nothing came for {} s", patience.as_secs_f32())]
+    Silent {
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// The request is longer than a message may be.
     #[error("the request has {bytes} bytes, but {} are the most", protocol::MAX_MESSAGE_BYTES)]
     TooLong {
@@ -71,6 +84,19 @@ pub enum Error {
     Lagged,
 }
 
+/// Which of the two is older, by the numbers of the contract alone: those of the programs need not grow with them.
+fn versions(daemon: &Welcome) -> String {
+    let Welcome { version, protocol, oldest_protocol, pid } = daemon;
+    let spoken =
+        if protocol == oldest_protocol { protocol.to_string() } else { format!("{oldest_protocol} to {protocol}") };
+    let older = if daemon.is_older_than(PROTOCOL_VERSION) { "talkied" } else { "talkiectl" };
+    format!(
+        "{older} is too old: talkied {version} (process {pid}) speaks version {spoken} of the wire, talkiectl {} version \
+         {PROTOCOL_VERSION}",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 fn indented(tail: &str) -> String {
     tail.lines().flat_map(|line| ["\n  | ", line]).collect()
 }
@@ -92,8 +118,10 @@ impl Error {
     /// The exit code it ends a program with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotRunning { .. } | Self::NotStarted { .. } | Self::Io { .. } | Self::Lost => Exit::Unreachable,
-            Self::Protocol(_) => Exit::Failed,
+            Self::NotRunning { .. } | Self::NotStarted { .. } | Self::Io { .. } | Self::Silent { .. } | Self::Lost => {
+                Exit::Unreachable
+            }
+            Self::Protocol(_) | Self::Version { .. } => Exit::Failed,
             Self::TooLong { .. } => Exit::Usage,
             Self::Service(error) => error.exit(),
             Self::Lagged => Exit::TryLater,
@@ -115,22 +143,34 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
                 Some("set TALKIE_SOCKET to a shorter path".into())
             }
+            Self::Io { source, .. }
+                if matches!(source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull) =>
+            {
+                Some("make room there, or name a folder on another disk with TALKIE_HOME".into())
+            }
             Self::Protocol(_) => {
                 Some("check that the socket is talkied's and of this version: `talkiectl ping`".into())
+            }
+            Self::Version { daemon } if daemon.is_older_than(PROTOCOL_VERSION) => Some(UPGRADE_DAEMON.into()),
+            Self::Version { .. } => Some("upgrade talkiectl to the version of talkied".into()),
+            Self::Silent { .. } => {
+                Some("`talkiectl doctor` looks at it; `talkiectl logs` shows what it did last".into())
             }
             Self::TooLong { .. } => Some("shorten the prompt".into()),
             Self::Lost => Some("`talkiectl status` tells whether talkied runs; its log says why it ended".into()),
             Self::Rpc { kind: Some(kind), data, .. } => Some(hint_of_kind(*kind, data.as_deref())),
-            Self::Rpc { code: METHOD_NOT_FOUND, .. } => {
-                Some("talkied is of another version than talkiectl: `talkiectl stop`, then run it again".into())
-            }
+            Self::Rpc { code: METHOD_NOT_FOUND, .. } => Some(UPGRADE_DAEMON.into()),
             Self::Service(error) => Some(error.hint.clone()),
             Self::Io { .. } | Self::Lagged | Self::Rpc { .. } => None,
         }
     }
 }
 
-const METHOD_NOT_FOUND: i32 = -32601;
+/// What to do about a daemon that is older than its client.
+pub const UPGRADE_DAEMON: &str =
+    "upgrade talkied; where that is done, the old one still runs: `talkiectl stop`, then run it again";
+
+pub(crate) const METHOD_NOT_FOUND: i32 = -32601;
 const TOO_MANY_SUBSCRIPTIONS: i32 = -32006;
 const MESSAGE_TOO_LONG: i32 = -32007;
 const BATCH_TOO_LONG: i32 = -32010;
@@ -202,19 +242,22 @@ pub enum Exit {
     NotFound = 4,
     /// The same request may succeed later.
     TryLater = 5,
+    /// `doctor` found what is not as it should be.
+    Unwell = 6,
     /// Ended by Ctrl-C, or cancelled by another client.
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every exit code with its meaning, as `--help` prints it.
-    pub const TABLE: [(Self, &str); 7] = [
+    pub const TABLE: [(Self, &str); 8] = [
         (Self::Ok, "done"),
         (Self::Failed, "the daemon or the machine failed"),
         (Self::Usage, "wrong usage, or a request that cannot succeed"),
         (Self::Unreachable, "talkied is not running, or was lost"),
         (Self::NotFound, "no such model, request, download or provider"),
         (Self::TryLater, "try again later"),
+        (Self::Unwell, "doctor found something to mend"),
         (Self::Interrupted, "interrupted or cancelled"),
     ];
 

@@ -39,6 +39,8 @@ pub enum Failure {
     Blocked { why: String },
     /// Another client cancelled the request.
     Cancelled,
+    /// Something is not as it should be, and was shown.
+    Unwell,
     /// Ctrl-C, and what goes on all the same.
     Interrupted { note: Option<String> },
 }
@@ -56,6 +58,7 @@ impl Failure {
             // The reader of a pipe has seen enough (`| head -1`); that is no failure.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Self::Interrupted { note } => interrupted(note.as_deref()),
+            Self::Unwell => {}
             _ => show(&self.described(), form),
         }
         ExitCode::from(self.exit().code())
@@ -66,6 +69,7 @@ impl Failure {
             Self::Client(error) | Self::Advised { error, .. } => error.exit(),
             Self::Usage { .. } | Self::Blocked { .. } => Exit::Usage,
             Self::NotFound { .. } => Exit::NotFound,
+            Self::Unwell => Exit::Unwell,
             Self::Damaged { .. } | Self::Output(_) | Self::Runtime(_) => Exit::Failed,
             Self::Stopped { .. } | Self::Cancelled | Self::Interrupted { .. } => Exit::Interrupted,
         }
@@ -85,6 +89,7 @@ impl Failure {
                 let hint = "say it in other words, or ask a local model: -p mlx";
                 (format!("the provider withheld the rest of the answer: {why}"), Some(hint.to_owned()))
             }
+            Self::Unwell => ("something is not as it should be".into(), None),
             Self::Cancelled => ("the request was cancelled by another client".into(), None),
             Self::Interrupted { note } => ("interrupted".into(), note.clone()),
         };

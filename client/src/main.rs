@@ -1,12 +1,13 @@
 //! `talkiectl`: the command line of talkied.
 //!
 //! Reading order: [`cli`] is what can be typed and [`complete`] what the shell may add, [`commands`] does it, [`render`],
-//! [`progress`] and [`bars`] show it, [`failure`] says why not. Only this program prints; the library never does.
+//! [`progress`] and [`bars`] show it, [`failure`] says why not; [`doctor`] looks for what is wrong. Only this program prints; the library never does.
 
 mod bars;
 mod cli;
 mod commands;
 mod complete;
+mod doctor;
 mod failure;
 mod progress;
 mod render;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod events;
 pub mod markdown;
+pub mod doctor;
 pub mod models;
 pub mod providers;
 pub mod pulls;

@@ -31,9 +31,10 @@ pub fn program() -> PathBuf {
     beside.filter(|program| program.is_file()).unwrap_or_else(|| "talkied".into())
 }
 
-/// Where a daemon started on demand writes.
+/// Where a daemon started on demand writes until it listens, and where its last words go; for the time between it has a
+/// log of its own, `logs/talkied.log`.
 pub fn log(paths: &Paths) -> PathBuf {
-    paths.home.join("talkied.log")
+    paths.home.join("logs").join("start.log")
 }
 
 /// Starts `program` and connects to it; the error has the end of its log.
@@ -104,7 +105,8 @@ impl Log {
     fn open(paths: &Paths) -> Result<Self, Error> {
         let path = log(paths);
         let failed = |source| Error::Io { action: "open", path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&paths.home).map_err(failed)?;
+        let folder = path.parent().unwrap_or(&paths.home);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let start = if length > LOG_BYTES { 0 } else { length };

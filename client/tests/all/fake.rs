@@ -109,7 +109,18 @@ pub struct Fake {
 }
 
 impl Fake {
+    /// One that speaks the client's version, and says so without being asked for it by the script.
     pub fn new(answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
+        let welcome = json!({"version": env!("CARGO_PKG_VERSION"), "protocol": 1, "oldest_protocol": 1, "pid": 1});
+        Self::start(Some(welcome), answer)
+    }
+
+    /// One whose script answers the client's first word too.
+    pub fn of_another_version(answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
+        Self::start(None, answer)
+    }
+
+    fn start(welcome: Option<Value>, answer: impl Fn(&mut Call) + Send + Sync + 'static) -> Self {
         let home = TempDir::new().expect("a directory");
         let socket = home.path().join("talkied.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
@@ -117,8 +128,9 @@ impl Fake {
         let answer = Arc::new(answer);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (report, answer) = (report.clone(), Arc::clone(&answer));
-                std::thread::spawn(move || serve(&Arc::new(stream.expect("a connection")), &*answer, &report));
+                let (report, answer, welcome) = (report.clone(), Arc::clone(&answer), welcome.clone());
+                let stream = Arc::new(stream.expect("a connection"));
+                std::thread::spawn(move || serve(&stream, welcome.as_ref(), &*answer, &report));
             }
         });
         Self { home, socket, seen }
@@ -145,12 +157,17 @@ impl Fake {
     }
 }
 
-fn serve(stream: &Arc<UnixStream>, answer: &dyn Fn(&mut Call), report: &Sender<Seen>) {
+fn serve(stream: &Arc<UnixStream>, welcome: Option<&Value>, answer: &dyn Fn(&mut Call), report: &Sender<Seen>) {
     for line in BufReader::new(&**stream).lines() {
         let Ok(line) = line else { break };
         let call: Value = serde_json::from_str(&line).expect("the client sends one JSON document per line");
-        let _ = report.send(Seen::Call(call.clone()));
-        answer(&mut Call { call, stream: Arc::clone(stream) });
+        let mut call = Call { call, stream: Arc::clone(stream) };
+        if let Some(welcome) = welcome.filter(|_| call.method() == "daemon.hello") {
+            call.result(welcome);
+            continue;
+        }
+        let _ = report.send(Seen::Call(call.call.clone()));
+        answer(&mut call);
     }
     let _ = report.send(Seen::Closed);
 }

@@ -13,4 +13,5 @@ mod service;
 mod start;
 mod suggest;
 mod terminal;
+mod versions;
 mod wire_examples;

@@ -83,7 +83,7 @@ async fn failed_start(home: &TempDir, program: &Path) -> (String, String) {
 #[tokio::test]
 async fn an_early_end_shows_the_end_of_its_own_log() {
     let home = TempDir::new().expect("a directory");
-    fs::create_dir(paths(&home).home).expect("a directory");
+    fs::create_dir_all(paths(&home).home.join("logs")).expect("a directory");
     fs::write(start::log(&paths(&home)), "of an earlier start\n").expect("a log");
     let program =
         script(&home, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i; done; echo bad config >&2; exit 3");
@@ -96,7 +96,7 @@ async fn an_early_end_shows_the_end_of_its_own_log() {
 #[tokio::test]
 async fn a_log_without_end_is_begun_anew() {
     let home = TempDir::new().expect("a directory");
-    fs::create_dir(paths(&home).home).expect("a directory");
+    fs::create_dir_all(paths(&home).home.join("logs")).expect("a directory");
     fs::write(start::log(&paths(&home)), vec![b'x'; 5 << 20]).expect("a log");
     failed_start(&home, &script(&home, "echo only this")).await;
     assert_eq!(fs::read_to_string(start::log(&paths(&home))).expect("a log"), "only this\n");
@@ -156,7 +156,7 @@ fn talkiectl_starts_what_lies_beside_it() {
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(3));
     let expected = format!(
-        "error: talkied did not start: {0}/talkied ended at once (exit status: 1)\n  | no models\nhint: its whole log is {0}/talkied.log\n",
+        "error: talkied did not start: {0}/talkied ended at once (exit status: 1)\n  | no models\nhint: its whole log is {0}/logs/start.log\n",
         home.path().display()
     );
     assert_eq!(stderr, expected);

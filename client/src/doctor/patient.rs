@@ -1,0 +1,134 @@
+//! What has to be asked and waited for before anything is judged: the daemon, and programs that say what they are.
+//!
+//! Every question has a bound; the daemon is never started for one.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use jsonrpsee::core::client::Error as RpcError;
+use protocol::paths::Paths;
+use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient};
+use protocol::{Catalogue, Model, Provider, Pull, Welcome};
+use talkiectl::{Client, Error, start};
+
+/// How long the daemon may take for its first word, and for each answer after it.
+const FIRST: Duration = Duration::from_secs(5);
+const EACH: Duration = Duration::from_secs(15);
+
+/// How long a program may take to say what it is: one that looks for a GPU takes a while.
+const PROGRAM: Duration = Duration::from_secs(20);
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Patient {
+    pub paths: Paths,
+    pub daemon: Daemon,
+    /// The daemon's program that a start would run.
+    pub program: Program,
+    /// The engines' programs that it would find.
+    pub engines: Vec<Program>,
+    pub now: SystemTime,
+}
+
+/// How the daemon was met.
+#[derive(Debug)]
+pub enum Daemon {
+    /// Nobody listens.
+    Absent,
+    /// It took the connection and says nothing for so long.
+    Silent(Duration),
+    /// It cannot be reached, or is of another version.
+    Failed(Error),
+    /// It answers.
+    Answers(Box<Answers>),
+}
+
+/// What it says.
+#[derive(Debug)]
+pub struct Answers {
+    pub welcome: Welcome,
+    pub models: Result<Vec<Model>, Error>,
+    pub catalogue: Result<Catalogue, Error>,
+    pub pulls: Result<Vec<Pull>, Error>,
+    pub providers: Result<Vec<Provider>, Error>,
+}
+
+/// A program of talkied's.
+#[derive(Debug)]
+pub struct Program {
+    pub name: &'static str,
+    pub path: PathBuf,
+    /// What it said when it was asked, or why it did not.
+    pub said: Result<String, String>,
+}
+
+impl Patient {
+    /// Asks all that is to be asked.
+    pub async fn meet(paths: Paths) -> Self {
+        let daemon = meet(&paths).await;
+        let program = ask("talkied", start::program(), "--version").await;
+        let beside = |name: &str| program.path.with_file_name(name);
+        let named = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| beside(name), PathBuf::from);
+        let mlx = ask("talkied-mlx", named("TALKIE_ENGINE", "talkied-mlx"), "device").await;
+        let candle = named("TALKIE_CANDLE", "talkied-candle");
+        // It computes on the processor, or where it was built for; there is nothing to be asked.
+        let candle = Program { name: "talkied-candle", path: candle, said: Ok(String::new()) };
+        Self { paths, daemon, program, engines: vec![mlx, candle], now: SystemTime::now() }
+    }
+
+    /// What the daemon says, where it does.
+    pub fn answers(&self) -> Option<&Answers> {
+        match &self.daemon {
+            Daemon::Answers(answers) => Some(answers),
+            Daemon::Absent | Daemon::Silent(_) | Daemon::Failed(_) => None,
+        }
+    }
+}
+
+async fn meet(paths: &Paths) -> Daemon {
+    let met = tokio::time::timeout(FIRST, Client::connect(&paths.socket)).await;
+    let greeted = match met {
+        Err(_) => return Daemon::Silent(FIRST),
+        Ok(Err(Error::NotRunning { .. })) => return Daemon::Absent,
+        Ok(Err(error)) => return Daemon::Failed(error),
+        Ok(Ok(client)) => client.greet("talkiectl doctor", FIRST).await.map(|welcome| (client, welcome)),
+    };
+    match greeted {
+        Err(Error::Silent { patience }) => Daemon::Silent(patience),
+        Err(error) => Daemon::Failed(error),
+        Ok((client, welcome)) => Daemon::Answers(Box::new(answers(&client, welcome).await)),
+    }
+}
+
+async fn answers(client: &Client, welcome: Welcome) -> Answers {
+    Answers {
+        welcome,
+        models: bounded(ModelsClient::list(&**client)).await.map(|list| list.models),
+        catalogue: bounded(client.catalogue()).await,
+        pulls: bounded(PullsClient::list(&**client)).await.map(|list| list.pulls),
+        providers: bounded(ProvidersClient::list(&**client)).await.map(|list| list.providers),
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T, RpcError>>) -> Result<T, Error> {
+    match tokio::time::timeout(EACH, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Error::Silent { patience: EACH }),
+    }
+}
+
+async fn ask(name: &'static str, path: PathBuf, argument: &str) -> Program {
+    let mut command = tokio::process::Command::new(&path);
+    command.arg(argument).stdin(Stdio::null()).kill_on_drop(true);
+    let said = match tokio::time::timeout(PROGRAM, command.output()).await {
+        Err(_) => Err(format!("it says nothing for {} s", PROGRAM.as_secs())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        Ok(Ok(output)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{}; {}", output.status, said.lines().last().unwrap_or("it says nothing of why")))
+        }
+    };
+    Program { name, path, said }
+}
