@@ -7,14 +7,18 @@
 #[expect(dead_code, reason = "the tests with the real engine use more of it")]
 mod support;
 
+mod bad_places;
 mod chat;
 mod cli;
 mod config;
+mod crashes;
 mod daemon;
+mod doctor;
 mod embeddings;
 mod engines;
 mod follow;
 mod generate;
+mod logs;
 mod loss;
 mod models;
 mod outputs;
@@ -28,4 +32,5 @@ mod service;
 mod source;
 mod terminal;
 mod tools;
+mod volumes;
 mod wire;

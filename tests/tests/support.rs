@@ -44,9 +44,16 @@ pub fn program(name: &str) -> PathBuf {
 /// A running daemon with a home of its own; killed when dropped.
 pub struct Daemon {
     pub home: TempDir,
+    socket: PathBuf,
     child: Child,
     command: Command,
     log: Arc<Mutex<String>>,
+}
+
+/// A temporary folder as a home is: nobody else's.
+pub fn private_folder() -> TempDir {
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().prefix("t").permissions(private).tempdir().expect("a temporary folder")
 }
 
 /// How a daemon is started.
@@ -63,7 +70,7 @@ impl Start {
 
     /// With any engine.
     pub fn with_engine(engine: &Path) -> Self {
-        let home = TempDir::with_prefix("t").expect("a temporary folder");
+        let home = private_folder();
         let mut command = Command::new(program("talkied"));
         command.env("TALKIE_HOME", home.path()).env_remove("TALKIE_SOCKET").env_remove("TALKIE_MODELS");
         command.env_remove("HF_ENDPOINT").env_remove("HF_TOKEN").env("HF_HOME", home.path());
@@ -80,10 +87,22 @@ impl Start {
         Self { command, home }
     }
 
+    /// The home that it will have.
+    pub fn home(&self) -> PathBuf {
+        self.home.path().to_path_buf()
+    }
+
     /// With more arguments.
     pub fn args(mut self, args: &[&str]) -> Self {
         self.command.args(args);
         self
+    }
+
+    /// By another copy of its program.
+    pub fn of_program(self, program: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(self.command.get_args());
+        self.becomes(command)
     }
 
     /// With a variable in its environment.
@@ -93,23 +112,43 @@ impl Start {
     }
 
     /// Which can write no file longer than so many bytes, or twice as many: shells differ in the unit.
-    pub fn with_files_up_to(mut self, bytes: u64) -> Self {
-        let mut limited = Command::new("sh");
+    pub fn with_files_up_to(self, bytes: u64) -> Self {
         // The signal that comes with it would end the process, where it is not ignored.
-        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512);
-        limited.arg("-c").arg(script).arg(self.command.get_program()).args(self.command.get_args());
+        self.within(Command::new("sh"), &format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512))
+    }
+
+    /// Which cannot write to its standard error, though it is there.
+    pub fn with_a_full_stderr(self) -> Self {
+        self.within(Command::new("sh"), "exec \"$0\" \"$@\" 2>/dev/full")
+    }
+
+    /// With a disk of its own in the place of its home, of which `script` makes what it will; `$TALKIE_HOME` is there.
+    /// `None` where this machine lets nobody mount.
+    pub fn on_a_small_disk(self, script: &str) -> Option<Self> {
+        let script = format!("{SMALL_DISK}; {script}; exec \"$0\" \"$@\"");
+        Some(self.within(unshared()?, &script))
+    }
+
+    /// Started by a script of a shell.
+    fn within(self, mut shell: Command, script: &str) -> Self {
+        shell.arg("-c").arg(script).arg(self.command.get_program()).args(self.command.get_args());
+        self.becomes(shell)
+    }
+
+    /// Another command in the same environment.
+    fn becomes(mut self, mut command: Command) -> Self {
         for (name, value) in self.command.get_envs() {
             match value {
-                Some(value) => limited.env(name, value),
-                None => limited.env_remove(name),
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
             };
         }
-        self.command = limited;
+        self.command = command;
         self
     }
 
     /// As somebody whom permissions bind: where the superuser runs the tests, another.
-    pub fn bound_by_permissions(mut self) -> Self {
+    pub fn bound_by_permissions(self) -> Self {
         const NOBODY: u32 = 65534;
         if !rustix::process::geteuid().is_root() {
             return self;
@@ -119,15 +158,8 @@ impl Start {
         std::fs::copy(self.command.get_program(), &copy).expect("the program can be copied");
         let mut command = Command::new(copy);
         command.args(self.command.get_args()).uid(NOBODY).gid(NOBODY);
-        for (name, value) in self.command.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
         std::os::unix::fs::chown(self.home.path(), Some(NOBODY), Some(NOBODY)).expect("the home can be given away");
-        self.command = command;
-        self
+        self.becomes(command)
     }
 
     /// With a file of settings.
@@ -151,9 +183,16 @@ impl Start {
     }
 
     /// Starts it and waits until it listens.
-    pub fn run(mut self) -> Daemon {
+    pub fn run(self) -> Daemon {
+        let socket = self.home.path().join("run").join("talkied.sock");
+        self.run_at(&socket)
+    }
+
+    /// The same, where its arguments name another socket.
+    pub fn run_at(mut self, socket: &Path) -> Daemon {
+        let socket = socket.to_path_buf();
         let child = self.command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("talkied starts");
-        Daemon { home: self.home, child, command: self.command, log: Arc::default() }.listening()
+        Daemon { home: self.home, socket, child, command: self.command, log: Arc::default() }.listening()
     }
 
     /// Starts it, expects it to end by itself, and returns what it said.
@@ -183,7 +222,7 @@ impl Daemon {
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.home.path().join("run").join("talkied.sock")
+        self.socket.clone()
     }
 
     /// What it has logged so far.
@@ -252,6 +291,25 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Puts a disk of a megabyte in the place of the home.
+pub const SMALL_DISK: &str = "set -e; mount -t tmpfs -o size=1m,mode=700 none \"$TALKIE_HOME\"";
+
+/// A shell whose mounts nobody else sees; `None` where this machine lets nobody mount.
+pub fn unshared() -> Option<Command> {
+    let how = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
+    let shell = || {
+        let mut command = Command::new("unshare");
+        command.arg(how).arg("sh");
+        command
+    };
+    let tried = shell().args(["-c", "mount -t tmpfs none /mnt"]).stderr(Stdio::null()).status();
+    let may = tried.is_ok_and(|status| status.success());
+    if !may {
+        eprintln!("not tested here: mounts of one's own are not allowed");
+    }
+    may.then(shell)
 }
 
 /// A signal for any process.
