@@ -3,6 +3,7 @@
 //! First everything is asked that must be waited for ([`patient`]), then each of [`CHECKS`] looks at the answers and at
 //! the disk. All of it works without a daemon, with one that hangs, and without a home. Called by the command `doctor`.
 
+mod config;
 mod crashes;
 mod daemon;
 mod engines;
@@ -13,6 +14,7 @@ mod logs;
 mod models;
 mod patient;
 mod pulls;
+mod service;
 mod socket;
 
 use serde::Serialize;
@@ -65,8 +67,10 @@ type SaidOne = (Severity, String, Option<String>);
 type Check = fn(&Patient) -> Said;
 
 /// All checks, in the order in which one thing needs another.
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 11] = [
     ("home", home::check),
+    ("config", config::check),
+    ("service", service::check),
     ("socket", socket::check),
     ("daemon", daemon::check),
     ("engines", engines::check),

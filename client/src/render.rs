@@ -6,9 +6,9 @@
 pub mod catalogue;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod events;
 pub mod markdown;
-pub mod doctor;
 pub mod models;
 pub mod providers;
 pub mod pulls;

@@ -87,7 +87,8 @@ fn a_healthy_daemon_has_no_findings() {
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let checks: Vec<&str> =
         said["findings"].as_array().unwrap().iter().map(|it| it["check"].as_str().unwrap()).collect();
-    assert_eq!(checks, ["home", "socket", "daemon", "engines", "models", "pulls", "keys", "crashes", "logs"]);
+    let all = "home config service socket daemon engines models pulls keys crashes logs";
+    assert_eq!(checks.join(" "), all);
 }
 
 #[test]
@@ -401,4 +402,42 @@ fn finds_a_daemon_whose_program_was_replaced() {
     fs::copy(program("talkied"), folder.path().join("new")).unwrap();
     fs::rename(folder.path().join("new"), &talkied).unwrap();
     finds(&mut doctor(daemon.home.path()), "daemon", "warning", &["another replaced it"], "talkiectl stop");
+}
+
+#[test]
+fn finds_settings_that_keep_it_from_starting() {
+    let daemon = echo();
+    let file = daemon.home.path().join("config.toml");
+    fs::write(&file, "kep_alive = \"5m\"\n").unwrap();
+    let fix = format!("${{EDITOR:-vi}} {}", file.display());
+    let what = ["config.toml:1:1: ", "keep_alive"];
+    finds(&mut doctor(daemon.home.path()), "config", "problem", &what, &fix);
+    fs::write(&file, "keep_alive = \"5m\"\n").unwrap();
+    healthy(&daemon);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn finds_a_service_of_another_version() {
+    let daemon = echo();
+    let units = TempDir::new().unwrap();
+    let folder = units.path().join("systemd/user");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("talkied.service"), "[Service]\nExecStart=/old/talkied --serve\n").unwrap();
+    // A manager that knows nothing of it.
+    let answers = units.path().join("systemctl");
+    fs::write(&answers, "#!/bin/sh\nexit 0\n").unwrap();
+    set_mode(&answers, 0o755);
+    let path = format!("{}:{}", units.path().display(), std::env::var("PATH").unwrap());
+    let mut command = doctor(daemon.home.path());
+    command.env("XDG_CONFIG_HOME", units.path()).env("PATH", path);
+    finds(
+        &mut command,
+        "service",
+        "problem",
+        &["a part of the service of systemd is missing"],
+        "talkiectl service install",
+    );
+    fs::write(folder.join("talkied.socket"), "[Socket]\nListenStream=/old\n").unwrap();
+    finds(&mut command, "service", "problem", &["not as this version writes it"], "talkiectl service install");
 }

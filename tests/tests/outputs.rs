@@ -10,7 +10,7 @@ use crate::cli::{finish, run, stdout};
 use crate::support::{Daemon, Start, program, until};
 
 /// The commands in an order in which each has something to say, with what is typed into them. HOME is the daemon's.
-const LINES: [(&str, &str); 43] = [
+const LINES: [(&str, &str); 45] = [
     ("ping", ""),
     ("models", ""),
     ("events", ""),
@@ -44,6 +44,8 @@ const LINES: [(&str, &str); 43] = [
     ("providers rm here", ""),
     ("usage --by provider,model", ""),
     ("cancel req_999", ""),
+    ("logs -n 1", ""),
+    ("doctor", ""),
     ("config path", ""),
     ("config init", ""),
     ("config init", ""),
@@ -92,7 +94,9 @@ fn transcript(more: &[&str]) -> String {
     }
     let programs = program("talkiectl");
     let programs = programs.parent().unwrap().to_str().unwrap();
-    text.replace(daemon.home.path().to_str().unwrap(), "HOME").replace(&hub.endpoint(), "HUB").replace(programs, "PROGRAMS")
+    text.replace(daemon.home.path().to_str().unwrap(), "HOME")
+        .replace(&hub.endpoint(), "HUB")
+        .replace(programs, "PROGRAMS")
 }
 
 fn check(name: &str, more: &[&str]) {
@@ -117,6 +121,8 @@ fn check(name: &str, more: &[&str]) {
         (r"too large", "–"),
         (r#""(fits|is_default)":(true|false)"#, "\"$1\":BOOL"),
         (r"os error \d+", "os error N"),
+        // Tables are as wide as paths that are shorter or longer elsewhere.
+        (r" {3,}", "   "),
     ] {
         settings.add_filter(volatile, stands_for);
     }

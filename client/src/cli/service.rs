@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use talkiectl::service::Manager;
 
+use super::Logs;
+
 /// The service.
 #[derive(Debug, Args)]
 pub struct ServiceCommand {
@@ -40,6 +42,8 @@ Example:
     Restart(DryRun),
     /// Show what is installed, whether it runs, and what is wrong with it
     Status,
+    /// Show the log of talkied, as `talkiectl logs` does
+    Logs(Logs),
 }
 
 /// How to install.

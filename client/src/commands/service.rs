@@ -17,6 +17,7 @@ pub async fn service(session: &Session, command: cli::ServiceCommand) -> Result<
     let (steps, dry_run, done) = match command.what {
         cli::Service::Install(install) => return self::install(session, &service, install).await,
         cli::Service::Status => return status(session, &service).await,
+        cli::Service::Logs(asked) => return super::logs::logs(session, asked).await,
         cli::Service::Uninstall(dry_run) => {
             let models = session.paths.models();
             (service.uninstall().await?, dry_run, Done::uninstalled(&service, &models))

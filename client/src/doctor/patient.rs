@@ -2,14 +2,15 @@
 //!
 //! Every question has a bound; the daemon is never started for one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use jsonrpsee::core::client::Error as RpcError;
-use protocol::paths::Paths;
+use protocol::paths::{HOME_VARIABLE, Paths};
 use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient};
 use protocol::{Catalogue, Model, Provider, Pull, Welcome};
+use talkiectl::service::{Manager, Service, Status};
 use talkiectl::{Client, Error, start};
 
 /// How long the daemon may take for its first word, and for each answer after it.
@@ -28,7 +29,19 @@ pub struct Patient {
     pub program: Program,
     /// The engines' programs that it would find.
     pub engines: Vec<Program>,
+    /// The settings that a start would go by; `None` where the program does not tell.
+    pub settings: Option<Settings>,
+    /// The service, where there is a file of it.
+    pub service: Option<Result<Status, Error>>,
     pub now: SystemTime,
+}
+
+/// What the daemon's program says of its settings.
+#[derive(Debug)]
+pub struct Settings {
+    pub file: PathBuf,
+    /// All that is wrong.
+    pub wrong: Vec<String>,
 }
 
 /// How the daemon was met.
@@ -74,7 +87,9 @@ impl Patient {
         let candle = named("TALKIE_CANDLE", "talkied-candle");
         // It computes on the processor, or where it was built for; there is nothing to be asked.
         let candle = Program { name: "talkied-candle", path: candle, said: Ok(String::new()) };
-        Self { paths, daemon, program, engines: vec![mlx, candle], now: SystemTime::now() }
+        let settings = settings(&paths, &program.path).await;
+        let service = service().await;
+        Self { paths, daemon, program, engines: vec![mlx, candle], settings, service, now: SystemTime::now() }
     }
 
     /// What the daemon says, where it does.
@@ -115,6 +130,34 @@ async fn bounded<T>(call: impl Future<Output = Result<T, RpcError>>) -> Result<T
     match tokio::time::timeout(EACH, call).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Error::Silent { patience: EACH }),
+    }
+}
+
+/// `None` where the program cannot be asked.
+async fn settings(paths: &Paths, program: &Path) -> Option<Settings> {
+    let asked = |question: &'static str| {
+        let mut command = tokio::process::Command::new(program);
+        command.args(["config", question]).env(HOME_VARIABLE, &paths.home).stdin(Stdio::null()).kill_on_drop(true);
+        async move { tokio::time::timeout(PROGRAM, command.output()).await.ok()?.ok() }
+    };
+    let path = asked("path").await.filter(|output| output.status.success())?;
+    let checked = asked("check").await?;
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    let wrong = if checked.status.success() { Vec::new() } else { said.lines().map(str::to_owned).collect() };
+    Some(Settings { file: String::from_utf8_lossy(&path.stdout).trim_end_matches('\n').into(), wrong })
+}
+
+async fn service() -> Option<Result<Status, Error>> {
+    let service = match Service::of_user(Manager::here()) {
+        Ok(service) => service,
+        Err(error) => return Some(Err(error.into())),
+    };
+    if !service.paths().iter().any(|path| path.symlink_metadata().is_ok()) {
+        return None;
+    }
+    match tokio::time::timeout(EACH, service.status()).await {
+        Ok(status) => Some(status.map_err(Error::from)),
+        Err(_) => Some(Err(Error::Silent { patience: EACH })),
     }
 }
 

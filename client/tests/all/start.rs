@@ -1,8 +1,8 @@
 //! The start of the daemon on demand. The fake daemon is a shell script, or this very test program.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};

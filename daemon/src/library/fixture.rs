@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+#[expect(dead_code, reason = "the reader's own tests use more of it")]
 #[path = "../../../engine/src/gguf/fixture.rs"]
 mod written;
 

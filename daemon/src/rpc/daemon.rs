@@ -6,8 +6,8 @@ use std::time::Instant;
 use jsonrpsee::core::{RpcResult, async_trait};
 use protocol::rpc::{DaemonServer, DiscoverServer};
 use protocol::{
-    Configuration, ErrorData, Hello, OLDEST_PROTOCOL, PROTOCOL_VERSION, Pong, Reloaded, RequestState, RequestStatus, Status,
-    Welcome,
+    Configuration, ErrorData, Hello, OLDEST_PROTOCOL, PROTOCOL_VERSION, Pong, Reloaded, RequestState, RequestStatus,
+    Status, Welcome,
 };
 
 use super::{Rpc, error};
