@@ -160,7 +160,8 @@ impl Places {
                 let text = String::from_utf8(bytes);
                 text.map(Some).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => Ok(None),
+            // A home that cannot be is told by whoever needs it.
+            Err(error) if is_absent(&error) && !self.is_named => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
@@ -274,6 +275,10 @@ fn take_given(
 
 fn at(path: &Path, Problem { at, text }: &Problem) -> String {
     format!("{}:{}:{}: {text}", path.display(), at.line, at.column)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]
