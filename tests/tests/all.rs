@@ -29,6 +29,7 @@ mod samples;
 mod screens;
 #[cfg(target_os = "linux")]
 mod service;
+mod sleep;
 mod source;
 mod terminal;
 mod tools;
