@@ -80,7 +80,7 @@ impl Cli {
 fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
     format!(
-        "Exit codes:\n{}\nps, status, ping, events, cancel, unload, config, stop, logs and doctor never start\ntalkied; service has the system do so; the others do.",
+        "Exit codes:\n{}\nps, status, ping, events, cancel, unload, config, stop, logs and doctor never\nstart talkied; service has the system do so; the others do.",
         rows.concat()
     )
 }
