@@ -102,38 +102,19 @@ pub async fn run(
     let socket = config.socket.path().to_path_buf();
     let events = Events::default();
     let root = config.home.join("Models").join("MLX");
-    let library = Arc::new(Library::new(root.clone(), set.places(), events.clone()));
-    let sweeping = Arc::clone(&library);
-    // Nobody waits for it; what it cannot remove it logs.
-    drop(tokio::task::spawn_blocking(move || sweeping.sweep()));
+    let library = swept(Library::new(root.clone(), set.places(), events.clone()));
     let settings = pull::Settings::new(root, set.hub.0, set.pull_limit.0);
     let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), events.clone(), stop.clone());
     let watching = tokio::spawn(library::watch(Arc::clone(&library), stop.clone()));
-    let programs = Arc::new(Programs::new(set.engine.0.clone(), set.candle.0));
-    let asking = Arc::clone(&programs);
-    // So that no request waits for the answer.
-    drop(tokio::spawn(async move { asking.preferred().await }));
+    let programs = asked(Programs::new(set.engine.0.clone(), set.candle.0));
     let (limits, drain) = (limits(&config.settings), set.drain);
     let settings = Settings { programs: Arc::clone(&programs), limits, drain, events: events.clone(), reports };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let connections = Connections::default();
     let requests = Arc::<Requests>::default();
     let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
-    let engine = |backend| -> Arc<dyn Provider> {
-        Arc::new(Local::new(backend, Arc::clone(&generation), Arc::clone(&library), Arc::clone(&programs)))
-    };
-    let engines = Backend::ALL.map(engine).to_vec();
-    let policy = Policy { local_only: set.local_only, keychain: set.keychain.0 };
     let usage = Usage::start(&config.home);
-    let registry = Arc::new(Registry::new(
-        Arc::clone(&generation),
-        Arc::clone(&requests),
-        usage.clone(),
-        engines,
-        Arc::clone(&programs),
-        config.home.clone(),
-        policy,
-    ));
+    let registry = registry(&config, &generation, &library, &requests, &usage, &programs);
     let (preloads, preloading) = Preloads::start(Arc::clone(&registry), &set.preload, stop.clone());
     // A little longer than requests may take, so that their last events still leave.
     let (drain, drained) = watch::channel(drain + LAST_WORDS);
@@ -193,6 +174,41 @@ pub async fn run(
     join(tasks).await;
     drop(bound.claim);
     served.map_err(RunError::Serve)
+}
+
+/// Who may answer: each engine, and the servers of the configuration.
+fn registry(
+    config: &Config,
+    generation: &Arc<Generation>,
+    library: &Arc<Library>,
+    requests: &Arc<Requests>,
+    usage: &Usage,
+    programs: &Arc<Programs>,
+) -> Arc<Registry> {
+    let engine = |backend| -> Arc<dyn Provider> {
+        Arc::new(Local::new(backend, Arc::clone(generation), Arc::clone(library), Arc::clone(programs)))
+    };
+    let engines = Backend::ALL.map(engine).to_vec();
+    let policy = Policy { local_only: config.settings.local_only, keychain: config.settings.keychain.0 };
+    let (generation, requests) = (Arc::clone(generation), Arc::clone(requests));
+    let (programs, home) = (Arc::clone(programs), config.home.clone());
+    Arc::new(Registry::new(generation, requests, usage.clone(), engines, programs, home, policy))
+}
+
+/// The library, whose leftovers are removed; nobody waits for that, and what cannot be removed is logged.
+fn swept(library: Library) -> Arc<Library> {
+    let library = Arc::new(library);
+    let sweeping = Arc::clone(&library);
+    drop(tokio::task::spawn_blocking(move || sweeping.sweep()));
+    library
+}
+
+/// The engines' programs, of which the preferred is found out beforehand, so that no request waits for that.
+fn asked(programs: Programs) -> Arc<Programs> {
+    let programs = Arc::new(programs);
+    let asking = Arc::clone(&programs);
+    drop(tokio::spawn(async move { asking.preferred().await }));
+    programs
 }
 
 /// Waits for the daemon's tasks, and says which of them did not end as they should.
