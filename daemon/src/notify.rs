@@ -35,7 +35,11 @@ async fn keep_watch(scheduler: Scheduler) {
 async fn beat(pause: Duration, scheduler: &Scheduler, alive: impl Fn()) {
     while scheduler.beat().await.is_ok() {
         alive();
-        tokio::time::sleep(pause).await;
+        // The end of the daemon waits for this loop, and must not wait for a sign of life.
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = scheduler.ended() => break,
+        }
     }
 }
 

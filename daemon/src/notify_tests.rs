@@ -29,7 +29,20 @@ async fn only_a_loop_that_takes_messages_gives_signs_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_watch_ends_with_the_scheduler() {
+async fn the_watch_ends_at_once_when_the_scheduler_does() {
+    let (sender, mut messages) = mpsc::channel(4);
+    let begun = tokio::time::Instant::now();
+    let a_loop_that_ends_between_two_signs = async move {
+        let Some(Message::Beat(reply)) = messages.recv().await else { panic!("it is asked for a sign") };
+        reply.send(()).unwrap();
+    };
+    let scheduler = Scheduler::played(sender);
+    tokio::join!(beat(Duration::from_mins(1), &scheduler, || {}), a_loop_that_ends_between_two_signs);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_watch_begins_without_a_scheduler() {
     let (sender, messages) = mpsc::channel(4);
     drop(messages);
     beat(Duration::from_secs(1), &Scheduler::played(sender), || panic!("nobody is alive")).await;

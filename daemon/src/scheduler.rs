@@ -188,6 +188,11 @@ impl Scheduler {
         self.ask(Message::Beat).await
     }
 
+    /// Completes when the loop has ended.
+    pub async fn ended(&self) {
+        self.messages.closed().await;
+    }
+
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, ErrorData> {
         let (reply, answer) = oneshot::channel();
         self.messages.send(message(reply)).await.map_err(|_| shutting_down())?;
