@@ -20,7 +20,8 @@ to change it. A variable goes before this file, and an option of the program bef
 a running talkied read it again; what is taken at the next start waits for `talkiectl stop`.
 
 Editors check this file where they know its schema (taplo, Even Better TOML): write that with `talkiectl config schema > \
-config.schema.json`, and as the first line here: #:schema ./config.schema.json";
+config.schema.json`, and as the first line here:
+#:schema ./config.schema.json";
 
 /// A file that says the defaults and changes nothing.
 pub fn default_file() -> String {
