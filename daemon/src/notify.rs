@@ -86,7 +86,8 @@ mod system {
 
     pub(super) fn tell(state: State) {
         match state {
-            State::Ready | State::Alive | State::Stopping(_) => {}
+            State::Ready | State::Alive => {}
+            State::Stopping(time) => tracing::debug!(?time, "the end takes at most"),
         }
     }
 
