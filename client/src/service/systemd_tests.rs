@@ -1,6 +1,3 @@
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
-
 use super::*;
 use crate::service::job::tests::{NASTY, nasty};
 
@@ -17,6 +14,9 @@ fn job(place: &Path) -> Job {
 #[cfg(target_os = "linux")]
 #[test]
 fn systemd_understands_the_units_whatever_is_in_them() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
     let place = tempfile::tempdir().unwrap();
     let job = job(place.path());
     std::fs::create_dir(place.path().join(FOLDER)).unwrap();
