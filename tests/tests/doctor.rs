@@ -19,6 +19,8 @@ fn doctor(home: &Path) -> Command {
     let mut command = Command::new(program("talkiectl"));
     command.env("TALKIE_HOME", home).env_remove("TALKIE_SOCKET").args(["doctor", "--json"]);
     command.env("TALKIE_ENGINE", program("fake-engine")).env("TALKIE_CANDLE", home.join("none"));
+    // Whoever runs the tests may have a service.
+    command.env("XDG_CONFIG_HOME", home.join("none"));
     command
 }
 
@@ -262,6 +264,8 @@ fn doctor_of(folder: &TempDir, home: &Path) -> Command {
     let mut command = Command::new(folder.path().join("talkiectl"));
     command.args(["doctor", "--json"]).env("TALKIE_HOME", home).env_remove("TALKIE_SOCKET");
     command.env("TALKIE_ENGINE", program("fake-engine")).env("TALKIE_CANDLE", home.join("none"));
+    // Whoever runs the tests may have a service.
+    command.env("XDG_CONFIG_HOME", home.join("none"));
     command
 }
 
