@@ -85,7 +85,7 @@ fn transcript(more: &[&str]) -> String {
         let words: Vec<String> = line.split(' ').map(|word| word.replace("HOME", home)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let mut command = daemon.talkiectl(&words);
-        command.env("TZ", "UTC").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command.env("TZ", "UTC");
         // What `doctor` looks at, which another machine may have.
         command.env("XDG_CONFIG_HOME", daemon.home.path());
         command.env("TALKIE_ENGINE", program("fake-engine")).env("TALKIE_CANDLE", daemon.home.path().join("none"));

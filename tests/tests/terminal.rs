@@ -32,7 +32,7 @@ impl Terminal {
         let mut inner = Command::new("sh");
         inner.arg("-c").arg(format!("stty echo rows 24 cols {columns}; exec \"$0\" \"$@\""));
         inner.arg(command.get_program()).args(command.get_args());
-        inner.env("TERM", "xterm-256color").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("COLUMNS");
+        inner.env("TERM", "xterm-256color").env_remove("COLUMNS");
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => inner.env(name, value),
