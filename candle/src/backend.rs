@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::grammar::Vocabulary;
 use engine::message::{Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, SequenceId, Submission, TokenId};
 
@@ -58,7 +58,7 @@ impl Candle {
         let mut sequence = self.begin(submission)?;
         let mut tokens = Vec::new();
         while tokens.len() < submission.max_tokens as usize {
-            if let Step::Token(token) = self.step(&mut sequence)? {
+            if let Step::Token(token) = self.step(&mut sequence, Pace::Alone)? {
                 tokens.push(token);
             }
         }
@@ -83,6 +83,7 @@ impl Backend for Candle {
             weight_bytes: resident.weight_bytes,
             device: device::name(&resident.model.device).into(),
             dtype: "float32".into(),
+            token_bytes: resident.model.config.token_bytes(),
         };
         self.resident = Some(resident);
         Ok(loaded)
@@ -96,7 +97,11 @@ impl Backend for Candle {
         Ok(sequence.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
 
-    fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
+    fn computed(&self, sequence: &Sequence) -> u32 {
+        sequence.computed()
+    }
+
+    fn step(&mut self, sequence: &mut Sequence, _: Pace) -> std::result::Result<Step, Failure> {
         Ok(sequence.step(&self.resident()?.model)?)
     }
 
@@ -119,10 +124,21 @@ impl Backend for Candle {
         Err(no_vectors())
     }
 
+    fn trim(&mut self) {
+        if let Some(resident) = &self.resident {
+            resident.kept.clear();
+        }
+    }
+
     fn memory(&self) -> Memory {
-        let Some(Resident { weight_bytes, account, .. }) = &self.resident else { return Memory::default() };
+        let Some(Resident { weight_bytes, account, kept, .. }) = &self.resident else { return Memory::default() };
         let (now, peak) = account.bytes();
-        Memory { active_bytes: weight_bytes + now, cache_bytes: 0, peak_bytes: weight_bytes + peak }
+        Memory {
+            active_bytes: weight_bytes + now,
+            peak_bytes: weight_bytes + peak,
+            prefix_bytes: kept.bytes(),
+            ..Memory::default()
+        }
     }
 }
 

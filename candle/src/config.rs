@@ -99,6 +99,11 @@ impl Config {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
+    /// Bytes of one token's keys and values in all layers.
+    pub fn token_bytes(&self) -> u64 {
+        (2 * size_of::<f32>() * self.num_hidden_layers * self.kv_heads() * self.head_dim()) as u64
+    }
+
     /// Numbers of a head.
     pub fn head_dim(&self) -> usize {
         let share = self.hidden_size / self.num_attention_heads.max(1);

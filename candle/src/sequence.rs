@@ -65,6 +65,11 @@ impl Sequence {
         self.chosen.take()
     }
 
+    /// Tokens of the prompt that are computed.
+    pub(crate) fn computed(&self) -> u32 {
+        self.timeline.len().min(self.prompt.len()) as u32
+    }
+
     /// Computes a chunk of the prompt, or the next token.
     pub(crate) fn step(&mut self, model: &Model) -> Result<Step> {
         let step = if std::mem::take(&mut self.goes_on) {

@@ -138,6 +138,16 @@ impl Kept {
         Ok(Some(copy))
     }
 
+    /// Bytes of all that is kept.
+    pub fn bytes(&self) -> u64 {
+        self.timelines.borrow().iter().map(Timeline::bytes).sum()
+    }
+
+    /// Keeps nothing any more.
+    pub fn clear(&self) {
+        self.timelines.borrow_mut().clear();
+    }
+
     fn put(&self, timeline: Timeline) {
         if timeline.tokens.len() < LEAST || !timeline.is_whole() {
             return;

@@ -34,7 +34,7 @@ const PACKED: [GgmlDType; 10] = [
 ];
 
 fn try_load(mut candle: Candle, path: &Path) -> Result<Candle, Failure> {
-    candle.load(&Load { path: path.to_owned() }, &mut |done, total| assert!(done <= total))?;
+    candle.load(&Load::new(path.to_owned()), &mut |done, total| assert!(done <= total))?;
     Ok(candle)
 }
 

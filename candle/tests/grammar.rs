@@ -9,7 +9,7 @@ mod checkpoint;
 use std::collections::BTreeSet;
 
 use candle_core::quantized::GgmlDType;
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::grammar::Grammar;
 use engine::message::{FailureKind, Load, Sampling, SequenceId, Submission, TokenId};
 use serde_json::{Map, Value, json};
@@ -40,7 +40,7 @@ fn with_tokenizer(folder: TempDir) -> TempDir {
 fn loaded() -> Candle {
     let folder = with_tokenizer(Checkpoint::new("llama").safetensors());
     let mut candle = Candle::new();
-    candle.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    candle.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     // The tokenizer is read at the first grammar.
     candle.begin(&submission(&regex("a"), 0)).unwrap();
     candle
@@ -61,7 +61,7 @@ fn answer(candle: &mut Candle, submission: &Submission) -> (String, bool) {
     let mut sequence = candle.begin(submission).unwrap();
     let mut tokens = Vec::new();
     while tokens.len() < submission.max_tokens as usize {
-        match candle.step(&mut sequence).unwrap() {
+        match candle.step(&mut sequence, Pace::Alone).unwrap() {
             Step::Prefill { .. } => {}
             Step::Token(END) => return (text(&tokens), true),
             Step::Token(token) => tokens.push(token),
@@ -136,12 +136,12 @@ fn a_fork_obeys_from_the_start_of_its_own_text() {
     let mut candle = loaded();
     let submission = submission(&regex("(0|1){4}"), 3);
     let mut first = candle.begin(&submission).unwrap();
-    assert_eq!(candle.step(&mut first).unwrap(), Step::Prefill { done: 2 });
+    assert_eq!(candle.step(&mut first, Pace::Alone).unwrap(), Step::Prefill { done: 2 });
     let mut second = candle.fork(&first, &submission).unwrap();
     let mut texts = [Vec::new(), Vec::new()];
     for _ in 0..4 {
         for (sequence, tokens) in [&mut first, &mut second].into_iter().zip(&mut texts) {
-            match candle.step(sequence).unwrap() {
+            match candle.step(sequence, Pace::Alone).unwrap() {
                 Step::Token(token) | Step::Last(token) => tokens.push(token),
                 Step::Prefill { .. } => panic!("the prompt is done"),
             }
@@ -159,7 +159,7 @@ fn a_reused_prompt_is_answered_as_its_grammar_says() {
     let over = |grammar, seed| Submission { prompt: prompt.clone(), ..submission(&regex(grammar), seed) };
     let first = answer(&mut candle, &over("[a-z]{40}!", 2));
     let mut again = candle.begin(&over("[a-z]{40}!", 2)).unwrap();
-    assert_eq!(candle.step(&mut again).unwrap(), Step::Prefill { done: 59 });
+    assert_eq!(candle.step(&mut again, Pace::Alone).unwrap(), Step::Prefill { done: 59 });
     drop(again);
     assert_eq!(answer(&mut candle, &over("[a-z]{40}!", 2)), first);
     let (digits, ended) = answer(&mut candle, &over("[0-9]{5}", 2));
@@ -173,7 +173,7 @@ fn faults_are_told_apart() {
     assert_eq!(failure.kind, FailureKind::InvalidGrammar);
     let mut sequence = candle.begin(&submission(&regex("aä"), 1)).unwrap();
     let failure = loop {
-        match candle.step(&mut sequence) {
+        match candle.step(&mut sequence, Pace::Alone) {
             Ok(step) => assert!(matches!(step, Step::Prefill { .. } | Step::Token(_))),
             Err(failure) => break failure,
         }
@@ -183,7 +183,7 @@ fn faults_are_told_apart() {
     // Without a tokenizer a model still answers freely; with a GGUF file alone there is none, unless one lies beside it.
     let folder = Checkpoint::new("llama").gguf(GgmlDType::Q8_0);
     let path = folder.path().join("model.gguf");
-    candle.load(&Load { path: path.clone() }, &mut |_, _| {}).unwrap();
+    candle.load(&Load::new(path.clone()), &mut |_, _| {}).unwrap();
     let failure = candle.begin(&submission(&Grammar::JsonObject, 1)).map(drop).unwrap_err();
     assert_eq!(failure.kind, FailureKind::ModelBroken);
     assert!(failure.message.contains("tokenizer.json"), "{failure}");

@@ -25,7 +25,7 @@ fn start() -> Engine {
 
 fn loaded(path: &Path) -> Engine {
     let mut engine = start();
-    engine.send(&Command::Load(Load { path: path.to_owned() }));
+    engine.send(&Command::Load(Load::new(path.to_owned())));
     let Event::Ready(loaded) = engine.result() else { panic!("the model is not ready") };
     assert_eq!(loaded.vocab_size, 96);
     engine
@@ -34,7 +34,7 @@ fn loaded(path: &Path) -> Engine {
 fn submission(sequence: u64, prompt: &[TokenId], max_tokens: u32) -> Command {
     let sampling = Sampling { temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1, seed: 11, ..Sampling::greedy() };
     let submission = Submission { sampling, ..Submission::greedy(SequenceId(sequence), prompt, max_tokens) };
-    Command::Submit(Work::Generate(submission))
+    Command::generate(submission)
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn samples_share_a_prompt_and_draw_by_seeds_of_their_own() {
     let prompt: Vec<TokenId> = (0..600).map(|i| i % 96).collect();
     let submission =
         Submission { samples: 2, sampling: sampling.clone(), ..Submission::greedy(SequenceId(1), &prompt, 6) };
-    engine.send(&Command::Submit(Work::Generate(submission.clone())));
+    engine.send(&Command::generate(submission.clone()));
     let mut texts = [Vec::new(), Vec::new()];
     loop {
         match engine.result() {
@@ -89,7 +89,7 @@ fn samples_share_a_prompt_and_draw_by_seeds_of_their_own() {
     }
     for (seed, text) in (3..).zip(&texts) {
         let submission = Submission { samples: 1, sampling: alone(seed), ..submission.clone() };
-        engine.send(&Command::Submit(Work::Generate(submission)));
+        engine.send(&Command::generate(submission));
         assert_eq!(&engine.tokens().0, text);
     }
     engine.send(&Command::Unload);
@@ -102,7 +102,7 @@ fn a_model_that_cannot_be_loaded_ends_the_engine_with_its_reason() {
     checkpoint.tensors.remove("lm_head.weight");
     let folder = checkpoint.safetensors();
     let mut engine = start();
-    engine.send(&Command::Load(Load { path: folder.path().to_owned() }));
+    engine.send(&Command::Load(Load::new(folder.path().to_owned())));
     let Event::LoadFailed(failure) = engine.result() else { panic!("the load did not fail") };
     assert_eq!(failure.kind, FailureKind::ModelBroken);
     assert!(failure.message.contains("lm_head.weight"), "{failure}");

@@ -7,7 +7,7 @@
 mod checkpoint;
 
 use candle_core::quantized::GgmlDType;
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::message::{Load, Sampling, SequenceId, Submission, TokenId};
 use serde_json::json;
 use talkied_candle::{Candle, Sequence};
@@ -36,7 +36,7 @@ impl Answer {
     fn after(candle: &mut Candle, sequence: &mut Sequence, submission: &Submission) -> Self {
         let mut answer = Self { tokens: Vec::new(), logprobs: Vec::new(), done: Vec::new() };
         while answer.tokens.len() < submission.max_tokens as usize {
-            match candle.step(sequence).unwrap() {
+            match candle.step(sequence, Pace::Alone).unwrap() {
                 Step::Prefill { done } => answer.done.push(done),
                 Step::Token(token) | Step::Last(token) => {
                     answer.tokens.push(token);
@@ -60,7 +60,7 @@ impl Answer {
 
 fn load(folder: &TempDir) -> Candle {
     let mut candle = Candle::new();
-    candle.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    candle.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     candle
 }
 
@@ -139,7 +139,7 @@ fn what_is_too_short_or_belongs_to_another_model_is_computed_anew() {
     assert!(candle.memory().active_bytes > idle, "what is kept is counted");
     // A sequence of the old model that ends with the new one is not kept.
     let late = candle.begin(&submission(&text)).unwrap();
-    candle.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    candle.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     drop(late);
     assert_eq!(candle.memory().active_bytes, idle);
     let anew = Answer::of(&mut candle, &submission(&text));
@@ -154,7 +154,7 @@ fn a_cancelled_prompt_goes_on_where_it_ended() {
     let mut candle = load(&folder);
     let text = prompt(1000);
     let mut cancelled = candle.begin(&submission(&text)).unwrap();
-    assert_eq!(candle.step(&mut cancelled).unwrap(), Step::Prefill { done: 512 });
+    assert_eq!(candle.step(&mut cancelled, Pace::Alone).unwrap(), Step::Prefill { done: 512 });
     drop(cancelled);
     let whole = Answer::of(&mut candle, &submission(&text));
     assert_eq!(whole.done, [512, 999]);
@@ -173,7 +173,7 @@ fn forks_of_a_reused_prompt_go_their_own_ways() {
     assert_ne!(expected[0].tokens, expected[1].tokens);
     drop(Answer::of(&mut candle, &submission(&prompt(200))));
     let mut first = candle.begin(&drawn(3)).unwrap();
-    assert_eq!(candle.step(&mut first).unwrap(), Step::Prefill { done: 199 });
+    assert_eq!(candle.step(&mut first, Pace::Alone).unwrap(), Step::Prefill { done: 199 });
     let mut second = candle.fork(&first, &drawn(4)).unwrap();
     Answer::after(&mut candle, &mut first, &drawn(3)).check(&expected[0]);
     drop(first);

@@ -16,11 +16,22 @@ pub trait Backend {
     /// done and bytes in all, never decreasing.
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure>;
 
-    /// Prepares a sequence without computing anything.
+    /// Prepares a sequence without computing anything. What is kept of a prompt that begins alike is taken.
     fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure>;
 
-    /// Computes the next piece: a chunk of the prompt, or one token. Short, since a cancel waits for it.
-    fn step(&mut self, sequence: &mut Self::Sequence) -> Result<Step, Failure>;
+    /// Tokens of a sequence's prompt that need no computing any more: right after its beginning, those that were kept.
+    fn computed(&self, _: &Self::Sequence) -> u32 {
+        0
+    }
+
+    /// Computes the next piece of one sequence: a chunk of the prompt, or one token. Short, since all others wait for it.
+    fn step(&mut self, sequence: &mut Self::Sequence, pace: Pace) -> Result<Step, Failure>;
+
+    /// The next token of each of several different sequences whose prompts are computed but for the last token, in their
+    /// order. One that fails leaves the others as if it had not been there.
+    fn decode(&mut self, rows: &mut [&mut Self::Sequence]) -> Vec<Result<Step, Failure>> {
+        rows.iter_mut().map(|row| self.step(row, Pace::Shared)).collect()
+    }
 
     /// A copy of a sequence whose prompt is computed and of which nothing was drawn, with the options of `submission`.
     fn fork(&mut self, sequence: &Self::Sequence, submission: &Submission) -> Result<Self::Sequence, Failure>;
@@ -39,8 +50,20 @@ pub trait Backend {
         Duration::ZERO
     }
 
+    /// Gives back what is held for later work alone.
+    fn trim(&mut self) {}
+
     /// Memory in use.
     fn memory(&self) -> Memory;
+}
+
+/// How long a piece may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Nobody waits for the next: as long as serves the device best.
+    Alone,
+    /// Tokens of others wait for it.
+    Shared,
 }
 
 /// What one step computed.

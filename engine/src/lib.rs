@@ -21,11 +21,11 @@ pub mod message;
 pub mod serve;
 mod weight_files;
 
-pub use backend::{Backend, Step};
+pub use backend::{Backend, Pace, Step};
 pub use grammar::Grammar;
 pub use message::{
     Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, KvBits, Load, Loaded, Logprobs, Memory,
-    Pooling, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
+    Pooling, Priority, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
 };
 pub use weight_files::weight_files;
 

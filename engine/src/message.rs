@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::grammar::Grammar;
 
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// One token of a model's vocabulary.
 pub type TokenId = u32;
@@ -24,8 +24,12 @@ pub enum Command {
     /// Loads the model; sent once, first. Answered by [`Event::Loading`]s and one [`Event::Ready`] or
     /// [`Event::LoadFailed`].
     Load(Load),
-    /// Does one piece of work; all are done in the order of their submission.
-    Submit(Work),
+    /// Begins one piece of work, beside all others that have not ended.
+    Submit(Work, Priority),
+    /// Computes nothing more of a sequence until it is resumed; what it has computed is kept. An unknown one is ignored.
+    Pause(SequenceId),
+    /// Goes on with a sequence that was paused.
+    Resume(SequenceId),
     /// Ends a sequence within one step, with [`FinishReason::Cancelled`]. An unknown sequence is ignored: it may
     /// have ended while the command was on its way.
     Cancel(SequenceId),
@@ -36,8 +40,29 @@ pub enum Command {
         /// Which, from 0 on.
         sample: u32,
     },
+    /// Gives back what is held for later work alone: kept prefixes and spare buffers.
+    Trim,
     /// Ends the process.
     Unload,
+}
+
+impl Command {
+    /// Generates, with the usual priority.
+    pub fn generate(submission: Submission) -> Self {
+        Self::Submit(Work::Generate(submission), Priority::Normal)
+    }
+}
+
+/// Whose turn it is where not all can be served at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Priority {
+    /// When nothing else is to be done.
+    Background,
+    /// As everybody.
+    #[default]
+    Normal,
+    /// Somebody waits for it.
+    Interactive,
 }
 
 /// Which model to load.
@@ -45,6 +70,15 @@ pub enum Command {
 pub struct Load {
     /// Folder with `config.json` and the weights.
     pub path: PathBuf,
+    /// Bytes that kept prefixes may take in memory.
+    pub prefix_bytes: u64,
+}
+
+impl Load {
+    /// Keeps no prefixes.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), prefix_bytes: 0 }
+    }
 }
 
 /// One piece of work, a sequence of its own.
@@ -246,13 +280,13 @@ pub enum Event {
     Ready(Loaded),
     /// The model cannot be loaded; the process ends.
     LoadFailed(Failure),
-    /// Part of a prompt was computed.
+    /// Part of a prompt was computed, or of the texts of an [`Embedding`].
     Prefill {
         /// Whose prompt.
         sequence: SequenceId,
-        /// Prompt tokens computed so far.
+        /// Tokens computed so far; of texts, those of the ones that are done.
         done: u32,
-        /// Tokens of the prompt.
+        /// Tokens of the prompt, or of all texts.
         total: u32,
     },
     /// The next token of a sequence.
@@ -306,6 +340,8 @@ pub struct Loaded {
     pub device: String,
     /// Type of activations: `float32`, `bfloat16`, `float16`.
     pub dtype: String,
+    /// Bytes that a sequence takes for each of its tokens, at most; 0 where it is not known.
+    pub token_bytes: u64,
 }
 
 /// How a sequence ended.
@@ -317,6 +353,8 @@ pub struct Finished {
     pub reason: FinishReason,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
+    /// Of these, the ones that were kept from earlier work and not computed again.
+    pub cached_tokens: u32,
     /// Tokens reported, of all samples together.
     pub completion_tokens: u32,
     /// From the start of the prompt's computation to the first token, in microseconds; 0 if there was none.
@@ -326,6 +364,22 @@ pub struct Finished {
     /// Spent on describing the steps of all tokens to the device, in microseconds: the share that the speed of the
     /// processor decides where a GPU computes. 0 where the engine does not tell it apart.
     pub build_us: u64,
+}
+
+impl Finished {
+    /// Cancelled before anything of it was computed.
+    pub fn before_its_start(sequence: SequenceId, prompt_tokens: u32) -> Self {
+        Self {
+            sequence,
+            reason: FinishReason::Cancelled,
+            prompt_tokens,
+            cached_tokens: 0,
+            completion_tokens: 0,
+            prefill_us: 0,
+            decode_us: 0,
+            build_us: 0,
+        }
+    }
 }
 
 /// Why a sequence ended.
@@ -348,6 +402,8 @@ pub struct Memory {
     pub cache_bytes: u64,
     /// Most held by live arrays so far.
     pub peak_bytes: u64,
+    /// Of the live arrays, those of kept prefixes.
+    pub prefix_bytes: u64,
 }
 
 /// Why something could not be done.

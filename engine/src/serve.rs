@@ -1,22 +1,26 @@
 //! The loop of an engine process: one thread reads commands, the main thread owns the backend.
 //!
-//! The backend is built, used and dropped on the thread that calls [`run`]. Between two steps the loop takes the
-//! commands that have arrived, so a cancel waits for one step at most.
+//! The backend is built, used and dropped on the thread that calls [`run`]. All work that was submitted and has not ended
+//! is served in turns: [`choice`] says who is, [`turn`] does it. Between two turns the loop takes the commands that have
+//! arrived, so that new work joins and a cancel is done within one. How much is submitted at once is for the daemon to
+//! decide.
 
+mod choice;
 mod samples;
-mod work;
+mod task;
+mod turn;
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, RecvError, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 use crate::backend::Backend;
 use crate::frame;
-use crate::message::{Command, Event, FinishReason, Finished, SequenceId, VERSION, Work};
+use crate::message::{Command, Event, FinishReason, Priority, SequenceId, VERSION, Work};
+use task::{Kind, Task};
 
-/// Commands that may wait between two steps; the reader then stops reading the socket.
+/// Commands that may wait between two turns; the reader then stops reading the socket.
 const COMMANDS: usize = 64;
 
 /// Serves the daemon at standard input until it says [`Command::Unload`] or goes away.
@@ -49,24 +53,18 @@ fn run_on(
         }
         gone();
     })?;
-    Engine { backend, commands: arrived, events, waiting: VecDeque::new() }.run()
+    Engine { backend, commands: arrived, events: BufWriter::new(events), tasks: Vec::new(), held: 0 }.run()
 }
 
-struct Engine<B, W> {
+struct Engine<B: Backend, W: Write> {
     backend: B,
     commands: Receiver<Command>,
-    events: W,
-    /// Submitted and not yet begun, oldest first.
-    waiting: VecDeque<Work>,
-}
-
-/// What the commands that arrive between two steps say of the work at hand.
-#[derive(Default)]
-struct Orders {
-    /// To end it.
-    cancelled: bool,
-    /// To end these of its samples.
-    ended: Vec<u32>,
+    /// Written at the end of each turn.
+    events: BufWriter<W>,
+    /// All that has not ended, in the order of submission.
+    tasks: Vec<Task<B>>,
+    /// Turns for which somebody less urgent has held, one after another.
+    held: u32,
 }
 
 /// What the loop does after a command.
@@ -78,26 +76,21 @@ enum Next {
 impl<B: Backend, W: Write> Engine<B, W> {
     fn run(mut self) -> io::Result<()> {
         self.send(&Event::Hello { version: VERSION })?;
+        self.events.flush()?;
         if !self.load()? {
             return Ok(());
         }
-        loop {
-            match self.waiting.pop_front() {
-                Some(work) => {
-                    if let Next::End = self.work(&work)? {
-                        return Ok(());
-                    }
+        while let Next::GoOn = self.take_arrived()? {
+            let served = self.turn()?;
+            self.events.flush()?;
+            if !served {
+                let Ok(command) = self.commands.recv() else { return Ok(()) };
+                if let Next::End = self.take(command)? {
+                    return Ok(());
                 }
-                None => match self.commands.recv() {
-                    Ok(command) => {
-                        if let Next::End = self.take(command, None, &mut Orders::default())? {
-                            return Ok(());
-                        }
-                    }
-                    Err(RecvError) => return Ok(()),
-                },
             }
         }
+        Ok(())
     }
 
     /// Waits for the first command and does it; false when the process has nothing more to do.
@@ -107,7 +100,8 @@ impl<B: Backend, W: Write> Engine<B, W> {
         let mut lost = Ok(());
         let loaded = self.backend.load(&load, &mut |done_bytes, total_bytes| {
             if lost.is_ok() {
-                lost = frame::write(events, &Event::Loading { done_bytes, total_bytes });
+                let event = Event::Loading { done_bytes, total_bytes };
+                lost = frame::write(events, &event).and_then(|()| events.flush());
             }
         });
         lost?;
@@ -116,37 +110,15 @@ impl<B: Backend, W: Write> Engine<B, W> {
         if ready {
             self.send(&Event::Memory(self.backend.memory()))?;
         }
+        self.events.flush()?;
         Ok(ready)
     }
 
-    /// Does one piece of work to its end and reports it.
-    fn work(&mut self, work: &Work) -> io::Result<Next> {
-        let mut next = Next::GoOn;
-        let done = match work {
-            Work::Generate(submission) => self.generate(submission, &mut next)?,
-            Work::Embed(embedding) => self.embed(embedding, &mut next)?,
-        };
-        let sequence = work.sequence();
-        self.send(&done.map_or_else(|failure| Event::Failed { sequence, failure }, Event::Finished))?;
-        self.send(&Event::Memory(self.backend.memory()))?;
-        Ok(next)
-    }
-
-    /// Takes the commands that have arrived, and answers what they say of the work at hand.
-    fn orders(&mut self, running: SequenceId, next: &mut Next) -> io::Result<Orders> {
-        let mut orders = Orders::default();
-        if let Next::End = self.take_arrived(running, &mut orders)? {
-            *next = Next::End;
-            orders.cancelled = true;
-        }
-        Ok(orders)
-    }
-
-    fn take_arrived(&mut self, running: SequenceId, orders: &mut Orders) -> io::Result<Next> {
+    fn take_arrived(&mut self) -> io::Result<Next> {
         loop {
             match self.commands.try_recv() {
                 Ok(command) => {
-                    if let Next::End = self.take(command, Some(running), orders)? {
+                    if let Next::End = self.take(command)? {
                         return Ok(Next::End);
                     }
                 }
@@ -156,35 +128,60 @@ impl<B: Backend, W: Write> Engine<B, W> {
         }
     }
 
-    fn take(&mut self, command: Command, running: Option<SequenceId>, orders: &mut Orders) -> io::Result<Next> {
+    fn take(&mut self, command: Command) -> io::Result<Next> {
         match command {
-            Command::Submit(work) => self.waiting.push_back(work),
-            Command::Cancel(sequence) if running == Some(sequence) => orders.cancelled = true,
-            Command::Cancel(sequence) => self.cancel_waiting(sequence)?,
-            Command::End { sequence, sample } if running == Some(sequence) => orders.ended.push(sample),
-            // It has ended while the command was on its way.
-            Command::End { .. } => {}
+            Command::Submit(work, priority) => self.begin(work, priority)?,
+            Command::Pause(sequence) => self.pause(sequence, true),
+            Command::Resume(sequence) => self.pause(sequence, false),
+            Command::Cancel(sequence) => self.cancel(sequence)?,
+            Command::End { sequence, sample } => self.end(sequence, sample)?,
+            Command::Trim => {
+                self.backend.trim();
+                self.send(&Event::Memory(self.backend.memory()))?;
+            }
             // The daemon sends one load, first; a second would be a fault of its own.
             Command::Load(_) | Command::Unload => return Ok(Next::End),
         }
         Ok(Next::GoOn)
     }
 
-    /// A sequence that has not begun ends without having been computed.
-    fn cancel_waiting(&mut self, sequence: SequenceId) -> io::Result<()> {
-        let Some(place) = self.waiting.iter().position(|waiting| waiting.sequence() == sequence) else { return Ok(()) };
-        let prompt_tokens = self.waiting.remove(place).map_or(0, |waiting| waiting.prompt_tokens());
+    fn begin(&mut self, work: Work, priority: Priority) -> io::Result<()> {
+        let sequence = work.sequence();
+        match Task::begin(work, priority, &mut self.backend) {
+            Ok(task) => self.tasks.push(task),
+            Err(failure) => self.send(&Event::Failed { sequence, failure })?,
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, sequence: SequenceId, paused: bool) {
+        if let Some(task) = self.tasks.iter_mut().find(|task| task.sequence == sequence) {
+            task.paused = paused;
+        }
+    }
+
+    fn cancel(&mut self, sequence: SequenceId) -> io::Result<()> {
+        // It may have ended while the command was on its way.
+        let Some(place) = self.tasks.iter().position(|task| task.sequence == sequence) else { return Ok(()) };
+        let finished = self.tasks.remove(place).finished(&self.backend, true);
+        self.send(&Event::Finished(finished))?;
+        self.send(&Event::Memory(self.backend.memory()))
+    }
+
+    fn end(&mut self, sequence: SequenceId, sample: u32) -> io::Result<()> {
+        let Self { backend, tasks, .. } = self;
+        let Some(place) = tasks.iter().position(|task| task.sequence == sequence) else { return Ok(()) };
+        let Kind::Generate(generation) = &mut tasks[place].kind else { return Ok(()) };
+        let several = generation.submission.samples > 1;
         let reason = FinishReason::Cancelled;
-        let finished = Finished {
-            sequence,
-            reason,
-            prompt_tokens,
-            completion_tokens: 0,
-            prefill_us: 0,
-            decode_us: 0,
-            build_us: 0,
-        };
-        self.send(&Event::Finished(finished))
+        let ended = generation.samples.end(sample, reason, backend);
+        let finished = tasks[place].is_done().then(|| tasks.remove(place).finished(backend, false));
+        if ended && several {
+            self.send(&Event::Ended { sequence, sample, reason })?;
+        }
+        let Some(finished) = finished else { return Ok(()) };
+        self.send(&Event::Finished(finished))?;
+        self.send(&Event::Memory(self.backend.memory()))
     }
 
     fn send(&mut self, event: &Event) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::backend::Step;
+use crate::backend::{Pace, Step};
 use crate::grammar::Grammar;
 use crate::message::{Embedding, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Submission, TokenId};
 
@@ -19,7 +19,7 @@ impl Backend for Counting {
         }
         progress(1, 2);
         progress(2, 2);
-        Ok(Loaded { vocab_size: 100, weight_bytes: 2, device: "test".into(), dtype: "none".into() })
+        Ok(Loaded { vocab_size: 100, weight_bytes: 2, device: "test".into(), dtype: "none".into(), token_bytes: 0 })
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure> {
@@ -27,7 +27,7 @@ impl Backend for Counting {
     }
 
     /// Grammars end with a token that three divides.
-    fn step(&mut self, (prompt, next, grammar): &mut Self::Sequence) -> Result<Step, Failure> {
+    fn step(&mut self, (prompt, next, grammar): &mut Self::Sequence, _: Pace) -> Result<Step, Failure> {
         if *prompt > 0 {
             let done = std::mem::take(prompt);
             return Ok(Step::Prefill { done });
@@ -85,6 +85,10 @@ fn submission(sequence: u64, first: TokenId, max_tokens: u32) -> Submission {
     Submission { stop_tokens: vec![50], ..Submission::greedy(SequenceId(sequence), &[first, 1, 1], max_tokens) }
 }
 
+fn submit(submission: Submission) -> Command {
+    Command::generate(submission)
+}
+
 fn events_until(socket: &mut UnixStream, last: impl Fn(&Event) -> bool) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
@@ -99,7 +103,7 @@ fn events_until(socket: &mut UnixStream, last: impl Fn(&Event) -> bool) -> Vec<E
 
 fn loaded() -> UnixStream {
     let mut socket = engine();
-    frame::write(&mut socket, &Command::Load(Load { path: "model".into() })).unwrap();
+    frame::write(&mut socket, &Command::Load(Load::new("model"))).unwrap();
     let events = events_until(&mut socket, |event| matches!(event, Event::Memory(_)));
     assert_eq!(events[0], Event::Hello { version: VERSION });
     assert_eq!(events[2], Event::Loading { done_bytes: 2, total_bytes: 2 });
@@ -107,7 +111,7 @@ fn loaded() -> UnixStream {
     socket
 }
 
-/// Runs `commands` and returns the end of each sequence with the number of its tokens, in order.
+/// Runs `commands` and returns the end of each sequence with the number of its tokens, by their names.
 fn ends(commands: &[Command], count: usize) -> Vec<(u64, Result<FinishReason, String>, u32)> {
     let mut socket = loaded();
     for command in commands {
@@ -131,6 +135,7 @@ fn ends(commands: &[Command], count: usize) -> Vec<(u64, Result<FinishReason, St
     }
     frame::write(&mut socket, &Command::Unload).unwrap();
     events_end(&mut socket);
+    ends.sort_by_key(|(sequence, ..)| *sequence);
     ends
 }
 
@@ -141,8 +146,7 @@ fn events_end(socket: &mut UnixStream) {
 
 #[test]
 fn a_sequence_ends_at_its_limit_or_before_its_stop_token() {
-    let commands =
-        [Command::Submit(Work::Generate(submission(1, 10, 3))), Command::Submit(Work::Generate(submission(2, 45, 9)))];
+    let commands = [submit(submission(1, 10, 3)), submit(submission(2, 45, 9))];
     assert_eq!(ends(&commands, 2), [(1, Ok(FinishReason::Length), 3), (2, Ok(FinishReason::Stop), 4)]);
 }
 
@@ -150,51 +154,88 @@ fn a_sequence_ends_at_its_limit_or_before_its_stop_token() {
 fn a_whole_text_ends_a_sequence_even_with_its_last_token() {
     let obeying = |sequence, max_tokens| {
         let grammar = Some(Grammar::Regex("any".into()));
-        Command::Submit(Work::Generate(Submission { grammar, ..submission(sequence, 9, max_tokens) }))
+        submit(Submission { grammar, ..submission(sequence, 9, max_tokens) })
     };
     let expected = [(1, Ok(FinishReason::Stop), 3), (2, Ok(FinishReason::Stop), 3), (3, Ok(FinishReason::Length), 2)];
     assert_eq!(ends(&[obeying(1, 9), obeying(2, 3), obeying(3, 2)], 3), expected);
 }
 
 #[test]
-fn a_failing_sequence_does_not_end_the_next() {
-    let commands =
-        [Command::Submit(Work::Generate(submission(1, 60, 9))), Command::Submit(Work::Generate(submission(2, 10, 1)))];
-    assert_eq!(ends(&commands, 2), [(1, Err("sixty-six".into()), 5), (2, Ok(FinishReason::Length), 1)]);
+fn a_failing_sequence_leaves_its_neighbours_alone() {
+    let commands = [submit(submission(1, 60, 9)), submit(submission(2, 10, 9))];
+    assert_eq!(ends(&commands, 2), [(1, Err("sixty-six".into()), 5), (2, Ok(FinishReason::Length), 9)]);
 }
 
 #[test]
 fn a_running_sequence_is_cancelled_between_two_steps() {
     // Counts from 100 without end, so only the cancel can end it.
-    let commands = [Command::Submit(Work::Generate(submission(1, 100, u32::MAX))), Command::Cancel(SequenceId(1))];
+    let commands = [submit(submission(1, 100, u32::MAX)), Command::Cancel(SequenceId(1))];
     let ended = ends(&commands, 1);
     assert_eq!((ended[0].0, &ended[0].1), (1, &Ok(FinishReason::Cancelled)));
 }
 
 #[test]
-fn a_waiting_sequence_is_cancelled_without_being_run() {
+fn one_of_two_is_cancelled_and_the_other_goes_on() {
     let commands = [
-        Command::Submit(Work::Generate(submission(1, 100, u32::MAX))),
-        Command::Submit(Work::Generate(submission(2, 10, 5))),
-        Command::Cancel(SequenceId(2)),
+        submit(submission(1, 100, u32::MAX)),
+        submit(submission(2, 100, 500)),
         Command::Cancel(SequenceId(1)),
+        Command::Cancel(SequenceId(7)),
     ];
-    let mut ended: Vec<_> = ends(&commands, 2).into_iter().map(|(sequence, reason, _)| (sequence, reason)).collect();
-    ended.sort_by_key(|(sequence, _)| *sequence);
-    assert_eq!(ended, [(1, Ok(FinishReason::Cancelled)), (2, Ok(FinishReason::Cancelled))]);
+    let ended = ends(&commands, 2);
+    assert_eq!((&ended[0].1, &ended[1].1), (&Ok(FinishReason::Cancelled), &Ok(FinishReason::Length)));
+    assert_eq!(ended[1].2, 500);
+}
+
+#[test]
+fn sequences_take_their_steps_together_and_new_ones_join() {
+    let mut socket = loaded();
+    frame::write(&mut socket, &submit(submission(1, 100, u32::MAX))).unwrap();
+    let token_of =
+        |wanted: u64| move |event: &Event| matches!(event, Event::Token { sequence, .. } if sequence.0 == wanted);
+    events_until(&mut socket, token_of(1));
+    frame::write(&mut socket, &submit(submission(2, 200, 20))).unwrap();
+    events_until(&mut socket, token_of(2));
+    // From its first token on, each turn has one of both.
+    let events = events_until(&mut socket, |event| matches!(event, Event::Finished(_)));
+    let tokens = |wanted: u64| events.iter().filter(|event| token_of(wanted)(event)).count();
+    assert_eq!((tokens(1), tokens(2)), (19, 19));
+}
+
+#[test]
+fn a_paused_sequence_stands_still_until_it_is_resumed() {
+    let mut socket = loaded();
+    let send = |socket: &mut UnixStream, command: Command| frame::write(socket, &command).unwrap();
+    let long = submission(1, 100, 100_000);
+    send(&mut socket, submit(long));
+    send(&mut socket, Command::Pause(SequenceId(1)));
+    send(&mut socket, submit(submission(2, 100, 50)));
+    let first = events_until(&mut socket, |event| matches!(event, Event::Finished(_)));
+    let Some(Event::Finished(finished)) = first.last() else { panic!("{first:?}") };
+    assert_eq!(finished.sequence, SequenceId(2));
+    // Nothing runs: a trim is answered, and not a token comes before it.
+    send(&mut socket, Command::Trim);
+    events_until(&mut socket, |event| matches!(event, Event::Memory(_)));
+    send(&mut socket, Command::Trim);
+    let quiet = events_until(&mut socket, |event| matches!(event, Event::Memory(_)));
+    assert_eq!(quiet.len(), 1, "{quiet:?}");
+    send(&mut socket, Command::Resume(SequenceId(1)));
+    let rest = events_until(&mut socket, |event| matches!(event, Event::Finished(_)));
+    let Some(Event::Finished(finished)) = rest.last() else { panic!("{rest:?}") };
+    assert_eq!((finished.reason, finished.completion_tokens), (FinishReason::Length, 100_000));
 }
 
 #[test]
 fn an_empty_prompt_is_a_failure_and_not_a_crash() {
     let empty = Submission { prompt: vec![], ..submission(1, 10, 3) };
-    let ended = ends(&[Command::Submit(Work::Generate(empty))], 1);
+    let ended = ends(&[submit(empty)], 1);
     assert!(ended[0].1.is_err());
 }
 
 #[test]
 fn a_model_that_cannot_be_loaded_ends_the_engine() {
     let mut socket = engine();
-    frame::write(&mut socket, &Command::Load(Load { path: "broken".into() })).unwrap();
+    frame::write(&mut socket, &Command::Load(Load::new("broken"))).unwrap();
     let events = events_until(&mut socket, |event| matches!(event, Event::LoadFailed(_)));
     assert_eq!(events.len(), 2);
     frame::write(&mut socket, &Command::Unload).unwrap();
@@ -204,7 +245,7 @@ fn a_model_that_cannot_be_loaded_ends_the_engine() {
 /// The tokens and ends of each sample of a submission, as they came.
 fn samples(submission: Submission, commands: &[Command]) -> Vec<String> {
     let mut socket = loaded();
-    frame::write(&mut socket, &Command::Submit(Work::Generate(submission))).unwrap();
+    frame::write(&mut socket, &submit(submission)).unwrap();
     for command in commands {
         frame::write(&mut socket, command).unwrap();
     }
@@ -220,7 +261,7 @@ fn samples(submission: Submission, commands: &[Command]) -> Vec<String> {
 }
 
 #[test]
-fn samples_share_the_prompt_and_take_their_steps_in_turns() {
+fn samples_share_the_prompt_and_take_their_steps_together() {
     let mut three = Submission { samples: 3, ..submission(1, 10, 3) };
     three.sampling.seed = 48;
     let told = samples(three, &[]);
@@ -262,7 +303,8 @@ fn all_samples_end_when_their_sequence_is_cancelled() {
 
 fn embedding(sequence: u64, inputs: &[&[TokenId]]) -> Command {
     let inputs = inputs.iter().map(|input| input.to_vec()).collect();
-    Command::Submit(Work::Embed(Embedding { sequence: SequenceId(sequence), inputs, pooling: Pooling::Last }))
+    let work = Work::Embed(Embedding { sequence: SequenceId(sequence), inputs, pooling: Pooling::Last });
+    Command::Submit(work, Priority::Normal)
 }
 
 #[test]
@@ -284,10 +326,9 @@ fn each_text_becomes_a_vector_in_its_turn() {
 
 #[test]
 fn a_text_that_fails_or_is_empty_does_not_end_the_next_work() {
-    let commands =
-        [embedding(1, &[&[66, 1]]), embedding(2, &[&[]]), Command::Submit(Work::Generate(submission(3, 10, 1)))];
+    let commands = [embedding(1, &[&[66, 1]]), embedding(2, &[&[]]), submit(submission(3, 10, 1))];
     let ends = ends(&commands, 3);
-    assert_eq!((&ends[0].1, ends[2].0, &ends[2].1), (&Err("sixty-six".into()), 3, &Ok(FinishReason::Length)));
+    assert_eq!((&ends[0].1, &ends[2].1), (&Err("sixty-six".into()), &Ok(FinishReason::Length)));
     assert!(ends[1].1.is_err());
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::grammar::Vocabulary;
 use engine::message::{
     Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Sampling, SequenceId, Submission, TokenId,
@@ -64,7 +64,7 @@ impl Mlx {
         let mut sequence = self.begin(submission)?;
         let mut tokens = Vec::new();
         while tokens.len() < submission.max_tokens as usize {
-            if let Step::Token(token) = self.step(&mut sequence)? {
+            if let Step::Token(token) = self.step(&mut sequence, Pace::Alone)? {
                 tokens.push(token);
             }
         }
@@ -101,9 +101,9 @@ impl Backend for Mlx {
         Ok(sequence.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
 
-    fn step(&mut self, sequence: &mut Sequence) -> std::result::Result<Step, Failure> {
+    fn step(&mut self, sequence: &mut Sequence, pace: Pace) -> std::result::Result<Step, Failure> {
         let Resident { network, device, .. } = self.resident()?;
-        device.scope(|| sequence.step(network.decoder()?, device)).map_err(Failure::from)
+        device.scope(|| sequence.step(network.decoder()?, device, pace)).map_err(Failure::from)
     }
 
     fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
@@ -142,23 +142,24 @@ fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -
     let mut weights = Weights::open(folder, config.quantization(), device, progress)?;
     let network = Network::load(&config, &mut weights)?;
     let weight_bytes = weights.finish()?;
-    warm_up(&network, device)?;
+    let token_bytes = warm_up(&network, device)?;
     let facts = network.facts();
     let dtype = type_name(facts.dtype)?.to_owned();
     let device = device.name.clone();
-    Ok((network, Loaded { vocab_size: facts.vocab_size, weight_bytes, device, dtype }))
+    Ok((network, Loaded { vocab_size: facts.vocab_size, weight_bytes, device, dtype, token_bytes }))
 }
 
-/// Runs a chunk, a step and a draw, which has the device compile and page in what the first request would wait for.
-fn warm_up(network: &Network, device: &Device) -> Result<()> {
+/// Runs a chunk, a step and a draw, which has the device compile and page in what the first request would wait for. Answers
+/// the bytes that a sequence takes for each token.
+fn warm_up(network: &Network, device: &Device) -> Result<u64> {
     let Network::Decoder(model) = network else {
-        return Text::new(&[0], Pooling::Mean, network)?.step(network, device).map(|_| ());
+        return Text::new(&[0], Pooling::Mean, network)?.step(network, device).map(|_| 0);
     };
     let mut submission = greedy(&[0, 0], 1);
     submission.sampling = Sampling { temperature: 1.0, top_p: 0.5, ..submission.sampling };
     let mut sequence = Sequence::new(&submission, model.as_ref())?;
-    while !matches!(sequence.step(model.as_ref(), device)?, Step::Token(_)) {}
-    Ok(())
+    while !matches!(sequence.step(model.as_ref(), device, Pace::Alone)?, Step::Token(_)) {}
+    Ok(sequence.token_bytes())
 }
 
 fn greedy(prompt: &[TokenId], max_tokens: u32) -> Submission {

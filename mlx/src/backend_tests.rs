@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 fn a_load_tells_what_is_resident() {
     let folder = Checkpoint::llama().quantized(4).write();
     let mut mlx = Mlx::new();
-    let loaded = mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    let loaded = mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     assert_eq!((loaded.vocab_size, loaded.dtype.as_str()), (96, "float32"));
     // 86 016 weights and five norms of 64. A processor unpacks small models; else there are 4 bits to a weight, and a
     // scale and a bias of 32 bits to 32 of them.
@@ -25,9 +25,9 @@ fn nothing_runs_before_a_load_or_after_one_that_failed() {
     let submission = greedy(&[1], 1);
     assert_eq!(mlx.begin(&submission).map(|_| ()).unwrap_err().kind, FailureKind::Internal);
     let folder = Checkpoint::llama().write();
-    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     assert!(mlx.begin(&submission).is_ok());
-    mlx.load(&Load { path: folder.path().join("absent") }, &mut |_, _| {}).unwrap_err();
+    mlx.load(&Load::new(folder.path().join("absent")), &mut |_, _| {}).unwrap_err();
     assert!(mlx.begin(&submission).is_err());
 }
 
@@ -38,7 +38,7 @@ fn a_model_that_computes_nan_is_not_loaded_and_the_next_is() {
     let head = mlx_rs::ops::multiply(head, mlx_rs::Array::from_f32(f32::NAN)).unwrap();
     checkpoint.tensors.insert("lm_head.weight".into(), head);
     let mut mlx = Mlx::new();
-    let mut load = |folder: &Path| mlx.load(&Load { path: folder.to_owned() }, &mut |_, _| {}).map(|_| ());
+    let mut load = |folder: &Path| mlx.load(&Load::new(folder.to_owned()), &mut |_, _| {}).map(|_| ());
     let failure = load(checkpoint.write().path()).unwrap_err();
     assert_eq!(failure.kind, FailureKind::ModelBroken);
     assert!(failure.message.starts_with("the model computed NaN"), "{failure}");
@@ -49,7 +49,7 @@ fn a_model_that_computes_nan_is_not_loaded_and_the_next_is() {
 fn temperature_zero_takes_the_token_of_the_greatest_logit() {
     let folder = Checkpoint::llama().write();
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     let mut text = vec![4, 8, 15];
     let tokens = mlx.greedy(&text, 8).unwrap();
     assert_eq!(tokens.len(), 8);

@@ -63,6 +63,15 @@ impl Cache {
         }
     }
 
+    /// Bytes for each token, of what grows with every token.
+    pub fn token_bytes(&self) -> u64 {
+        let of = |buffer: &Array| buffer.nbytes() as u64 / u64::from(buffer.shape()[2].max(1).unsigned_abs());
+        match self {
+            Self::Full(_) | Self::Packed(_) => self.state().map(of).sum(),
+            Self::Window(_) | Self::Conv(_) => 0,
+        }
+    }
+
     /// The buffers: once they are computed, so is everything written to them.
     pub fn state(&self) -> impl Iterator<Item = &Array> {
         let buffers = match self {

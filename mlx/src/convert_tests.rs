@@ -23,7 +23,7 @@ fn go_on(_: Progress) -> ControlFlow<()> {
 
 fn loaded(folder: &Path) -> Mlx {
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.to_owned() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder.to_owned()), &mut |_, _| {}).unwrap();
     mlx
 }
 

@@ -5,6 +5,7 @@ mod info;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
+use engine::Pace;
 use engine::message::Memory;
 use mlx_rs::{Device as MlxDevice, DeviceType, Dtype, Stream, memory};
 
@@ -31,6 +32,8 @@ pub struct Device {
     pub weights: WeightPolicy,
     /// Prompt tokens computed in one step; a cancel waits for a step.
     pub prefill_chunk: usize,
+    /// The same while tokens of other sequences wait for it.
+    pub shared_chunk: usize,
     /// Whether a step is started before the token of the last one is read.
     pub pipelines: bool,
 }
@@ -63,6 +66,7 @@ impl Device {
             name: "cpu".into(),
             weights: WeightPolicy::PROCESSOR,
             prefill_chunk: 64,
+            shared_chunk: 64,
             pipelines: false,
         }
     }
@@ -73,7 +77,23 @@ impl Device {
     fn gpu(stream: Stream, has_cuda: bool, name: Option<String>) -> Self {
         let name = name.unwrap_or_else(|| "gpu".into());
         let files = if has_cuda { stream.clone() } else { Stream::cpu() };
-        Self { stream, files, name, weights: WeightPolicy::AS_THEY_COME, prefill_chunk: 2048, pipelines: true }
+        Self {
+            stream,
+            files,
+            name,
+            weights: WeightPolicy::AS_THEY_COME,
+            prefill_chunk: 2048,
+            shared_chunk: 512,
+            pipelines: true,
+        }
+    }
+
+    /// Most prompt tokens of the next step.
+    pub fn chunk(&self, pace: Pace) -> usize {
+        match pace {
+            Pace::Alone => self.prefill_chunk,
+            Pace::Shared => self.shared_chunk,
+        }
     }
 
     /// Runs `work` with every operation on this device's stream, which is then looked up once.
@@ -121,5 +141,6 @@ pub fn memory() -> Memory {
         active_bytes: bytes(memory::active_memory()),
         cache_bytes: bytes(memory::cache_memory()),
         peak_bytes: bytes(memory::peak_memory()),
+        prefix_bytes: 0,
     }
 }

@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 fn loaded(checkpoint: &Checkpoint) -> Mlx {
     let folder = checkpoint.write();
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     mlx
 }
 

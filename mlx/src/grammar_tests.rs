@@ -1,6 +1,6 @@
 //! Masks on logits, and sequences that obey: on a tiny checkpoint whose tokens are the printable characters.
 
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::grammar::{Grammar, Vocabulary};
 use engine::message::{FailureKind, Load, Sampling, SequenceId, Submission, TokenId};
 use serde_json::{Map, Value, json};
@@ -34,7 +34,7 @@ fn folder() -> TempDir {
 
 fn loaded(folder: &TempDir) -> Mlx {
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     mlx
 }
 
@@ -49,7 +49,7 @@ fn answer(mlx: &mut Mlx, submission: &Submission) -> (String, bool) {
     let mut sequence = mlx.begin(submission).unwrap();
     let mut tokens = Vec::new();
     while tokens.len() < submission.max_tokens as usize {
-        match mlx.step(&mut sequence).unwrap() {
+        match mlx.step(&mut sequence, Pace::Alone).unwrap() {
             Step::Prefill { .. } => {}
             Step::Token(END) => return (text(&tokens), true),
             Step::Token(token) => tokens.push(token),
@@ -154,7 +154,7 @@ fn a_dead_end_in_the_middle_is_the_grammars_fault() {
     let mut mlx = loaded(&folder);
     let mut sequence = mlx.begin(&submission(&regex("aä"), 1)).unwrap();
     let failure = loop {
-        match mlx.step(&mut sequence) {
+        match mlx.step(&mut sequence, Pace::Alone) {
             Ok(step) => assert!(matches!(step, Step::Prefill { .. } | Step::Token(_))),
             Err(failure) => break failure,
         }

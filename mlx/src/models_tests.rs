@@ -37,7 +37,7 @@ fn refused(architecture: &str, changes: &Value) -> Failure {
         checkpoint.config[key] = value.clone();
     }
     let folder = checkpoint.write();
-    Mlx::new().load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap_err()
+    Mlx::new().load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap_err()
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine::backend::Step;
+use engine::backend::{Pace, Step};
 use engine::grammar::Constraint;
 use engine::message::{Logprobs, Submission, TokenId};
 use mlx_rs::{Array, Dtype, memory, transforms};
@@ -93,6 +93,11 @@ impl Sequence {
         Ok(Self { done: self.done, caches: self.caches.clone(), ..Self::new(submission, model)? })
     }
 
+    /// Bytes for each token in the caches, once one is there.
+    pub(crate) fn token_bytes(&self) -> u64 {
+        self.caches.iter().map(Cache::token_bytes).sum()
+    }
+
     /// Time spent on building the graphs of tokens so far.
     pub(crate) fn built(&self) -> Duration {
         self.built
@@ -110,15 +115,15 @@ impl Sequence {
     }
 
     /// Computes a chunk of the prompt, or the next token.
-    pub(crate) fn step(&mut self, model: &dyn Model, device: &Device) -> Result<Step> {
+    pub(crate) fn step(&mut self, model: &dyn Model, device: &Device, pace: Pace) -> Result<Step> {
         let rest = self.prompt.len() - 1 - self.done;
-        if rest > 0 { self.prefill(model, rest.min(device.prefill_chunk)) } else { self.token(model, device) }
+        if rest > 0 { self.prefill(model, rest.min(device.chunk(pace))) } else { self.token(model, device) }
     }
 
     /// Computes the whole prompt and the logits after it.
     pub(crate) fn logits(&mut self, model: &dyn Model, device: &Device) -> Result<Vec<f32>> {
         while self.done + 1 < self.prompt.len() {
-            self.step(model, device)?;
+            self.step(model, device, Pace::Alone)?;
         }
         let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
         let logits = model.logits(&hidden)?.reshape(&[-1])?.as_dtype(Dtype::Float32)?;

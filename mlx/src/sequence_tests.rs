@@ -47,7 +47,7 @@ fn tokens_until_the_end(
 ) -> Vec<TokenId> {
     let mut tokens = Vec::new();
     while tokens.len() < submission.max_tokens as usize {
-        if let Step::Token(token) = sequence.step(model, device).unwrap() {
+        if let Step::Token(token) = sequence.step(model, device, Pace::Alone).unwrap() {
             tokens.push(token);
         }
     }
@@ -129,7 +129,7 @@ fn forked_sequences_draw_what_each_would_draw_alone() {
         assert!(alone[0] != alone[1] && alone[1] != alone[2], "{alone:?}");
         let mut first = Sequence::new(&seeded(5), model.as_ref()).unwrap();
         while first.done + 1 < prompt.len() {
-            first.step(model.as_ref(), &device).unwrap();
+            first.step(model.as_ref(), &device, Pace::Alone).unwrap();
         }
         let mut all = vec![first];
         for seed in 6..8 {
@@ -138,7 +138,9 @@ fn forked_sequences_draw_what_each_would_draw_alone() {
         let mut drawn = vec![Vec::new(); 3];
         for _ in 0..12 {
             for (sequence, drawn) in all.iter_mut().zip(&mut drawn) {
-                let Step::Token(token) = sequence.step(model.as_ref(), &device).unwrap() else { panic!("a token") };
+                let Step::Token(token) = sequence.step(model.as_ref(), &device, Pace::Alone).unwrap() else {
+                    panic!("a token")
+                };
                 drawn.push(token);
             }
         }
@@ -204,7 +206,7 @@ fn the_prompt_is_reported_up_to_its_last_token() {
     let (model, mut device) = load(&Checkpoint::llama());
     device.prefill_chunk = 4;
     let mut sequence = Sequence::new(&submission(&prompt(10), 1), model.as_ref()).unwrap();
-    let mut step = || sequence.step(model.as_ref(), &device).unwrap();
+    let mut step = || sequence.step(model.as_ref(), &device, Pace::Alone).unwrap();
     assert_eq!(step(), Step::Prefill { done: 4 });
     assert_eq!(step(), Step::Prefill { done: 8 });
     assert_eq!(step(), Step::Prefill { done: 9 });
@@ -253,9 +255,9 @@ fn nothing_is_started_after_the_last_token() {
     let (model, mut device) = load(&Checkpoint::llama());
     device.pipelines = true;
     let mut sequence = Sequence::new(&submission(&[1], 2), model.as_ref()).unwrap();
-    sequence.step(model.as_ref(), &device).unwrap();
+    sequence.step(model.as_ref(), &device, Pace::Alone).unwrap();
     assert!(sequence.ahead.is_some());
-    sequence.step(model.as_ref(), &device).unwrap();
+    sequence.step(model.as_ref(), &device, Pace::Alone).unwrap();
     assert!(sequence.ahead.is_none());
 }
 
@@ -267,7 +269,7 @@ fn a_full_context_is_an_error_and_not_a_larger_cache() {
         let mut sequence = Sequence::new(&submission(&prompt(4), 100), model.as_ref()).unwrap();
         let mut given = 0;
         let error = loop {
-            match sequence.step(model.as_ref(), &device) {
+            match sequence.step(model.as_ref(), &device, Pace::Alone) {
                 Ok(Step::Token(_) | Step::Last(_)) => given += 1,
                 Ok(Step::Prefill { .. }) => {}
                 Err(error) => break error,
@@ -317,11 +319,11 @@ fn a_sequence_ends_when_the_model_computes_nan_and_its_neighbours_do_not() {
         let mut given = Vec::new();
         let mut failed = None;
         while given.len() < 12 {
-            if let Step::Token(token) = neighbour.step(model.as_ref(), &device).unwrap() {
+            if let Step::Token(token) = neighbour.step(model.as_ref(), &device, Pace::Alone).unwrap() {
                 given.push(token);
             }
             if failed.is_none() {
-                failed = sequence.step(model.as_ref(), &device).err().map(|error| error.to_string());
+                failed = sequence.step(model.as_ref(), &device, Pace::Alone).err().map(|error| error.to_string());
             }
         }
         assert!(failed.is_some_and(|words| words.starts_with("the model computed NaN")));
@@ -339,7 +341,7 @@ fn packed_keys_and_values_hide_no_nan() {
             for len in [1, 2, 9] {
                 let submission = Submission { kv_bits: Some(bits), ..submission(&prompt(len), 12) };
                 let mut sequence = Sequence::new(&submission, model.as_ref()).unwrap();
-                let failed = (0..4).find_map(|_| sequence.step(model.as_ref(), &device).err());
+                let failed = (0..4).find_map(|_| sequence.step(model.as_ref(), &device, Pace::Alone).err());
                 let words = failed.map(|error| error.to_string());
                 assert!(words.is_some_and(|words| words.contains("NaN")), "{name}, {bits:?}, {len} tokens");
             }
@@ -352,7 +354,7 @@ fn one_nan_among_the_logits_is_enough() {
     for row in [0, 1, 50, 94, 95] {
         let (model, device) = load(&with_nan("lm_head.weight", row..row + 1));
         let mut sequence = Sequence::new(&submission(&[1], 2), model.as_ref()).unwrap();
-        let error = sequence.step(model.as_ref(), &device).unwrap_err();
+        let error = sequence.step(model.as_ref(), &device, Pace::Alone).unwrap_err();
         assert!(error.to_string().contains("NaN"), "{row}: {error}");
     }
 }

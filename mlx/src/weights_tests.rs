@@ -13,7 +13,7 @@ use crate::checkpoint::Checkpoint;
 
 fn load(folder: &TempDir) -> Result<Mlx, Failure> {
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).map(|_| mlx)
+    mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).map(|_| mlx)
 }
 
 fn check_broken(folder: &TempDir, words: &[&str]) {
@@ -212,7 +212,7 @@ fn progress_grows_to_the_length_of_the_files() {
     let bytes = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len();
     let total = bytes("model-1-of-2.safetensors") + bytes("model-2-of-2.safetensors");
     let mut seen = Vec::new();
-    let load = Load { path: folder.path().to_owned() };
+    let load = Load::new(folder.path().to_owned());
     Mlx::new().load(&load, &mut |done, total| seen.push((done, total))).unwrap();
     assert!(seen.is_sorted(), "{seen:?}");
     assert!(seen.len() > 10, "{seen:?}");

@@ -9,7 +9,7 @@ mod checkpoint;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::message::{FailureKind, Load, Pooling, Sampling, SequenceId, Submission, TokenId};
 use mlx_rs::{Array, Dtype, ops};
 use serde_json::json;
@@ -28,7 +28,7 @@ const TIE: f32 = 1e-4;
 const SHARE: f32 = 0.1;
 
 fn load<B: Backend>(mut backend: B, folder: &Path) -> B {
-    backend.load(&Load { path: folder.to_owned() }, &mut |done, total| assert!(done <= total)).unwrap();
+    backend.load(&Load::new(folder.to_owned()), &mut |done, total| assert!(done <= total)).unwrap();
     backend
 }
 
@@ -240,7 +240,7 @@ fn gemma_3_is_found_beside_its_eyes() {
 #[track_caller]
 fn refused(checkpoint: &Checkpoint, words: &str) {
     let folder = checkpoint.write();
-    let load = Load { path: folder.path().to_owned() };
+    let load = Load::new(folder.path().to_owned());
     let failure = Mlx::new().load(&load, &mut |_, _| {}).unwrap_err();
     assert_eq!(failure.kind, FailureKind::ModelBroken, "{failure}");
     let failure = Candle::new().load(&load, &mut |_, _| {}).unwrap_err();
@@ -311,14 +311,14 @@ fn forks_go_their_own_ways() {
     let submission = greedy(&prompt(9), 8);
     let alone = candle.tokens(&submission).unwrap();
     let mut first = candle.begin(&submission).unwrap();
-    assert_eq!(candle.step(&mut first).unwrap(), Step::Prefill { done: 8 });
+    assert_eq!(candle.step(&mut first, Pace::Alone).unwrap(), Step::Prefill { done: 8 });
     let drawn = Sampling { temperature: 2.0, seed: 5, ..Sampling::greedy() };
     let mut second = candle.fork(&first, &Submission { sampling: drawn, ..submission.clone() }).unwrap();
     assert!(candle.memory().active_bytes > idle.active_bytes);
     let mut tokens = [Vec::new(), Vec::new()];
     for _ in 0..8 {
         for (sequence, tokens) in [&mut first, &mut second].into_iter().zip(&mut tokens) {
-            if let Step::Token(token) = candle.step(sequence).unwrap() {
+            if let Step::Token(token) = candle.step(sequence, Pace::Alone).unwrap() {
                 tokens.push(token);
             }
         }
@@ -336,7 +336,7 @@ fn log_probabilities_are_mlx_s() {
     let submission = Submission { logprobs: Some(3), ..greedy(&[5], 1) };
     let mut ours = candle.begin(&submission).unwrap();
     let mut theirs = mlx.begin(&submission).unwrap();
-    assert_eq!(candle.step(&mut ours).unwrap(), mlx.step(&mut theirs).unwrap());
+    assert_eq!(candle.step(&mut ours, Pace::Alone).unwrap(), mlx.step(&mut theirs, Pace::Alone).unwrap());
     let (ours, theirs) = (candle.logprobs(&mut ours).unwrap().unwrap(), mlx.logprobs(&mut theirs).unwrap().unwrap());
     assert!((ours.chosen - theirs.chosen).abs() < TOLERANCE);
     let ids = |top: &[(TokenId, f32)]| top.iter().map(|(id, _)| *id).collect::<Vec<_>>();
@@ -352,7 +352,7 @@ fn what_is_not_known_or_damaged_is_refused() {
     assert_eq!(candle.logits(&[96]).unwrap_err().kind, FailureKind::Internal);
     checkpoint.tensors.remove("model.layers.1.mlp.up_proj.weight");
     let folder = checkpoint.write();
-    let failure = candle.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap_err();
+    let failure = candle.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap_err();
     assert_eq!(failure.kind, FailureKind::ModelBroken);
     assert!(failure.message.contains("model.layers.1.mlp.up_proj.weight"), "{failure}");
 }

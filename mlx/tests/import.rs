@@ -24,7 +24,7 @@ use crate::checkpoint::Checkpoint;
 /// The likeliest tokens after a prompt.
 fn tokens(folder: &Path) -> Vec<u32> {
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.to_owned() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder.to_owned()), &mut |_, _| {}).unwrap();
     mlx.greedy(&[3, 1, 4, 1, 5], 24).unwrap()
 }
 

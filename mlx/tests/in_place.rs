@@ -7,7 +7,7 @@
 #[expect(dead_code, reason = "each program of tests needs a part of it")]
 mod checkpoint;
 
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::message::{KvBits, Load, SequenceId, Submission};
 use mlx_rs::memory;
 use serde_json::json;
@@ -41,17 +41,17 @@ fn a_step_copies_no_cache() {
 fn check(checkpoint: &Checkpoint, kv_bits: Option<KvBits>, smallest: usize) {
     let folder = checkpoint.write();
     let mut mlx = Mlx::new();
-    let loaded = mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    let loaded = mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     let submission = Submission { kv_bits, ..Submission::greedy(SequenceId(1), &vec![3; PROMPT], 40) };
     let mut sequence = mlx.begin(&submission).unwrap();
-    while matches!(mlx.step(&mut sequence).unwrap(), Step::Prefill { .. }) {}
+    while matches!(mlx.step(&mut sequence, Pace::Alone).unwrap(), Step::Prefill { .. }) {}
     // A window's buffer is a view of the last chunk's until a step writes to it.
-    mlx.step(&mut sequence).unwrap();
+    mlx.step(&mut sequence, Pace::Alone).unwrap();
     let before = memory::active_memory().unwrap();
     assert!(before > 4 * smallest + loaded.weight_bytes as usize, "the caches are not counted");
     memory::reset_peak_memory().unwrap();
     for _ in 0..32 {
-        mlx.step(&mut sequence).unwrap();
+        mlx.step(&mut sequence, Pace::Alone).unwrap();
     }
     let more = memory::peak_memory().unwrap().saturating_sub(before);
     // On a GPU the step before may still read a buffer, which is then copied once; on a processor none is ever.

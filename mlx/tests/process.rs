@@ -9,9 +9,7 @@ mod checkpoint;
 #[path = "support/engine.rs"]
 mod program;
 
-use engine::message::{
-    Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId, Work,
-};
+use engine::message::{Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId};
 
 use crate::checkpoint::Checkpoint;
 use crate::program::Engine;
@@ -21,14 +19,14 @@ use talkied_mlx as _;
 fn submission(sequence: u64, prompt: &[TokenId], max_tokens: u32) -> Command {
     let sampling = Sampling { temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1, seed: 11, ..Sampling::greedy() };
     let submission = Submission { sampling, ..Submission::greedy(SequenceId(sequence), prompt, max_tokens) };
-    Command::Submit(Work::Generate(submission))
+    Command::generate(submission)
 }
 
 #[test]
 fn a_model_is_loaded_run_cancelled_and_unloaded() {
     let folder = Checkpoint::llama().quantized(4).write();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
-    engine.send(&Command::Load(Load { path: folder.path().to_owned() }));
+    engine.send(&Command::Load(Load::new(folder.path().to_owned())));
     let Event::Ready(loaded) = engine.result() else { panic!("the model is not ready") };
     assert_eq!(loaded.vocab_size, 96);
 
@@ -56,7 +54,7 @@ fn a_model_that_cannot_be_loaded_ends_the_engine_with_its_reason() {
     checkpoint.tensors.remove("lm_head.weight");
     let folder = checkpoint.write();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
-    engine.send(&Command::Load(Load { path: folder.path().to_owned() }));
+    engine.send(&Command::Load(Load::new(folder.path().to_owned())));
     let Event::LoadFailed(failure) = engine.result() else { panic!("the load did not fail") };
     assert_eq!(failure.kind, FailureKind::ModelBroken);
     assert!(failure.message.contains("lm_head.weight"), "{failure}");

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use engine::grammar::{self, Compiled, Grammar};
-use engine::{Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Step, Submission, TokenId};
+use engine::{Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pace, Pooling, Step, Submission, TokenId};
 use serde::Deserialize;
 
 fn main() -> ExitCode {
@@ -39,7 +39,7 @@ struct Behaviour {
     load_step_ms: u64,
     /// Steps of the load; 0 counts as ten.
     load_steps: u64,
-    /// Time for each token.
+    /// Time for each step, however many sequences get a token by it, and for each text.
     token_ms: u64,
     /// Repeats the prompt so often; 0 counts as once.
     repeat: usize,
@@ -116,7 +116,7 @@ impl Backend for Fake {
             return Err(Failure::new(FailureKind::ModelBroken, words));
         }
         let (device, dtype) = ("fake".to_owned(), "none".to_owned());
-        Ok(Loaded { vocab_size: config.vocab_size, weight_bytes: 100, device, dtype })
+        Ok(Loaded { vocab_size: config.vocab_size, weight_bytes: 100, device, dtype, token_bytes: 1 })
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Sequence, Failure> {
@@ -136,22 +136,18 @@ impl Backend for Fake {
         })
     }
 
-    fn step(&mut self, sequence: &mut Sequence) -> Result<Step, Failure> {
+    fn step(&mut self, sequence: &mut Sequence, _: Pace) -> Result<Step, Failure> {
         if !sequence.prefilled {
             sequence.prefilled = true;
             return Ok(Step::Prefill { done: sequence.prompt });
         }
         std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
-        if self.behaviour.fail_after == Some(sequence.next) {
-            return Err(Failure::new(FailureKind::Internal, "this fake engine was told to fail"));
-        }
-        if self.behaviour.abort_after == Some(sequence.next) {
-            std::process::abort();
-        }
-        let Answer { tokens, is_whole } = &sequence.answer;
-        let token = tokens.get(sequence.next).copied().unwrap_or(sequence.stop);
-        sequence.next += 1;
-        Ok(if *is_whole && sequence.next == tokens.len() { Step::Last(token) } else { Step::Token(token) })
+        self.token(sequence)
+    }
+
+    fn decode(&mut self, rows: &mut [&mut Sequence]) -> Vec<Result<Step, Failure>> {
+        std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
+        rows.iter_mut().map(|row| self.token(row)).collect()
     }
 
     /// Another sample says the same.
@@ -159,7 +155,6 @@ impl Backend for Fake {
         let Sequence { prompt, stop, prefilled, next, logprobs, .. } = *sequence;
         Ok(Sequence { answer: sequence.answer.clone(), prompt, stop, prefilled, next, logprobs })
     }
-
     /// It is certain of what it says: everything else has no chance.
     fn logprobs(&mut self, sequence: &mut Sequence) -> Result<Option<Logprobs>, Failure> {
         let said = sequence.answer.tokens.get(sequence.next - 1).copied();
@@ -190,7 +185,23 @@ impl Backend for Fake {
     }
 
     fn memory(&self) -> Memory {
-        Memory { active_bytes: 100, cache_bytes: 0, peak_bytes: 100 }
+        Memory { active_bytes: 100, peak_bytes: 100, ..Memory::default() }
+    }
+}
+
+impl Fake {
+    /// The next token of a sequence.
+    fn token(&self, sequence: &mut Sequence) -> Result<Step, Failure> {
+        if self.behaviour.fail_after == Some(sequence.next) {
+            return Err(Failure::new(FailureKind::Internal, "this fake engine was told to fail"));
+        }
+        if self.behaviour.abort_after == Some(sequence.next) {
+            std::process::abort();
+        }
+        let Answer { tokens, is_whole } = &sequence.answer;
+        let token = tokens.get(sequence.next).copied().unwrap_or(sequence.stop);
+        sequence.next += 1;
+        Ok(if *is_whole && sequence.next == tokens.len() { Step::Last(token) } else { Step::Token(token) })
     }
 }
 

@@ -112,7 +112,7 @@ impl Residency {
             }
             if let Some(place) = resident.waiting.iter().position(|job| job.work.sequence() == sequence) {
                 let prompt = resident.waiting.remove(place).map_or(0, |job| job.work.prompt_tokens());
-                self.update(sequence, Update::Finished(never_run(sequence, prompt)));
+                self.update(sequence, Update::Finished(Finished::before_its_start(sequence, prompt)));
                 return (true, self.take());
             }
         }
@@ -215,7 +215,7 @@ impl Residency {
         let engine = EngineId(self.next_engine);
         self.next_engine += 1;
         self.effects.push(Effect::Spawn(engine, model.backend));
-        self.effects.push(Effect::Send(engine, Command::Load(Load { path: model.path.clone() })));
+        self.effects.push(Effect::Send(engine, Command::Load(Load::new(model.path.clone()))));
         let key = model.key();
         let resident = Resident::new(model, engine, keep_alive, now);
         self.residents.insert(key, resident);
@@ -247,7 +247,7 @@ impl Residency {
         let load = resident.ready_at.saturating_duration_since(job.arrived);
         let queue = now.saturating_duration_since(job.arrived.max(resident.ready_at));
         resident.running = Some(Running { sequence, tokens: 0, trace_id: job.trace_id, arrived: job.arrived });
-        self.effects.push(Effect::Send(resident.engine, Command::Submit(job.work)));
+        self.effects.push(Effect::Send(resident.engine, Command::Submit(job.work, engine::Priority::Normal)));
         self.update(sequence, Update::Started { load, queue });
     }
 
@@ -290,11 +290,6 @@ impl Residency {
         self.settle();
         std::mem::take(&mut self.effects)
     }
-}
-
-fn never_run(sequence: SequenceId, prompt_tokens: u32) -> Finished {
-    let reason = engine::FinishReason::Cancelled;
-    Finished { sequence, reason, prompt_tokens, completion_tokens: 0, prefill_us: 0, decode_us: 0, build_us: 0 }
 }
 
 #[cfg(test)]

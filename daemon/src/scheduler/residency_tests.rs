@@ -48,12 +48,13 @@ impl Script {
     }
 
     fn ready(&mut self, engine: u64) {
-        let loaded = Loaded { vocab_size: 8, weight_bytes: 1, device: "test".into(), dtype: "float32".into() };
+        let loaded =
+            Loaded { vocab_size: 8, weight_bytes: 1, device: "test".into(), dtype: "float32".into(), token_bytes: 1 };
         self.report(engine, Event::Ready(loaded));
     }
 
     fn finish(&mut self, engine: u64, sequence: SequenceId) {
-        self.report(engine, Event::Finished(never_run(sequence, 2)));
+        self.report(engine, Event::Finished(Finished::before_its_start(sequence, 2)));
     }
 
     fn gone(&mut self, engine: u64) {
@@ -300,7 +301,7 @@ fn cancelling_a_waiting_request_ends_it_and_a_running_one_asks_the_engine() {
     script.ready(0);
     let (cancelled, effects) = script.residency.cancel(waits);
     assert!(cancelled);
-    assert_eq!(effects, [Effect::Update(waits, Update::Finished(never_run(waits, 2)))]);
+    assert_eq!(effects, [Effect::Update(waits, Update::Finished(Finished::before_its_start(waits, 2)))]);
     let (cancelled, effects) = script.residency.cancel(runs);
     assert!(cancelled);
     assert_eq!(effects, [Effect::Send(EngineId(0), Command::Cancel(runs))]);

@@ -1,6 +1,6 @@
-//! The samples of one prompt: which of them take the next step, and how each ended.
+//! The samples of one prompt: how far each is, and how it ended.
 //!
-//! The first computes the prompt; the others are forked from it when that is done, and all take their steps in turns.
+//! The first computes the prompt; the others are forked from it when that is done.
 
 use std::time::Duration;
 
@@ -8,33 +8,30 @@ use crate::backend::Backend;
 use crate::message::{Failure, FinishReason, Submission};
 
 /// The samples of one submission.
-pub(super) struct Samples<'a, B: Backend> {
-    submission: &'a Submission,
+pub(super) struct Samples<S> {
     /// In the order of their numbers; only the first until the prompt is computed.
-    all: Vec<Sample<B::Sequence>>,
-    /// Tokens of the prompt that are computed.
-    done: u32,
-    /// The place of the one whose turn is next.
-    turn: usize,
+    all: Vec<Sample<S>>,
 }
 
 struct Sample<S> {
-    sequence: S,
+    /// Given up when it ends.
+    sequence: Option<S>,
     tokens: u32,
     /// `None` while it runs.
     ended: Option<FinishReason>,
+    built: Duration,
 }
 
 impl<S> Sample<S> {
     fn new(sequence: S) -> Self {
-        Self { sequence, tokens: 0, ended: None }
+        Self { sequence: Some(sequence), tokens: 0, ended: None, built: Duration::ZERO }
     }
 }
 
-impl<'a, B: Backend> Samples<'a, B> {
+impl<S> Samples<S> {
     /// The first, of which nothing is computed.
-    pub(super) fn new(submission: &'a Submission, first: B::Sequence) -> Self {
-        Self { submission, all: vec![Sample::new(first)], done: 0, turn: 0 }
+    pub(super) fn new(first: S) -> Self {
+        Self { all: vec![Sample::new(first)] }
     }
 
     /// Whether one of them has not ended.
@@ -42,59 +39,60 @@ impl<'a, B: Backend> Samples<'a, B> {
         self.all.iter().any(|sample| sample.ended.is_none())
     }
 
-    /// Takes note of how much of the prompt is computed.
-    pub(super) fn prefilled(&mut self, done: u32) {
-        self.done = done;
-    }
-
     /// Makes the others, once the prompt is computed but for what the first token needs.
-    pub(super) fn fork(&mut self, backend: &mut B) -> Result<(), Failure> {
-        let Submission { samples, prompt, sampling, .. } = self.submission;
-        if self.all.len() as u32 == *samples || self.done as usize + 1 < prompt.len() {
-            return Ok(());
+    pub(super) fn fork<B>(&mut self, submission: &Submission, backend: &mut B) -> Result<(), Failure>
+    where
+        B: Backend<Sequence = S>,
+    {
+        let Some(first) = self.all[0].sequence.as_ref().filter(|_| self.all.len() == 1) else { return Ok(()) };
+        let mut others = Vec::new();
+        for sample in 1..submission.samples {
+            let mut submission = submission.clone();
+            submission.sampling.seed = submission.sampling.seed.wrapping_add(u64::from(sample));
+            others.push(Sample::new(backend.fork(first, &submission)?));
         }
-        for sample in 1..*samples {
-            let mut submission = self.submission.clone();
-            submission.sampling.seed = sampling.seed.wrapping_add(u64::from(sample));
-            let forked = backend.fork(&self.all[0].sequence, &submission)?;
-            self.all.push(Sample::new(forked));
-        }
-        self.turn = 0;
+        self.all.extend(others);
         Ok(())
     }
 
-    /// The one whose turn it is, with its number.
-    pub(super) fn next(&mut self) -> Option<(u32, &mut B::Sequence)> {
-        let count = self.all.len();
-        let place = (self.turn..self.turn + count).map(|turn| turn % count).find(|it| self.all[*it].ended.is_none())?;
-        self.turn = place + 1;
-        Some((place as u32, &mut self.all[place].sequence))
+    /// The first, while it computes the prompt.
+    pub(super) fn first(&mut self) -> Option<&mut S> {
+        self.all[0].sequence.as_mut()
     }
 
-    /// Counts a token; the number of the sample with the reason if that was its last.
-    pub(super) fn given(&mut self, number: u32, is_whole: bool) -> Option<(u32, FinishReason)> {
+    /// Those that run, with their numbers.
+    pub(super) fn running(&mut self) -> impl Iterator<Item = (u32, &mut S)> {
+        self.all.iter_mut().enumerate().filter_map(|(number, sample)| Some((number as u32, sample.sequence.as_mut()?)))
+    }
+
+    /// One that runs.
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut S> {
+        self.all.get_mut(number as usize)?.sequence.as_mut()
+    }
+
+    /// Counts a token of a sample; answers how many it has now.
+    pub(super) fn count(&mut self, number: u32) -> u32 {
         let sample = &mut self.all[number as usize];
         sample.tokens += 1;
-        if is_whole {
-            self.end(number, FinishReason::Stop)
-        } else if sample.tokens == self.submission.max_tokens {
-            self.end(number, FinishReason::Length)
-        } else {
-            None
-        }
+        sample.tokens
     }
 
-    /// Ends a sample; nothing if it has ended or never was.
-    pub(super) fn end(&mut self, number: u32, reason: FinishReason) -> Option<(u32, FinishReason)> {
-        let sample = self.all.get_mut(number as usize).filter(|sample| sample.ended.is_none())?;
+    /// Ends a sample and gives its memory back; false if it has ended or never was.
+    pub(super) fn end<B: Backend<Sequence = S>>(&mut self, number: u32, reason: FinishReason, backend: &B) -> bool {
+        let Some(sample) = self.all.get_mut(number as usize).filter(|sample| sample.ended.is_none()) else {
+            return false;
+        };
         sample.ended = Some(reason);
-        Some((number, reason))
+        if let Some(sequence) = sample.sequence.take() {
+            sample.built = backend.built(&sequence);
+        }
+        true
     }
 
     /// Ends all that run.
-    pub(super) fn cancel(&mut self) {
-        for sample in &mut self.all {
-            sample.ended.get_or_insert(FinishReason::Cancelled);
+    pub(super) fn cancel<B: Backend<Sequence = S>>(&mut self, backend: &B) {
+        for number in 0..self.all.len() as u32 {
+            self.end(number, FinishReason::Cancelled, backend);
         }
     }
 
@@ -108,8 +106,8 @@ impl<'a, B: Backend> Samples<'a, B> {
         self.all.iter().map(|sample| sample.tokens).sum()
     }
 
-    /// Time that the steps of all took to be described to the device.
-    pub(super) fn built(&self, backend: &B) -> Duration {
-        self.all.iter().map(|sample| backend.built(&sample.sequence)).sum()
+    /// Time that the steps of those that ended took to be described to the device.
+    pub(super) fn built(&self) -> Duration {
+        self.all.iter().map(|sample| sample.built).sum()
     }
 }

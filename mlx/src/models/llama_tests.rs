@@ -13,7 +13,7 @@ const PROMPT: [u32; 7] = [5, 17, 2, 90, 33, 33, 8];
 fn loaded(checkpoint: &Checkpoint) -> Mlx {
     let folder = checkpoint.write();
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     mlx
 }
 
@@ -54,7 +54,7 @@ fn sixteen_bit_weights_are_computed_in_the_type_that_suits_the_device() {
     checkpoint.cast(Dtype::Bfloat16);
     let folder = checkpoint.write();
     let mut mlx = Mlx::new();
-    let loaded = mlx.load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap();
+    let loaded = mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     checkpoint.cast(Dtype::Float32);
     let (dtype, most) = if loaded.device == "cpu" { ("float32", 1e-3) } else { ("bfloat16", 0.5) };
     assert_eq!(loaded.dtype, dtype);
@@ -78,7 +78,7 @@ fn numbers_out_of_range_are_refused_by_name() {
     ];
     for (key, value) in cases {
         let folder = Checkpoint::llama().with(key, value).write();
-        let load = Load { path: folder.path().to_owned() };
+        let load = Load::new(folder.path().to_owned());
         let failure = Mlx::new().load(&load, &mut |_, _| {}).unwrap_err();
         assert_eq!(failure.kind, FailureKind::ModelBroken, "{key}: {failure}");
         assert!(failure.message.contains("config.json"), "{failure}");
@@ -90,7 +90,7 @@ fn windows_without_a_size_or_a_layer_are_refused() {
     let sliding = json!(["full_attention", "sliding_attention"]);
     for (types, words) in [(sliding, "sliding_window"), (json!(["full_attention"]), "layer_types names 1 layers")] {
         let folder = Checkpoint::llama().with("layer_types", types).write();
-        let failure = Mlx::new().load(&Load { path: folder.path().to_owned() }, &mut |_, _| {}).unwrap_err();
+        let failure = Mlx::new().load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap_err();
         assert_eq!(failure.kind, FailureKind::ModelBroken);
         assert!(failure.message.contains(words), "{failure}");
     }

@@ -11,7 +11,7 @@ mod checkpoint;
 mod program;
 mod vocabulary;
 
-use engine::message::{Command, Event, FinishReason, Load, Sampling, SequenceId, Submission, Work};
+use engine::message::{Command, Event, FinishReason, Load, Sampling, SequenceId, Submission};
 use engine::{Grammar, TokenId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -53,10 +53,10 @@ fn submission(grammar: Grammar, seed: u64) -> Submission {
 fn loaded() -> Engine {
     let folder = vocabulary::model();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
-    engine.send(&Command::Load(Load { path: folder.path().to_owned() }));
+    engine.send(&Command::Load(Load::new(folder.path().to_owned())));
     assert!(matches!(engine.result(), Event::Ready(_)));
     // The tokenizer is read at the first grammar, which must find its folder.
-    engine.send(&Command::Submit(Work::Generate(submission(Grammar::Regex("ok".into()), 0))));
+    engine.send(&Command::generate(submission(Grammar::Regex("ok".into()), 0)));
     assert_eq!(vocabulary::text(&engine.tokens().0), "ok");
     engine
 }
@@ -78,8 +78,7 @@ fn every_answer_that_comes_to_its_end_validates() {
     let mut completed: Vec<usize> = vec![0; cases().len()];
     for seed in 1..=TRIES {
         for (case, completed) in cases().iter().zip(&mut completed) {
-            engine
-                .send(&Command::Submit(Work::Generate(submission(Grammar::JsonSchema(case.schema.to_string()), seed))));
+            engine.send(&Command::generate(submission(Grammar::JsonSchema(case.schema.to_string()), seed)));
             let (tokens, reason) = engine.tokens();
             if reason == FinishReason::Length {
                 assert_eq!(tokens.len(), MAX_TOKENS as usize);
@@ -106,7 +105,7 @@ fn any_object_is_an_object_and_a_pattern_is_matched() {
     let mut engine = loaded();
     let mut complete = 0;
     for seed in 0..40 {
-        engine.send(&Command::Submit(Work::Generate(submission(Grammar::JsonObject, seed))));
+        engine.send(&Command::generate(submission(Grammar::JsonObject, seed)));
         let (tokens, reason) = engine.tokens();
         if reason == FinishReason::Stop {
             // Not a Value, which holds no number as large as 1e999.
@@ -114,7 +113,7 @@ fn any_object_is_an_object_and_a_pattern_is_matched() {
             assert!(serde_json::from_str::<IgnoredAny>(&text).is_ok() && text.starts_with('{'), "{text}");
             complete += 1;
         }
-        engine.send(&Command::Submit(Work::Generate(submission(Grammar::Regex("(ab|<[0-9]{2}>){3}é?!".into()), seed))));
+        engine.send(&Command::generate(submission(Grammar::Regex("(ab|<[0-9]{2}>){3}é?!".into()), seed)));
         let (tokens, reason) = engine.tokens();
         let text = vocabulary::text(&tokens);
         let rest = text.replace("ab", ".").replace(|digit: char| digit.is_ascii_digit(), "0").replace("<00>", ".");

@@ -88,6 +88,6 @@ fn changed(folder: &Path, key: &str, change: impl Fn(i64) -> i64) -> Option<Fail
     let other = TempDir::new().unwrap();
     fs::write(other.path().join("config.json"), config.to_string()).unwrap();
     fs::copy(folder.join("model.safetensors"), other.path().join("model.safetensors")).unwrap();
-    let load = Load { path: other.path().to_owned() };
+    let load = Load::new(other.path().to_owned());
     Some(Mlx::new().load(&load, &mut |_, _| {}).expect_err(key))
 }

@@ -56,7 +56,7 @@ fn every_architecture_has_a_row() {
 /// The largest difference over all prompts, or what is wrong.
 fn compare(row: &Row, folder: &std::path::Path, answers: &[Answer]) -> Result<f32, String> {
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder.to_owned() }, &mut |_, _| {}).map_err(|failure| failure.to_string())?;
+    mlx.load(&Load::new(folder.to_owned()), &mut |_, _| {}).map_err(|failure| failure.to_string())?;
     let (mut largest, mut plain) = (0.0_f32, 0.0_f32);
     for answer in answers {
         let count = answer.prompt.len();

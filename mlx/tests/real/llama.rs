@@ -50,7 +50,7 @@ fn expected(file: &Path) -> Vec<Greedy> {
 }
 
 fn loaded(mut candle: Candle, file: PathBuf) -> Candle {
-    candle.load(&Load { path: file }, &mut |_, _| {}).unwrap();
+    candle.load(&Load::new(file), &mut |_, _| {}).unwrap();
     candle
 }
 

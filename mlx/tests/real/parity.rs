@@ -1,6 +1,6 @@
 //! The engine computes what mlx-lm computes.
 
-use engine::backend::{Backend, Step};
+use engine::backend::{Backend, Pace, Step};
 use engine::{Load, SequenceId, Submission, TokenId};
 use protocol::Message;
 use serde_json::json;
@@ -37,7 +37,7 @@ fn conversations_become_the_same_tokens() {
 #[test]
 fn the_likeliest_tokens_and_the_logits_are_the_same() {
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: model::folder().to_path_buf() }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(model::folder().to_path_buf()), &mut |_, _| {}).unwrap();
     let answers = &reference().answers;
     for (place, answer) in answers.iter().enumerate() {
         assert_eq!(greedy(&mut mlx, answer), answer.tokens, "conversation {place}");
@@ -77,7 +77,7 @@ fn greedy(mlx: &mut Mlx, answer: &Answer) -> Vec<TokenId> {
     let mut sequence = mlx.begin(&Submission::greedy(SequenceId(1), &answer.prompt, TOKENS)).unwrap();
     let mut tokens = Vec::new();
     while tokens.len() < TOKENS as usize {
-        if let Step::Token(token) = mlx.step(&mut sequence).unwrap() {
+        if let Step::Token(token) = mlx.step(&mut sequence, Pace::Alone).unwrap() {
             tokens.push(token);
         }
     }

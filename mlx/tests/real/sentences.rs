@@ -62,7 +62,7 @@ fn vectors_are_those_of_another_implementation() {
     let folder = folder();
     let (text, reference) = (TextModel::open(&folder).unwrap(), Reference::open(&folder));
     let mut mlx = Mlx::new();
-    mlx.load(&Load { path: folder }, &mut |_, _| {}).unwrap();
+    mlx.load(&Load::new(folder), &mut |_, _| {}).unwrap();
     for sentence in SENTENCES {
         let tokens = text.encode_text(sentence).unwrap();
         let mut begun = mlx.begin_text(&tokens, Pooling::Mean).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
 use std::time::Instant;
 
-use engine::{Command, Event, Finished, Load, Loaded, SequenceId, Submission, Work, frame};
+use engine::{Command, Event, Finished, Load, Loaded, SequenceId, Submission, frame};
 
 use super::contest::Generation;
 use crate::command;
@@ -101,9 +101,10 @@ impl Running {
         }
         let child = engine.spawn().map_err(command::start_error(&engine))?;
         drop(engine);
-        let loaded = Loaded { vocab_size: 0, weight_bytes: 0, device: String::new(), dtype: String::new() };
+        let loaded =
+            Loaded { vocab_size: 0, weight_bytes: 0, device: String::new(), dtype: String::new(), token_bytes: 0 };
         let mut running = Self { child, socket, loaded };
-        running.send(&Command::Load(Load { path: folder.to_owned() }))?;
+        running.send(&Command::Load(Load::new(folder.to_owned())))?;
         running.loaded = loop {
             match running.event()? {
                 Event::Ready(loaded) => break loaded,
@@ -117,7 +118,7 @@ impl Running {
     fn generate(&mut self, submission: Submission) -> Result<Answer> {
         let prompt_tokens = submission.prompt.len() as u32;
         let submitted = Instant::now();
-        self.send(&Command::Submit(Work::Generate(submission)))?;
+        self.send(&Command::generate(submission))?;
         let (mut answer, mut times, mut prefills) = (Vec::new(), Vec::new(), Vec::new());
         let finished = loop {
             match self.event()? {

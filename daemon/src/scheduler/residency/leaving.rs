@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::Instant;
 
-use engine::Command;
+use engine::{Command, Finished};
 use protocol::{ErrorData, Force, Kind, ModelChange, ModelId, UnloadReason};
 
 use super::super::failure::shutting_down;
 use super::super::resident::{Effect, EngineId, Phase, Resident, Ticket, Update};
-use super::{Residency, never_run};
+use super::Residency;
 use crate::local::Key;
 
 /// Models that are about to be deleted, by folder: nothing new of them is taken.
@@ -177,7 +177,7 @@ impl Residency {
         self.effects.extend(running.map(|sequence| Effect::Send(engine, Command::Cancel(sequence))));
         for job in std::mem::take(&mut resident.waiting) {
             let (sequence, prompt) = (job.work.sequence(), job.work.prompt_tokens());
-            self.update(sequence, Update::Finished(never_run(sequence, prompt)));
+            self.update(sequence, Update::Finished(Finished::before_its_start(sequence, prompt)));
         }
         self.fail_waiting(key, &ErrorData::new(Kind::Cancelled, format!("{} is being deleted", key.id)));
     }
