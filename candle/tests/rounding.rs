@@ -62,7 +62,7 @@ fn llama_cpp(file: &Path) -> Vec<Answer> {
 }
 
 fn loaded(mut candle: Candle, file: &Path) -> Candle {
-    candle.load(&Load::new(file.into()), &mut |_, _| {}).unwrap();
+    candle.load(&Load::new(file), &mut |_, _| {}).unwrap();
     candle
 }
 
