@@ -12,9 +12,7 @@ mod program;
 use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
-use engine::message::{
-    Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId, Work,
-};
+use engine::message::{Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId};
 
 use crate::checkpoint::Checkpoint;
 use crate::program::Engine;
