@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use engine::backend::{Backend, Pace, Step};
 use engine::grammar::Vocabulary;
-use engine::message::{Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, SequenceId, Submission, TokenId};
+use engine::message::{
+    Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, SequenceId, Submission, TokenId,
+};
 
 use crate::cache::Account;
 use crate::device;
@@ -18,6 +20,9 @@ use crate::weights::{Packed, Weights};
 
 /// Ended sequences take no more than half of the weights' room, or than this if that is more.
 const KEPT_BYTES: u64 = 256 << 20;
+
+/// What one chunk of a prompt takes while it is computed, of models as people run them here.
+const SCRATCH_BYTES: u64 = 256 << 20;
 
 /// The engine's state, bound to the thread that makes it.
 #[derive(Default)]
@@ -73,6 +78,11 @@ impl Candle {
 impl Backend for Candle {
     type Sequence = Sequence;
     type Text = ();
+
+    fn needs(&mut self, load: &Load) -> std::result::Result<Needs, Failure> {
+        let (_, source) = files::open(&load.path)?;
+        Ok(Needs { weight_bytes: source.needed_bytes(), scratch_bytes: SCRATCH_BYTES })
+    }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> std::result::Result<Loaded, Failure> {
         // The old model goes first: there may be no room for two.

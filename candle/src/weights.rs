@@ -94,6 +94,14 @@ impl Source {
     pub fn safetensors(folder: &Path, prefix: &'static str) -> Result<Self> {
         Safetensors::open(folder, prefix).map(Self::Safetensors)
     }
+
+    /// Bytes that all tensors will take once they are held, at most.
+    pub fn needed_bytes(&self) -> u64 {
+        match self {
+            Self::Safetensors(files) => files.needed_bytes(),
+            Self::Gguf(file) => file.bytes(),
+        }
+    }
 }
 
 impl<'a> Weights<'a> {

@@ -24,6 +24,7 @@ fn start() -> Engine {
 fn loaded(path: &Path) -> Engine {
     let mut engine = start();
     engine.send(&Command::Load(Load::new(path.to_owned())));
+    engine.send(&Command::Proceed);
     let Event::Ready(loaded) = engine.result() else { panic!("the model is not ready") };
     assert_eq!(loaded.vocab_size, 96);
     engine
@@ -101,6 +102,7 @@ fn a_model_that_cannot_be_loaded_ends_the_engine_with_its_reason() {
     let folder = checkpoint.safetensors();
     let mut engine = start();
     engine.send(&Command::Load(Load::new(folder.path().to_owned())));
+    engine.send(&Command::Proceed);
     let Event::LoadFailed(failure) = engine.result() else { panic!("the load did not fail") };
     assert_eq!(failure.kind, FailureKind::ModelBroken);
     assert!(failure.message.contains("lm_head.weight"), "{failure}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::{Failure, Load, Loaded, Logprobs, Memory, Pooling, Submission, TokenId};
+use crate::message::{Failure, Load, Loaded, Logprobs, Memory, Needs, Pooling, Submission, TokenId};
 
 /// A model on a device. Used by one thread from its making to its end, and so need not be `Send`.
 pub trait Backend {
@@ -11,6 +11,9 @@ pub trait Backend {
 
     /// A text on its way to a vector.
     type Text;
+
+    /// Estimates what a model will take, from the headers of its files.
+    fn needs(&mut self, load: &Load) -> Result<Needs, Failure>;
 
     /// Loads the model and runs it once, so that the first request is not the slow one. `progress` takes bytes
     /// done and bytes in all, never decreasing.

@@ -25,7 +25,7 @@ pub use backend::{Backend, Pace, Step};
 pub use grammar::Grammar;
 pub use message::{
     Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, KvBits, Load, Loaded, Logprobs, Memory,
-    Pooling, Priority, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
+    Needs, Pooling, Priority, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
 };
 pub use weight_files::weight_files;
 

@@ -21,9 +21,11 @@ pub struct SequenceId(pub u64);
 /// What the daemon asks of an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// Loads the model; sent once, first. Answered by [`Event::Loading`]s and one [`Event::Ready`] or
-    /// [`Event::LoadFailed`].
+    /// Looks at a model; sent once, first. Answered by [`Event::Needs`] or [`Event::LoadFailed`].
     Load(Load),
+    /// Loads it: there is room for what it needs. Answered by [`Event::Loading`]s and one [`Event::Ready`] or
+    /// [`Event::LoadFailed`].
+    Proceed,
     /// Begins one piece of work, beside all others that have not ended.
     Submit(Work, Priority),
     /// Computes nothing more of a sequence until it is resumed; what it has computed is kept. An unknown one is ignored.
@@ -269,6 +271,8 @@ pub enum Event {
         /// [`VERSION`] the engine was built with.
         version: u32,
     },
+    /// How much memory the model will take. Nothing of it is read before [`Command::Proceed`].
+    Needs(Needs),
     /// Part of the weights is in memory. Never decreases.
     Loading {
         /// Bytes loaded so far.
@@ -327,6 +331,22 @@ pub enum Event {
     },
     /// Memory in use, after a load and after each sequence.
     Memory(Memory),
+}
+
+/// Memory that a model will take, estimated from the headers of its files, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// For its weights.
+    pub weight_bytes: u64,
+    /// For what is computed with them, beside what each sequence keeps.
+    pub scratch_bytes: u64,
+}
+
+impl Needs {
+    /// All together.
+    pub fn bytes(self) -> u64 {
+        self.weight_bytes + self.scratch_bytes
+    }
 }
 
 /// Facts about a loaded model.

@@ -93,9 +93,16 @@ impl<B: Backend, W: Write> Engine<B, W> {
         Ok(())
     }
 
-    /// Waits for the first command and does it; false when the process has nothing more to do.
+    /// Waits for the first commands and does them; false when the process has nothing more to do.
     fn load(&mut self) -> io::Result<bool> {
         let Ok(Command::Load(load)) = self.commands.recv() else { return Ok(false) };
+        let needs = self.backend.needs(&load);
+        let is_known = needs.is_ok();
+        self.send(&needs.map_or_else(Event::LoadFailed, Event::Needs))?;
+        self.events.flush()?;
+        if !is_known || !matches!(self.commands.recv(), Ok(Command::Proceed)) {
+            return Ok(false);
+        }
         let events = &mut self.events;
         let mut lost = Ok(());
         let loaded = self.backend.load(&load, &mut |done_bytes, total_bytes| {
@@ -140,7 +147,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
                 self.send(&Event::Memory(self.backend.memory()))?;
             }
             // The daemon sends one load, first; a second would be a fault of its own.
-            Command::Load(_) | Command::Unload => return Ok(Next::End),
+            Command::Load(_) | Command::Proceed | Command::Unload => return Ok(Next::End),
         }
         Ok(Next::GoOn)
     }

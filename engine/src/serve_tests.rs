@@ -5,13 +5,22 @@ use std::collections::HashMap;
 use super::*;
 use crate::backend::{Pace, Step};
 use crate::grammar::Grammar;
-use crate::message::{Embedding, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Submission, TokenId};
+use crate::message::{
+    Embedding, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, Submission, TokenId,
+};
 
 struct Counting;
 
 impl Backend for Counting {
     type Sequence = (u32, TokenId, bool);
     type Text = Vec<TokenId>;
+
+    fn needs(&mut self, load: &Load) -> Result<Needs, Failure> {
+        match load.path.to_str() {
+            Some("absent") => Err(Failure::new(FailureKind::ModelBroken, "absent")),
+            _ => Ok(Needs { weight_bytes: 2, scratch_bytes: 1 }),
+        }
+    }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
         if load.path.as_os_str() == "broken" {
@@ -104,10 +113,12 @@ fn events_until(socket: &mut UnixStream, last: impl Fn(&Event) -> bool) -> Vec<E
 fn loaded() -> UnixStream {
     let mut socket = engine();
     frame::write(&mut socket, &Command::Load(Load::new("model"))).unwrap();
+    frame::write(&mut socket, &Command::Proceed).unwrap();
     let events = events_until(&mut socket, |event| matches!(event, Event::Memory(_)));
     assert_eq!(events[0], Event::Hello { version: VERSION });
-    assert_eq!(events[2], Event::Loading { done_bytes: 2, total_bytes: 2 });
-    assert!(matches!(events[3], Event::Ready(_)));
+    assert_eq!(events[1], Event::Needs(Needs { weight_bytes: 2, scratch_bytes: 1 }));
+    assert_eq!(events[3], Event::Loading { done_bytes: 2, total_bytes: 2 });
+    assert!(matches!(events[4], Event::Ready(_)));
     socket
 }
 
@@ -236,10 +247,27 @@ fn an_empty_prompt_is_a_failure_and_not_a_crash() {
 fn a_model_that_cannot_be_loaded_ends_the_engine() {
     let mut socket = engine();
     frame::write(&mut socket, &Command::Load(Load::new("broken"))).unwrap();
+    frame::write(&mut socket, &Command::Proceed).unwrap();
+    let events = events_until(&mut socket, |event| matches!(event, Event::LoadFailed(_)));
+    assert_eq!(events.len(), 3);
+    frame::write(&mut socket, &Command::Unload).unwrap();
+    events_end(&mut socket);
+}
+
+#[test]
+fn nothing_is_loaded_before_there_is_room() {
+    let mut socket = engine();
+    frame::write(&mut socket, &Command::Load(Load::new("absent"))).unwrap();
     let events = events_until(&mut socket, |event| matches!(event, Event::LoadFailed(_)));
     assert_eq!(events.len(), 2);
     frame::write(&mut socket, &Command::Unload).unwrap();
     events_end(&mut socket);
+    // One that is told to go after it has said what it needs reads nothing.
+    let mut socket = engine();
+    frame::write(&mut socket, &Command::Load(Load::new("model"))).unwrap();
+    events_until(&mut socket, |event| matches!(event, Event::Needs(_)));
+    frame::write(&mut socket, &Command::Unload).unwrap();
+    assert_eq!(frame::read::<Event>(&mut socket).unwrap(), None);
 }
 
 /// The tokens and ends of each sample of a submission, as they came.

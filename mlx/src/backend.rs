@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::backend::{Backend, Pace, Step};
 use engine::grammar::Vocabulary;
 use engine::message::{
-    Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pooling, Sampling, SequenceId, Submission, TokenId,
+    Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, Sampling, SequenceId, Submission, TokenId,
 };
 use mlx_rs::Dtype;
 
@@ -84,6 +84,11 @@ impl Backend for Mlx {
     type Sequence = Sequence;
     type Text = Text;
 
+    fn needs(&mut self, load: &Load) -> std::result::Result<Needs, Failure> {
+        let device = Device::open()?;
+        Ok(device.scope(|| needs_on(&device, &load.path))?)
+    }
+
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> std::result::Result<Loaded, Failure> {
         // The old model goes first: there may be no room for two.
         self.resident = None;
@@ -137,11 +142,18 @@ impl Backend for Mlx {
     }
 }
 
+fn needs_on(device: &Device, folder: &Path) -> Result<Needs> {
+    let config = Config::read(folder)?;
+    let weight_bytes = Weights::open(folder, config.quantization(), device, &mut |_, _| {})?.needed_bytes();
+    Ok(Needs { weight_bytes, scratch_bytes: device::scratch(weight_bytes) })
+}
+
 fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(Network, Loaded)> {
     let config = Config::read(folder)?;
     let mut weights = Weights::open(folder, config.quantization(), device, progress)?;
     let network = Network::load(&config, &mut weights)?;
     let weight_bytes = weights.finish()?;
+    device::limit_scratch(device::scratch(weight_bytes))?;
     let token_bytes = warm_up(&network, device)?;
     let facts = network.facts();
     let dtype = type_name(facts.dtype)?.to_owned();

@@ -11,12 +11,33 @@ fn a_load_tells_what_is_resident() {
     let mut mlx = Mlx::new();
     let loaded = mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
     assert_eq!((loaded.vocab_size, loaded.dtype.as_str()), (96, "float32"));
+    // Two layers keep two heads of 16 keys and values each.
+    assert_eq!(loaded.token_bytes, 2 * 2 * 2 * 16 * 4);
     // 86 016 weights and five norms of 64. A processor unpacks small models; else there are 4 bits to a weight, and a
     // scale and a bias of 32 bits to 32 of them.
     let weights = if loaded.device == "cpu" { 86_016 * 4 } else { 86_016 / 2 + 86_016 / 32 * 8 };
     assert_eq!(loaded.weight_bytes, weights + 5 * 64 * 4);
     assert!(!loaded.device.is_empty());
     assert!(mlx.memory().active_bytes >= loaded.weight_bytes);
+}
+
+#[test]
+fn what_a_model_needs_is_known_before_its_load() {
+    for (checkpoint, most) in [
+        (Checkpoint::llama(), 1.0),
+        (Checkpoint::llama().quantized(4), 1.0),
+        // Eight numbers are taken to be in each word, where there are four.
+        (Checkpoint::llama().quantized(8), 2.0),
+    ] {
+        let folder = checkpoint.write();
+        let load = Load::new(folder.path());
+        let mut mlx = Mlx::new();
+        let needs = mlx.needs(&load).unwrap();
+        let held = mlx.load(&load, &mut |_, _| {}).unwrap().weight_bytes;
+        assert!((1.0..=most).contains(&(needs.weight_bytes as f64 / held as f64)), "{needs:?} of {held}");
+        assert_eq!(needs.scratch_bytes, 256 << 20);
+    }
+    assert_eq!(Mlx::new().needs(&Load::new("/absent")).unwrap_err().kind, FailureKind::ModelBroken);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::call;
 use crate::error::Result;
 
 /// Buffers that MLX keeps for reuse, at least and at most. Without a limit it keeps as much as it may use.
-const CACHE_BYTES: RangeInclusive<usize> = 512 << 20..=2 << 30;
+const SCRATCH_BYTES: RangeInclusive<u64> = 256 << 20..=2 << 30;
 
 /// Holds a value to the thread that made it: arrays belong to the streams of their thread, though `mlx-rs` lets them
 /// go.
@@ -44,8 +44,6 @@ impl Device {
         let device = MlxDevice::try_default()?;
         let stream = Stream::try_default_on_device(&device)?;
         let info = Info::of_default_device();
-        let cache = memory::memory_limit()? / 20;
-        memory::set_cache_limit(cache.clamp(*CACHE_BYTES.start(), *CACHE_BYTES.end()))?;
         // Only Metal has this number. Weights that are not wired may be paged out between two requests.
         if let Some(bytes) = info.number(c"max_recommended_working_set_size") {
             memory::set_wired_limit(bytes)?;
@@ -132,6 +130,18 @@ impl WeightPolicy {
     /// memory, which small models may have. Unpacking takes as long as three rows of a packed product.
     const PROCESSOR: Self =
         Self { cast: Some(Dtype::Float32), unpack_bytes: 320 << 20, unpack_rows: Some(8), joins: false };
+}
+
+/// Bytes that computing with so many bytes of weights takes: the buffers of one chunk, which are kept for the next. They
+/// grow with the width of a model, as its weights do.
+pub fn scratch(weight_bytes: u64) -> u64 {
+    (weight_bytes / 8).clamp(*SCRATCH_BYTES.start(), *SCRATCH_BYTES.end())
+}
+
+/// Has MLX keep no more than this for reuse.
+pub fn limit_scratch(bytes: u64) -> Result<()> {
+    memory::set_cache_limit(bytes as usize)?;
+    Ok(())
 }
 
 /// Bytes in use by the whole process.

@@ -6,6 +6,7 @@
 
 mod files;
 mod header;
+mod needs;
 mod packing;
 mod recording;
 

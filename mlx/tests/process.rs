@@ -27,6 +27,7 @@ fn a_model_is_loaded_run_cancelled_and_unloaded() {
     let folder = Checkpoint::llama().quantized(4).write();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load::new(folder.path().to_owned())));
+    engine.send(&Command::Proceed);
     let Event::Ready(loaded) = engine.result() else { panic!("the model is not ready") };
     assert_eq!(loaded.vocab_size, 96);
 
@@ -55,6 +56,7 @@ fn a_model_that_cannot_be_loaded_ends_the_engine_with_its_reason() {
     let folder = checkpoint.write();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load::new(folder.path().to_owned())));
+    engine.send(&Command::Proceed);
     let Event::LoadFailed(failure) = engine.result() else { panic!("the load did not fail") };
     assert_eq!(failure.kind, FailureKind::ModelBroken);
     assert!(failure.message.contains("lm_head.weight"), "{failure}");

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use engine::grammar::{self, Compiled, Grammar};
-use engine::{Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Pace, Pooling, Step, Submission, TokenId};
+use engine::{
+    Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pace, Pooling, Step, Submission, TokenId,
+};
 use serde::Deserialize;
 
 fn main() -> ExitCode {
@@ -41,6 +43,9 @@ struct Behaviour {
     load_steps: u64,
     /// Time for each step, however many sequences get a token by it, and for each text.
     token_ms: u64,
+    /// Bytes that its weights take, and each token of a sequence; 100 and 1 where nothing is said.
+    weight_bytes: Option<u64>,
+    token_bytes: Option<u64>,
     /// Repeats the prompt so often; 0 counts as once.
     repeat: usize,
     /// What to answer to prompts in which a text stands; the first that fits.
@@ -101,6 +106,12 @@ impl Backend for Fake {
     type Sequence = Sequence;
     type Text = (Vec<TokenId>, Pooling);
 
+    fn needs(&mut self, load: &Load) -> Result<Needs, Failure> {
+        let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
+        self.behaviour = config.fake;
+        Ok(Needs { weight_bytes: self.weight_bytes(), scratch_bytes: 0 })
+    }
+
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {
         let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
         self.behaviour = config.fake;
@@ -116,7 +127,13 @@ impl Backend for Fake {
             return Err(Failure::new(FailureKind::ModelBroken, words));
         }
         let (device, dtype) = ("fake".to_owned(), "none".to_owned());
-        Ok(Loaded { vocab_size: config.vocab_size, weight_bytes: 100, device, dtype, token_bytes: 1 })
+        Ok(Loaded {
+            vocab_size: config.vocab_size,
+            weight_bytes: self.weight_bytes(),
+            device,
+            dtype,
+            token_bytes: self.behaviour.token_bytes.unwrap_or(1),
+        })
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Sequence, Failure> {
@@ -185,11 +202,15 @@ impl Backend for Fake {
     }
 
     fn memory(&self) -> Memory {
-        Memory { active_bytes: 100, peak_bytes: 100, ..Memory::default() }
+        Memory { active_bytes: self.weight_bytes(), peak_bytes: self.weight_bytes(), ..Memory::default() }
     }
 }
 
 impl Fake {
+    fn weight_bytes(&self) -> u64 {
+        self.behaviour.weight_bytes.unwrap_or(100)
+    }
+
     /// The next token of a sequence.
     fn token(&self, sequence: &mut Sequence) -> Result<Step, Failure> {
         if self.behaviour.fail_after == Some(sequence.next) {

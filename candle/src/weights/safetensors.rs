@@ -32,6 +32,23 @@ impl Safetensors {
         ours.map(|(_, view)| view.data().len() as u64).sum()
     }
 
+    /// Bytes that all tensors will take, at most: plain ones in float32; packed ones in blocks, which take an eighth more than
+    /// MLX's words beside their scales.
+    pub fn needed_bytes(&self) -> u64 {
+        let tensors = self.files.tensors();
+        let ours = tensors.iter().filter(|(name, _)| name.starts_with(self.prefix));
+        let needed = ours.map(|(name, view)| {
+            let bytes = view.data().len() as u64;
+            let is_of_packed = name.ends_with(".scales") || name.ends_with(".biases");
+            match DType::try_from(view.dtype()) {
+                Ok(DType::F16 | DType::BF16) if !is_of_packed => bytes * 2,
+                Ok(DType::U32) => bytes + bytes / 8,
+                _ => bytes,
+            }
+        });
+        needed.sum()
+    }
+
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.files.get(&self.whole(name)).is_ok()

@@ -141,6 +141,7 @@ impl Residency {
                 self.refuse(&key, ErrorData::new(Kind::ConfigurationError, words));
             }
             Event::Hello { .. } | Event::Prefill { .. } => {}
+            Event::Needs(_) => self.effects.push(Effect::Send(engine, Command::Proceed)),
             Event::Loading { done_bytes, total_bytes } => {
                 resident.progress = (done_bytes, total_bytes);
                 for job in &resident.waiting {

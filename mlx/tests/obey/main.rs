@@ -54,6 +54,7 @@ fn loaded() -> Engine {
     let folder = vocabulary::model();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load::new(folder.path().to_owned())));
+    engine.send(&Command::Proceed);
     assert!(matches!(engine.result(), Event::Ready(_)));
     // The tokenizer is read at the first grammar, which must find its folder.
     engine.send(&Command::generate(submission(Grammar::Regex("ok".into()), 0)));

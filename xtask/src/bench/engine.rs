@@ -105,6 +105,7 @@ impl Running {
             Loaded { vocab_size: 0, weight_bytes: 0, device: String::new(), dtype: String::new(), token_bytes: 0 };
         let mut running = Self { child, socket, loaded };
         running.send(&Command::Load(Load::new(folder.to_owned())))?;
+        running.send(&Command::Proceed)?;
         running.loaded = loop {
             match running.event()? {
                 Event::Ready(loaded) => break loaded,
