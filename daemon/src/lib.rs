@@ -37,6 +37,7 @@ pub mod events;
 pub mod hugging_face;
 pub mod library;
 pub mod local;
+pub mod memory;
 pub mod private;
 pub mod requests;
 pub mod secrets;

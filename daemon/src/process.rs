@@ -3,8 +3,8 @@
 //!
 //! The child finds its half of a socket pair as standard input. Its standard error is read line by line into the
 //! log; the last lines are kept to explain its death. Dropping the [`Engine`] asks the child to end and kills it
-//! when it does not; a child whose daemon dies sees its socket close and ends by itself. One that a signal ends leaves a
-//! report.
+//! when it does not; one that hangs is killed at once. A child whose daemon dies sees its socket close and ends by itself.
+//! One that a signal ends, and one that hung, leaves a report.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +19,7 @@ use engine::{Command, Event, frame};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, FramedRead, LengthDelimitedCodec, LinesCodec};
@@ -28,7 +28,7 @@ use crate::crash::{self, Reports};
 use crate::secrets;
 
 /// Commands that may wait for an engine to read them.
-const COMMANDS: usize = 64;
+const COMMANDS: usize = 4096;
 
 /// How long an engine may take to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
@@ -55,6 +55,16 @@ pub struct Engine {
     commands: mpsc::Sender<Command>,
     task: JoinHandle<()>,
     pid: u32,
+    /// Takes the reason why it is killed.
+    kill: oneshot::Sender<String>,
+}
+
+/// How a process ended.
+struct End {
+    /// In words.
+    how: String,
+    /// What is to be reported, where something broke.
+    broken: Option<String>,
 }
 
 impl Engine {
@@ -83,21 +93,25 @@ impl Engine {
         let pid = child.id().unwrap_or_default();
         let errors = child.stderr.take();
         let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (kill, killed) = oneshot::channel();
         let program = program.to_path_buf();
         let task = tokio::spawn(async move {
             let said = tokio::spawn(read_errors(errors, pid));
-            talk(socket, receiver, &reports, &wrap).await;
-            let (how, signal) = end(&mut child).await;
+            let why = tokio::select! {
+                () = talk(socket, receiver, &reports, &wrap) => None,
+                Ok(why) = killed => Some(why),
+            };
+            let End { how, broken } = end(&mut child, why).await;
             let said = timeout(GRACE, said).await.ok().and_then(Result::ok).unwrap_or_default();
-            if let Some(signal) = signal {
+            if let Some(broken) = broken {
                 // Nobody waits for the disk.
-                drop(tokio::task::spawn_blocking(move || report(&crashes, &program, pid, signal)));
+                drop(tokio::task::spawn_blocking(move || report(&crashes, &program, pid, &broken)));
             }
             let how = if said.is_empty() { how } else { format!("{how}; it said: {said}") };
             // A scheduler that is gone needs no word of it.
             let _ = reports.send(wrap(Report::Gone(how))).await;
         });
-        Ok(Self { commands, task, pid })
+        Ok(Self { commands, task, pid, kill })
     }
 
     /// Its process.
@@ -108,6 +122,14 @@ impl Engine {
     /// Sends a command; false when the engine is gone or reads no more, which its report will tell.
     pub fn send(&self, command: Command) -> bool {
         self.commands.try_send(command).is_ok()
+    }
+
+    /// Ends it at once, since it hangs; `why` completes "the engine ended: ". The task that is returned is done when the
+    /// process is gone.
+    pub fn kill(self, why: String) -> JoinHandle<()> {
+        // One that has ended meanwhile needs no killing.
+        let _ = self.kill.send(why);
+        self.task
     }
 
     /// Asks it to end; the task that is returned is done when the process is gone.
@@ -156,25 +178,30 @@ async fn talk<T>(
     }
 }
 
-/// Waits for the process to end, kills it after a while, and says how it ended; and by which signal
-/// that says that something broke.
-async fn end(child: &mut Child) -> (String, Option<i32>) {
-    let (status, is_ours) = if let Ok(status) = timeout(GRACE, child.wait()).await {
+/// Waits for the process to end and says how it ended. One that takes too long is killed, and one that hangs, which `why`
+/// tells, at once.
+async fn end(child: &mut Child, why: Option<String>) -> End {
+    let grace = if why.is_some() { Duration::ZERO } else { GRACE };
+    let (status, is_ours) = if let Ok(status) = timeout(grace, child.wait()).await {
         (status, false)
     } else {
         // Fails only when the process has ended meanwhile, which the wait below tells.
         let _ = child.start_kill();
         (child.wait().await, true)
     };
+    if let Some(why) = why {
+        return End { broken: Some(format!("was killed: {why}")), how: why };
+    }
     let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
     let signal = signal.filter(|signal| !is_ours && !ASKED.contains(signal));
-    (status.map_or_else(|error| error.to_string(), describe), signal)
+    let broken = signal.map(|signal| format!("was ended by signal {signal}{}", meaning(signal)));
+    End { how: status.map_or_else(|error| error.to_string(), describe), broken }
 }
 
-/// Leaves a report of an engine that a signal ended. The log has what it said, and of which model it was.
-fn report(crashes: &Reports, program: &Path, pid: u32, signal: i32) {
+/// Leaves a report of an engine. The log has what it said, and of which model it was.
+fn report(crashes: &Reports, program: &Path, pid: u32, broken: &str) {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
-    let what = format!("an engine, {name}, was ended by signal {signal}{}", meaning(signal));
+    let what = format!("an engine, {name}, {broken}");
     let body = format!("process {pid}, {}\n\n{}", program.display(), crashes.log_tail());
     crashes.write(&crash::Report { kind: "engine", what, heading: "last lines of the log", body });
 }

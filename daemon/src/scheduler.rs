@@ -4,6 +4,7 @@
 //! time, lets [`residency`] decide about [`resident`]s, and carries the effects out without waiting for any of them.
 
 mod backoff;
+pub mod budget;
 mod failure;
 pub mod residency;
 pub mod resident;

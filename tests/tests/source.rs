@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 28] = [
+const WALK: [&str; 29] = [
     "lib",
     "rpc",
     "idle",
@@ -22,6 +22,7 @@ const WALK: [&str; 28] = [
     "config",
     "library",
     "events",
+    "memory",
     "usage",
     "crash",
     "error",

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::super::memory::share;
 use super::*;
+use crate::memory::share;
 
 const GB: u64 = 1_000_000_000;
 

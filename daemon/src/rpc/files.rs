@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Rpc;
 use crate::error::{internal, invalid};
-use crate::library::{Library, Quantize, Source, catalogue, import, memory_for_models};
+use crate::library::{Library, Quantize, Source, catalogue, import};
+use crate::memory;
 
 /// Weights that share a scale where nobody says how many: as mlx-lm.
 const DEFAULT_GROUP: u32 = 64;
@@ -65,7 +66,7 @@ impl Rpc {
             let is_installed = |id: &ModelId| {
                 snapshot.models.iter().any(|model| model.is_installed && model.id.folder() == id.folder())
             };
-            catalogue(&home, memory_for_models(), is_installed)
+            catalogue(&home, memory::for_models(), is_installed)
         })
         .await
     }

@@ -1,20 +1,29 @@
-//! How much memory this machine has for a model.
+//! How much memory this machine has for models, and whether it runs short.
 //!
-//! Asked at each reading of the catalogue: limits of control groups change while the daemon runs.
+//! Asked at each reading of the catalogue and of the configuration: limits of control groups change while the daemon runs.
+
+mod pressure;
 
 #[cfg(not(target_os = "macos"))]
 use std::path::Path;
 
-/// Bytes of this machine that a model may take; 0 where nobody says how much there is.
+pub use pressure::{Level, Source, watch};
+
+/// Bytes of this machine that models may take; 0 where nobody says how much there is.
 pub fn for_models() -> u64 {
-    share(installed().unwrap_or(0))
+    share(total_bytes())
+}
+
+/// Bytes of this machine, or of the control groups that the daemon runs in; 0 where nobody says how much there is.
+pub fn total_bytes() -> u64 {
+    installed().unwrap_or(0)
 }
 
 /// The part of a machine's memory that Metal recommends for its working set: two thirds of up to 36 GB, three quarters
 /// of more. Apple documents no rule for `recommendedMaxWorkingSetSize`; of what owners of Macs measured this is the
 /// least: 10.67 GiB of 16 with macOS 15 (exo, pull request 1672), but 11.84 of 16 (llmfit, 754) and 107.5 of 128 (ds4,
 /// 893) in 2026. Elsewhere as good a rule as any: a GPU's own memory is known to its engine alone.
-pub(super) fn share(installed: u64) -> u64 {
+pub fn share(installed: u64) -> u64 {
     if installed <= 36 << 30 { installed / 3 * 2 } else { installed / 4 * 3 }
 }
 
