@@ -4,6 +4,10 @@
 //! It stands behind the same boundary as a real one, so that everything left of it is tested without MLX. How it
 //! behaves is said in the model's `config.json`, under `fake`.
 
+#[path = "../tests/support/model.rs"]
+#[expect(dead_code, reason = "the tests change more of a model than a program does")]
+mod model;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,16 +20,21 @@ use engine::{
 use serde::Deserialize;
 
 fn main() -> ExitCode {
-    // As MLX's program does when it is asked where it computes.
-    if std::env::args().nth(1).as_deref() == Some("device") {
-        let device = std::env::var("FAKE_DEVICE").unwrap_or_else(|_| "cpu".into());
-        let told = std::io::stdout().write_all(device.as_bytes());
-        return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    match engine::serve::run(Fake::default()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        // As MLX's program does when it is asked where it computes.
+        ["device"] => {
+            let device = std::env::var("FAKE_DEVICE").unwrap_or_else(|_| "cpu".into());
+            std::io::stdout().write_all(device.as_bytes())
+        }
+        // For the bench: writes a model of that id into a home, which behaves like this.
+        ["install", home, id, behaviour] => serde_json::from_str(behaviour).map_err(std::io::Error::from).map(|fake| {
+            model::install(Path::new(home), id, |files| files.config["fake"] = fake);
+        }),
+        _ => engine::serve::run(Fake::default()),
+    };
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[derive(Default)]

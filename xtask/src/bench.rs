@@ -10,6 +10,7 @@ pub mod candle;
 mod cold;
 mod connection;
 mod contest;
+pub mod crowd;
 mod engine;
 mod figures;
 mod held;

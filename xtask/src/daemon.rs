@@ -3,6 +3,7 @@
 //! The demo and the bench run the release programs with it. The user's own daemon and models are never touched.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
@@ -15,6 +16,9 @@ use crate::command;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::workspace::{Workspace, cargo};
+
+/// Where no hub ever answers.
+const NO_HUB: &str = "http://127.0.0.1:1";
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
@@ -40,26 +44,33 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `talkied` of the folder `programs`, with MLX's engine alone: that is what is measured.
     pub fn start(programs: &Path) -> Result<Self> {
-        Self::start_at_hub(programs, "http://127.0.0.1:1")
+        Self::start_at_hub(programs, NO_HUB)
     }
 
     /// The same, with downloads from a hub. Else it has one that never answers.
     pub fn start_at_hub(programs: &Path, hub: &str) -> Result<Self> {
-        Self::start_with(programs, hub, &programs.join("none"))
+        Self::start_with(programs, hub, &programs.join("none"), &[])
+    }
+
+    /// With an engine of its own in place of MLX's, and with more options.
+    pub fn start_of(programs: &Path, engine: &Path, more: &[&str]) -> Result<Self> {
+        let engine = ["--engine".as_ref(), engine.as_os_str()];
+        let more: Vec<&OsStr> = engine.into_iter().chain(more.iter().map(OsStr::new)).collect();
+        Self::start_with(programs, NO_HUB, &programs.join("none"), &more)
     }
 
     /// Starts it with whatever engine it prefers on this machine.
     pub fn start_as_installed(programs: &Path) -> Result<Self> {
-        Self::start_with(programs, "http://127.0.0.1:1", &programs.join("talkied-candle"))
+        Self::start_with(programs, NO_HUB, &programs.join("talkied-candle"), &[])
     }
 
-    fn start_with(programs: &Path, hub: &str, candle: &Path) -> Result<Self> {
+    fn start_with(programs: &Path, hub: &str, candle: &Path, more: &[&OsStr]) -> Result<Self> {
         let home = Home::create()?;
         let log = home.0.join("log");
         let log = File::create(&log).map_err(Error::io("create", &log))?;
         let errors = log.try_clone().map_err(Error::io("open", &home.0))?;
         let mut talkied = Command::new(programs.join("talkied"));
-        talkied.args(["--hub", hub, "--hf-cache", "none", "--candle"]).arg(candle);
+        talkied.args(["--hub", hub, "--hf-cache", "none", "--candle"]).arg(candle).args(more);
         home.name_to(&mut talkied).stdin(Stdio::null()).stdout(log).stderr(errors);
         let started = Instant::now();
         let process = Process(talkied.spawn().map_err(command::start_error(&talkied))?);

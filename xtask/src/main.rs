@@ -68,6 +68,9 @@ enum Task {
         /// Measure Candle's engine beside llama.cpp and MLX's engine, with one thread and with all processors
         #[arg(long, conflicts_with_all = ["library", "shape", "packed", "pack"])]
         candle: bool,
+        /// Measure many clients at once, beside mlx-lm's server
+        #[arg(long, conflicts_with_all = ["library", "candle", "shape", "packed", "pack"])]
+        crowd: bool,
         /// Measure the engine alone, on random weights in this shape, such as llama-3.2-3b
         #[arg(long, value_name = "NAME")]
         shape: Option<String>,
@@ -118,6 +121,7 @@ fn run(task: Task) -> Result<()> {
             Some(folder) => bench::shape::run_packed(&shape, quick, &folder),
             None => bench::shape::run(&shape, quick),
         },
+        Task::Bench { quick, crowd: true, .. } => bench::crowd::run(extent(quick)),
         Task::Bench { quick, candle: true, .. } => bench::candle::run(extent(quick)),
         Task::Bench { quick, library: true, .. } => bench::library::run(extent(quick)),
         Task::Bench { quick, .. } => bench::run(extent(quick)),

@@ -6,7 +6,7 @@ use super::Engine;
 use super::choice::{Turn, choose};
 use super::task::{Kind, Task, is_stop};
 use crate::backend::{Backend, Pace, Step};
-use crate::message::{Event, Failure, FinishReason, SequenceId};
+use crate::message::{Event, Failure, FailureKind, FinishReason, SequenceId};
 
 /// One row of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +39,9 @@ impl<B: Backend, W: Write> Engine<B, W> {
     }
 
     /// Computes a piece of a prompt or text.
-    fn piece(&mut self, place: usize, pace: Pace) -> io::Result<Result<(), Failure>> {
+    fn piece(&mut self, at: usize, pace: Pace) -> io::Result<Result<(), Failure>> {
         let Self { backend, tasks, .. } = self;
-        let task = &mut tasks[place];
+        let task = &mut tasks[at];
         let sequence = task.sequence;
         let event = match &mut task.kind {
             Kind::Embed(texts) => {
@@ -71,7 +71,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
                     // It had less to compute than it said.
                     Ok(Step::Token(_) | Step::Last(_)) => {
                         let words = "a token came before its prompt was computed";
-                        return Ok(Err(Failure::new(crate::message::FailureKind::Internal, words)));
+                        return Ok(Err(Failure::new(FailureKind::Internal, words)));
                     }
                 }
             }
