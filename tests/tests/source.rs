@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 28] = [
+const WALK: [&str; 29] = [
     "lib",
     "rpc",
     "idle",
@@ -25,6 +25,7 @@ const WALK: [&str; 28] = [
     "usage",
     "crash",
     "error",
+    "app",
     "backend",
     "boot",
     "bounded",
