@@ -9,17 +9,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{KvBits, Sampling, SequenceId, Submission, Work, Xtc};
+use protocol::turn::time_of;
 use protocol::{
     Capability, ErrorData, GenerateRequest, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES, Model, ModelId,
-    TokenCount,
+    Priority, TokenCount,
 };
 
+use crate::app::App;
 use crate::backend::Backend;
 use crate::error::{internal, invalid};
 use crate::library::Library;
 use crate::local::{Key, LocalModel, LocalModels};
 use crate::requests::{Requests, random};
-use crate::scheduler::{Job, Scheduler};
+use crate::scheduler::{Claim, Job, Scheduler};
 use crate::stream::{Answer, Head, Reader};
 use crate::text::{Chat, Prompt, TextModel};
 use crate::usage::LONGEST_APP;
@@ -50,7 +52,7 @@ impl Generation {
 
     /// Gives a request to the scheduler. Dropping the answer cancels it.
     pub async fn start(&self, sequence: SequenceId, asked: Asked, backend: Backend) -> Result<Answer, ErrorData> {
-        let Asked { request, chat, arrived } = asked;
+        let Asked { request, chat, arrived, claim } = asked;
         let model = self.able(request.model.as_ref(), backend, Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let Prompt { tokens: prompt, reading, grammar } = encode(Arc::clone(&text), chat).await?;
@@ -80,7 +82,7 @@ impl Generation {
             arrived,
         };
         let work = Work::Generate(submission);
-        let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
+        let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived, claim };
         let updates = self.scheduler.submit(job).await?;
         let reader = Reader::new(text, reading, options.stop_sequences);
         Ok(Answer::new(head, &reader, updates, self.scheduler.clone(), Arc::clone(&self.requests)))
@@ -238,13 +240,16 @@ pub struct Asked {
     pub chat: Chat,
     /// When it came.
     pub arrived: Instant,
+    /// How it stands among others.
+    pub claim: Claim,
 }
 
 impl Asked {
     /// Refuses what nobody can answer.
-    pub async fn check(request: GenerateRequest) -> Result<Self, ErrorData> {
+    pub async fn check(request: GenerateRequest, app: App) -> Result<Self, ErrorData> {
         let arrived = Instant::now();
         check_names(request.trace_id.as_deref(), request.app.as_deref())?;
+        let claim = claim(app, request.priority, request.queue_timeout_ms, request.deadline_ms)?;
         if let Some(problem) = request.options.problem() {
             return Err(invalid(problem));
         }
@@ -252,7 +257,7 @@ impl Asked {
         let (tools, choice) = (tools::offered(&request).await?, request.tool_choice.clone());
         let (system_prompt, reasoning) = (request.options.system_prompt.clone(), request.reasoning);
         let chat = Chat { messages, system_prompt, tools, choice, reasoning, format };
-        Ok(Self { request, chat, arrived })
+        Ok(Self { request, chat, arrived, claim })
     }
 }
 
@@ -268,6 +273,18 @@ pub fn check_size(options: &GenerationOptions) -> Result<(), ErrorData> {
         "options.max_tokens is {max_tokens}, but with options.n {n} and options.logprobs {top} at most {most} tokens fit \
          a result; ask with generate.stream, or for fewer"
     )))
+}
+
+/// How a request stands among others, as its fields say.
+fn claim(
+    app: App,
+    priority: Priority,
+    queue_timeout_ms: Option<u64>,
+    deadline_ms: Option<u64>,
+) -> Result<Claim, ErrorData> {
+    let queue_timeout = time_of("queue_timeout_ms", queue_timeout_ms).map_err(invalid)?;
+    let deadline = time_of("deadline_ms", deadline_ms).map_err(invalid)?;
+    Ok(Claim { app, priority, queue_timeout, deadline })
 }
 
 fn check_names(trace_id: Option<&str>, app: Option<&str>) -> Result<(), ErrorData> {

@@ -28,6 +28,7 @@ pub mod process;
 
 pub mod pull;
 
+pub mod app;
 pub mod backend;
 pub mod boot;
 pub mod bounded;

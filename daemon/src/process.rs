@@ -27,7 +27,8 @@ use tokio_util::codec::{Framed, FramedRead, LengthDelimitedCodec, LinesCodec};
 use crate::crash::{self, Reports};
 use crate::secrets;
 
-/// Commands that may wait for an engine to read them.
+/// Commands that may wait for an engine to read them: more than there are when all of a full batch begins, is paused, goes on
+/// and is cancelled while the engine computes one step.
 const COMMANDS: usize = 4096;
 
 /// How long an engine may take to end by itself.

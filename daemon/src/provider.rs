@@ -24,6 +24,7 @@ pub use answer::Answer;
 pub use local::Local;
 pub use registry::{Policy, Registry};
 
+use crate::app::App;
 use crate::generation::Asked;
 
 /// What a provider tells of one answer: `queued` first, `finished` or `failed` last. Dropping it cancels the request.
@@ -47,11 +48,12 @@ pub trait Provider: std::fmt::Debug + Send + Sync {
     /// Asks it to answer, by the model named or by its own choice.
     async fn start(&self, sequence: SequenceId, asked: Asked, model: Option<ModelId>) -> Result<Stream, ErrorData>;
 
-    /// Asks it for vectors.
+    /// Asks it for vectors on behalf of an app.
     async fn embed(
         &self,
         sequence: SequenceId,
         request: EmbeddingsRequest,
         model: Option<ModelId>,
+        app: App,
     ) -> Result<EmbeddingsResult, ErrorData>;
 }

@@ -141,7 +141,7 @@ impl Owners {
 
 /// The scheduler's share of the settings.
 pub fn limits(settings: &Settings) -> Limits {
-    Limits { waiting: settings.queue.0, keep_alive: settings.keep_alive }
+    Limits { waiting: settings.queue.0, batch: settings.batch.0, keep_alive: settings.keep_alive }
 }
 
 fn refused(error: &ConfigError) -> ErrorData {

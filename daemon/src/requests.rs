@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use engine::SequenceId;
-use protocol::{ModelId, ProviderId, RequestId};
+use protocol::{ModelId, Priority, ProviderId, RequestId};
 use tokio_util::sync::CancellationToken;
 
 /// Every request of this daemon.
@@ -35,6 +35,10 @@ pub struct Remote {
     pub model: ModelId,
     /// On whose server.
     pub provider: ProviderId,
+    /// The name of the app that asks.
+    pub app: String,
+    /// As it was asked for; a server does not know of it.
+    pub priority: Priority,
     /// When it came.
     pub arrived: Instant,
     /// Pieces that came so far: about one for each token.

@@ -25,6 +25,7 @@ use protocol::rpc::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::app::{App, Source};
 use crate::events::Events;
 use crate::generation::Generation;
 use crate::library::Library;
@@ -106,9 +107,11 @@ impl Rpc {
     }
 }
 
-/// Who asks: what the request says, else the name of the program at the other end.
-async fn app(named: Option<&str>, from: &Extensions) -> String {
-    let program = match (named, from.get::<Peer>().cloned()) {
+/// Who asks: the process at the other end, by the name that the request has for it, else that of its program.
+async fn app(named: Option<&str>, from: &Extensions) -> App {
+    let peer = from.get::<Peer>().cloned();
+    let source = peer.as_ref().map_or_else(|| Source::of(None), Peer::source);
+    let program = match (named, peer) {
         (Some(named), _) => Some(named.to_owned()),
         (None, Some(peer)) if peer.is_known() => peer.program(|_| None),
         (None, Some(peer)) => {
@@ -117,7 +120,7 @@ async fn app(named: Option<&str>, from: &Extensions) -> String {
         }
         (None, None) => None,
     };
-    program.unwrap_or_else(|| "unknown".into())
+    App { name: program.unwrap_or_else(|| "unknown".into()), source }
 }
 
 /// The error object of an error.

@@ -10,7 +10,7 @@ use crate::scheduler::{Limits, Settings};
 #[tokio::test]
 async fn the_methods_served_are_the_methods_described() {
     let stop = CancellationToken::new();
-    let limits = Limits { waiting: 1, keep_alive: protocol::KeepAlive::default() };
+    let limits = Limits { waiting: 1, batch: 1, keep_alive: protocol::KeepAlive::default() };
     let programs = Arc::new(Programs::new("none".into(), "none".into()));
     let home = tempfile::tempdir().unwrap();
     let settings = Settings {

@@ -6,22 +6,26 @@
 mod backoff;
 pub mod budget;
 mod failure;
+mod pace;
+pub mod queue;
 pub mod residency;
 pub mod resident;
 mod run;
+mod snapshot;
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::SequenceId;
-use protocol::{ErrorData, Force, KeepAlive, ModelId, Residency as ResidencyStatus};
+use protocol::{ErrorData, Force, KeepAlive, ModelId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use failure::shutting_down;
-pub use resident::{EngineId, Job, Limits, Update};
+pub use resident::{Claim, EngineId, Job, Limits, Update};
+pub use snapshot::{RequestSnapshot, ResidentSnapshot, Snapshot, Stage};
 
-use crate::backend::{Backend, Programs};
+use crate::backend::Programs;
 use crate::crash::Reports;
 use crate::events::Events;
 use crate::local::LocalModel;
@@ -72,45 +76,10 @@ pub enum Message {
     Engine(EngineId, Report),
 }
 
-/// All residents and requests at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// Models in memory, by id.
-    pub residents: Vec<ResidentSnapshot>,
-    /// Requests that wait or run, in the order of their arrival.
-    pub requests: Vec<RequestSnapshot>,
-}
-
-/// One model in memory at one moment.
-#[derive(Debug, Clone)]
-pub struct ResidentSnapshot {
-    /// Which.
-    pub model: Arc<LocalModel>,
-    /// How it is held.
-    pub residency: ResidencyStatus,
-}
-
 /// A model that no engine holds and none takes until this is dropped.
 #[derive(Debug)]
 pub struct Closed {
     _hold: Arc<()>,
-}
-
-/// One request at one moment.
-#[derive(Debug, Clone)]
-pub struct RequestSnapshot {
-    /// Which.
-    pub sequence: SequenceId,
-    /// Its model.
-    pub model: ModelId,
-    /// What runs it.
-    pub backend: Backend,
-    /// The caller's name for it.
-    pub trace_id: Option<String>,
-    /// When it came.
-    pub arrived: Instant,
-    /// `None` while it waits, else tokens so far.
-    pub tokens: Option<u32>,
 }
 
 /// A handle on the scheduler; its loop ends when `stop` is called or all handles are gone.
@@ -204,5 +173,5 @@ impl Scheduler {
 /// Updates of a request that come once: queued, started, and the last.
 const FIXED_UPDATES: usize = 3;
 
-/// Updates on a load that may wait to be read; more are dropped.
+/// Updates on a load and on places in the queue that may wait to be read; more are dropped.
 const PROGRESS_UPDATES: usize = 64;

@@ -127,9 +127,10 @@ impl Answer {
                 self.due.push_back(GenerateEvent::Started { prompt_tokens, seed: Some(seed) });
             }
             Some(Update::Token(sample, id, logprobs)) => return self.token(sample, id, logprobs.as_ref()),
-            Some(Update::Ended(sample, reason)) => self.end_sample(sample, reason),
+            Some(Update::Ended(sample, reason)) => self.end_sample(sample, reason, FinishReason::Cancelled),
             Some(Update::Vector(_)) => self.fail(internal("an engine gave a vector where text was asked for")),
-            Some(Update::Finished(finished)) => self.finish(&finished),
+            Some(Update::Finished(finished)) => self.finish(&finished, FinishReason::Cancelled),
+            Some(Update::Cut(finished)) => self.finish(&finished, FinishReason::Deadline),
             Some(Update::Failed(error)) => self.fail(error),
             None => self.fail(internal("the scheduler ended")),
         }
@@ -143,20 +144,23 @@ impl Answer {
         reader.is_stopped().then_some(sample)
     }
 
-    fn end_sample(&mut self, sample: u32, reason: engine::FinishReason) {
+    /// `cut` says what it means that the engine was asked to end it.
+    fn end_sample(&mut self, sample: u32, reason: engine::FinishReason, cut: FinishReason) {
         let Some(reader) = self.readers.get_mut(sample as usize).filter(|reader| reader.finish_reason().is_none())
         else {
             return;
         };
-        self.due.extend(reader.finish(reason));
+        self.due.extend(reader.finish(reason, cut));
         if let Some(finish_reason) = reader.finish_reason().filter(|_| self.head.samples > 1) {
             self.due.push_back(GenerateEvent::SampleFinished { sample, finish_reason });
         }
     }
 
-    fn finish(&mut self, finished: &Finished) {
+    fn finish(&mut self, finished: &Finished, cut: FinishReason) {
+        // Of several, those that ended by themselves have said so; the reason here is that of the first.
+        let reason = if self.head.samples > 1 { engine::FinishReason::Cancelled } else { finished.reason };
         for sample in 0..self.head.samples {
-            self.end_sample(sample, finished.reason);
+            self.end_sample(sample, reason, cut);
         }
         let finish_reason = self.readers.first().and_then(Reader::finish_reason).unwrap_or(FinishReason::Cancelled);
         let completion_tokens = self.readers.iter().map(Reader::tokens).sum();

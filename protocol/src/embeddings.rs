@@ -3,11 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::generate::{RequestId, Timings};
+use crate::generate::{RequestId, Timings, is_default};
 use crate::models::ModelId;
 use crate::named::names_its_errors;
 use crate::options::KeepAlive;
 use crate::providers::ProviderId;
+use crate::turn::Priority;
 
 /// Most texts of one request.
 pub const MOST_INPUTS: usize = 2048;
@@ -34,6 +35,19 @@ pub struct EmbeddingsRequest {
     /// How long the model stays warm afterwards; the daemon's own setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<KeepAlive>,
+    /// Whose turn it is where not all can run at once, on this machine's engines; a server has an order of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
+    /// How long it may wait for its model and for other requests before an engine takes it, 1 to 86400000 (a day); after
+    /// that it fails with `timeout`. For ever when absent. What a server does with it is no waiting here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub queue_timeout_ms: Option<u64>,
+    /// When it is to be over, from its arrival on, 1 to 86400000 (a day): it then fails with
+    /// `timeout`. As long as it takes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub deadline_ms: Option<u64>,
     /// The caller's own name for this request, at most 128 bytes; echoed in the result, in status and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

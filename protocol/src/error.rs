@@ -69,6 +69,8 @@ pub enum Kind {
     QuotaExhausted,
     /// The provider cannot be reached, fails, or sends what is no answer.
     ProviderUnavailable,
+    /// The request waited for longer than its `queue_timeout_ms`, or its `deadline_ms` were over before it had a result.
+    Timeout,
 }
 
 /// Who can mend an error.
@@ -84,7 +86,7 @@ pub enum Fault {
 
 impl Kind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidParams,
         Self::ModelNotFound,
         Self::ModelBroken,
@@ -114,6 +116,7 @@ impl Kind {
         Self::HubUnavailable,
         Self::QuotaExhausted,
         Self::ProviderUnavailable,
+        Self::Timeout,
     ];
 
     /// The code on the wire.
@@ -148,6 +151,7 @@ impl Kind {
             Self::HubUnavailable => 3005,
             Self::QuotaExhausted => 3006,
             Self::ProviderUnavailable => 3007,
+            Self::Timeout => 3008,
         }
     }
 
@@ -187,7 +191,8 @@ impl Kind {
             | Self::SlowConsumer
             | Self::HubUnavailable
             | Self::QuotaExhausted
-            | Self::ProviderUnavailable => Fault::TryLater,
+            | Self::ProviderUnavailable
+            | Self::Timeout => Fault::TryLater,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::named::names_its_errors;
 use crate::options::{GenerationOptions, KeepAlive};
 use crate::providers::{PassedOver, ProviderId, Tier};
 use crate::tools::{Reasoning, Tool, ToolCall, ToolChoice};
+use crate::turn::Priority;
 
 /// Names one request; made by the daemon, `req_` and a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +65,19 @@ pub struct GenerateRequest {
     /// How long the model stays warm afterwards; the daemon's own setting when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<KeepAlive>,
+    /// Whose turn it is where not all can run at once, on this machine's engines; a server has an order of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
+    /// How long it may wait for its model and for other requests before an engine takes it, 1 to 86400000 (a day); after
+    /// that it fails with `timeout`. For ever when absent. What a server does with it is no waiting here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub queue_timeout_ms: Option<u64>,
+    /// When it is to be over, from its arrival on, 1 to 86400000 (a day): before the first token it
+    /// fails with `timeout`, after that it ends with what it has and the reason `deadline`. As long as it takes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub deadline_ms: Option<u64>,
     /// The caller's own name for this request, at most 128 bytes; echoed in results, events, status and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
@@ -74,7 +88,7 @@ pub struct GenerateRequest {
 
 names_its_errors!(GenerateRequest);
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -158,13 +172,14 @@ pub struct TokenLogprob {
     pub logprob: f32,
 }
 
-/// What `generate.stream` sends, in this order: one `queued` for each provider that is asked, any number of `loading`, one `started`, any number of
+/// What `generate.stream` sends, in this order: `queued` for each provider that is asked, any number of `loading` and of
+/// further `queued`, one `started`, any number of
 /// `reasoning`, `text`, `tool_call` and `tool_arguments`, for each of several samples one `sample_finished`, then one `finished` or `failed`. A request that ends early
 /// skips what lies between; nothing follows its last event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GenerateEvent {
-    /// The request is taken; it waits for its model or for others.
+    /// The request is taken; it waits for its model or for others. Told again when its place in the queue gets better.
     Queued {
         /// Names the request from here on.
         request_id: RequestId,
@@ -179,7 +194,7 @@ pub enum GenerateEvent {
         /// Who was asked before, with `fallback`, and why it is not they who answer.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         passed_over: Vec<PassedOver>,
-        /// Requests before this one at the model; 0 where a provider does not tell.
+        /// Waiting requests that begin before this one as things stand; 0 where a provider does not tell.
         position: u32,
     },
     /// The model is being loaded.
@@ -283,6 +298,8 @@ pub enum FinishReason {
     Length,
     /// It was cancelled.
     Cancelled,
+    /// `deadline_ms` were over.
+    Deadline,
     /// The provider withheld the rest of it, for what it says or for its prompt.
     Blocked,
 }

@@ -1,7 +1,7 @@
 //! The contract of talkied: methods, types and errors of its JSON-RPC 2.0 interface over one Unix socket.
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
-//! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`embeddings`], [`models`], [`events`],
+//! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`turn`], [`embeddings`], [`models`], [`events`],
 //! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`usage`], [`config`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
@@ -27,6 +27,7 @@ pub mod rpc;
 pub mod status;
 pub mod storage;
 pub mod tools;
+pub mod turn;
 pub mod usage;
 
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueSource};
@@ -56,6 +57,7 @@ pub use storage::{
     VerifiedFile,
 };
 pub use tools::{Reasoning, Tool, ToolCall, ToolChoice};
+pub use turn::Priority;
 pub use usage::{GetUsage, UsageBy, UsageReport, UsageRow};
 
 /// Version of this contract. Grows when a method or field is removed or changes its meaning.

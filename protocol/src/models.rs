@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::generate::is_default;
 use crate::options::KeepAlive;
 use crate::providers::ProviderId;
 
@@ -161,6 +162,9 @@ pub struct Residency {
     pub memory_bytes: u64,
     /// Requests that run.
     pub running: u32,
+    /// Requests that have begun and are held up for interactive ones.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: u32,
     /// Requests that wait.
     pub waiting: u32,
     /// How long it stays after its last request.

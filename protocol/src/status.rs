@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorData;
-use crate::generate::RequestId;
+use crate::generate::{RequestId, is_default};
 use crate::models::{Model, ModelId};
 use crate::providers::ProviderId;
+use crate::turn::Priority;
 
 /// What a client says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -129,8 +130,20 @@ pub struct RequestStatus {
     /// Its provider.
     #[serde(default)]
     pub provider: ProviderId,
+    /// The name of the app that asks.
+    #[serde(default)]
+    pub app: String,
+    /// As it was asked for.
+    #[serde(default)]
+    pub priority: Priority,
     /// What it is doing.
     pub state: RequestState,
+    /// While it waits: waiting requests to its model that begin before it as things stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
+    /// Whether it has begun and is held up for an interactive one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: bool,
     /// Since its arrival, in milliseconds.
     pub age_ms: u64,
     /// Tokens generated so far.

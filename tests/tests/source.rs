@@ -26,6 +26,7 @@ const WALK: [&str; 29] = [
     "usage",
     "crash",
     "error",
+    "app",
     "backend",
     "boot",
     "bounded",

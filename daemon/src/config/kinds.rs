@@ -67,6 +67,10 @@ pub struct Keychain(pub bool);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue(pub usize);
 
+/// Rows that an engine runs at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch(pub u32);
+
 /// A model to be loaded at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preload {
@@ -78,6 +82,9 @@ pub struct Preload {
 
 /// Most requests that may be let wait.
 const MOST_WAITING: usize = 100_000;
+
+/// Most rows that an engine may run at once.
+const MOST_ROWS: u32 = 256;
 
 /// A time in words is this.
 const TIME: &str = "^[0-9]+[smh]?$";
@@ -143,6 +150,26 @@ impl Kind for Queue {
 
     fn schema() -> Json {
         json!({ "type": "integer", "minimum": 1, "maximum": MOST_WAITING })
+    }
+}
+
+impl Kind for Batch {
+    const EXPECTED: &'static str = "a number from 1 to 256";
+
+    fn of_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|rows| (1..=MOST_ROWS).contains(rows)).map(Self)
+    }
+
+    fn of_toml(value: &Toml) -> Option<Self> {
+        Self::of_text(&value.as_integer()?.to_string())
+    }
+
+    fn to_toml(&self) -> Toml {
+        Toml::Integer(self.0.into())
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": 1, "maximum": MOST_ROWS })
     }
 }
 

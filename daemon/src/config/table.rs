@@ -11,7 +11,7 @@ use protocol::{KeepAlive, ModelSource};
 use serde_json::Value as Json;
 use toml::Value as Toml;
 
-use super::kinds::{Address, Cache, IdleExit, Keychain, Kind, LogFilter, Preload, Program, PullLimit, Queue};
+use super::kinds::{Address, Batch, Cache, IdleExit, Keychain, Kind, LogFilter, Preload, Program, PullLimit, Queue};
 use crate::hugging_face;
 use crate::library::Place;
 use crate::telemetry::LOG_VARIABLE;
@@ -26,6 +26,7 @@ const CANDLE: &str = "talkied-candle";
 pub struct Settings {
     pub keep_alive: KeepAlive,
     pub queue: Queue,
+    pub batch: Batch,
     pub drain: Duration,
     pub preload: Vec<Preload>,
     pub idle_exit: IdleExit,
@@ -135,7 +136,7 @@ macro_rules! field {
 }
 
 /// Every setting, in the order in which people are shown them.
-pub static SETTINGS: [Setting; 14] = [
+pub static SETTINGS: [Setting; 15] = [
     Setting {
         key: "keep_alive",
         doc: "How long a model stays warm after its last request: seconds, 5m, 2h or forever",
@@ -155,6 +156,16 @@ pub static SETTINGS: [Setting; 14] = [
         example: None,
         taken: Taken::AtOnce,
         field: field!(queue),
+    },
+    Setting {
+        key: "batch",
+        doc: "Most answers that an engine works on at once; each sample of a request is one",
+        variable: "TALKIE_BATCH",
+        option: "batch",
+        placeholder: "N",
+        example: None,
+        taken: Taken::AtOnce,
+        field: field!(batch),
     },
     Setting {
         key: "drain",
@@ -285,6 +296,7 @@ impl Default for Settings {
         Self {
             keep_alive: KeepAlive::default(),
             queue: Queue(512),
+            batch: Batch(16),
             drain: Duration::from_secs(10),
             preload: Vec::new(),
             idle_exit: IdleExit(None),

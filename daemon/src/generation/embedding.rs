@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use engine::{Embedding, FinishReason, Finished, SequenceId, Work};
 use protocol::embeddings::MOST_INPUTS;
+use protocol::turn::time_of;
 use protocol::{
     Capability, EmbeddingsRequest, EmbeddingsResult, ErrorData, Kind, MAX_MESSAGE_BYTES, ModelId, Pooling, Timings,
 };
 use tokio::sync::mpsc;
 
-use super::{Generation, check_names};
+use super::{Generation, check_names, claim};
+use crate::app::App;
 use crate::backend::Backend;
 use crate::error::{internal, invalid};
 use crate::scheduler::{Job, Update};
@@ -35,8 +37,10 @@ impl Generation {
         sequence: SequenceId,
         request: EmbeddingsRequest,
         backend: Backend,
+        app: App,
     ) -> Result<EmbeddingsResult, ErrorData> {
         let arrived = Instant::now();
+        let claim = claim(app, request.priority, request.queue_timeout_ms, request.deadline_ms)?;
         let model = self.model(request.model.as_ref(), backend, Capability::Embed).await?;
         let text = self.text(&model, request.keep_alive).await?;
         let pooling = request.pooling.or(text.pooling()).unwrap_or(Pooling::Mean);
@@ -44,7 +48,7 @@ impl Generation {
         let texts = inputs.len();
         let (id, trace_id) = (model.id.clone(), request.trace_id.clone());
         let work = Work::Embed(Embedding { sequence, inputs, pooling: pooling_of(pooling) });
-        let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived };
+        let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived, claim };
         let updates = self.scheduler.submit(job).await?;
         let (mut collected, finished) = collect(updates, texts).await.inspect_err(|_| self.requests.fail())?;
         self.requests.finish();
@@ -66,6 +70,8 @@ impl Generation {
 /// Refuses what nobody can make vectors of.
 pub fn check(request: &EmbeddingsRequest) -> Result<(), ErrorData> {
     check_names(request.trace_id.as_deref(), request.app.as_deref())?;
+    time_of("queue_timeout_ms", request.queue_timeout_ms).map_err(invalid)?;
+    time_of("deadline_ms", request.deadline_ms).map_err(invalid)?;
     let count = request.input.len();
     if !(1..=MOST_INPUTS).contains(&count) {
         return Err(invalid(format!("`input` has {count} texts, but 1 to {MOST_INPUTS} are possible")));
@@ -111,7 +117,7 @@ async fn collect(mut updates: mpsc::Receiver<Update>, texts: usize) -> Result<(C
             }
             Update::Finished(finished) => return Ok((collected, finished)),
             Update::Failed(error) => return Err(error),
-            Update::Token(..) | Update::Ended(..) => {
+            Update::Token(..) | Update::Ended(..) | Update::Cut(_) => {
                 return Err(internal("an engine gave text where vectors were asked for"));
             }
         }

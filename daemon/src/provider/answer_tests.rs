@@ -5,6 +5,7 @@ use jsonrpsee::core::async_trait;
 use protocol::{EmbeddingsRequest, EmbeddingsResult, FinishReason, ModelId, ProviderId, RequestId, Timings, Usage};
 
 use super::*;
+use crate::app::App;
 
 /// Says what it is told to, and notes that it was asked.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ impl Provider for Fake {
         _: SequenceId,
         _: EmbeddingsRequest,
         _: Option<ModelId>,
+        _: App,
     ) -> Result<EmbeddingsResult, ErrorData> {
         unreachable!("an answer asks for no vectors")
     }
@@ -82,7 +84,7 @@ fn finished() -> GenerateEvent {
 /// The events of an answer in short, or why there is none.
 async fn answered(fakes: &[Arc<Fake>]) -> Result<Vec<String>, String> {
     let request = serde_json::from_str(r#"{"prompt": "x"}"#).expect("a request");
-    let asked = Asked::check(request).await.expect("nothing is wrong with it");
+    let asked = Asked::check(request, App::unknown()).await.expect("nothing is wrong with it");
     let candidates = fakes.iter().map(|fake| Candidate { provider: fake.id(), model: None }).collect();
     let plan = Plan { candidates, passed_over: Vec::new() };
     let provider = |candidate: &Candidate| {

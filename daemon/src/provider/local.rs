@@ -10,6 +10,7 @@ use protocol::{
 };
 
 use super::{Provider, Stream};
+use crate::app::App;
 use crate::backend::{Backend, Programs};
 use crate::error::internal;
 use crate::generation::{Asked, Generation};
@@ -102,12 +103,13 @@ impl Provider for Local {
         sequence: SequenceId,
         mut request: EmbeddingsRequest,
         model: Option<ModelId>,
+        app: App,
     ) -> Result<EmbeddingsResult, ErrorData> {
         if !self.backend.runs(Capability::Embed) {
             let words = format!("{}'s engine makes no vectors of texts; ask mlx", self.backend.name());
             return Err(ErrorData::new(Kind::NotSupported, words));
         }
         request.model = model;
-        self.generation.embed(sequence, request, self.backend).await
+        self.generation.embed(sequence, request, self.backend, app).await
     }
 }

@@ -22,6 +22,7 @@ use super::server::Server;
 use super::settings::Settings;
 use super::whole::whole;
 use super::{Answer, Provider, edit};
+use crate::app::App;
 use crate::backend::{Backend, Programs};
 use crate::error::{internal, invalid};
 use crate::generation::{Asked, Generation, check_size, embedding};
@@ -99,17 +100,18 @@ impl Registry {
     }
 
     /// Checks a request and asks for the answer. Dropping the answer cancels it.
-    pub async fn start(&self, request: GenerateRequest, app: String) -> Result<Answer, ErrorData> {
-        let asked = Asked::check(request).await?;
+    pub async fn start(&self, request: GenerateRequest, app: App) -> Result<Answer, ErrorData> {
+        let name = app.name.clone();
+        let asked = Asked::check(request, app).await?;
         let loaded = self.loaded().await?;
         let plan = self.plan(&loaded, Wanted::of(&asked.request), Capability::Generate).await?;
         let provider = |candidate: &Candidate| loaded.provider(&candidate.provider);
         let answer = Answer::start(self.requests.number(), asked, plan, provider).await?;
-        Ok(answer.counted(self.usage.clone(), app))
+        Ok(answer.counted(self.usage.clone(), name))
     }
 
     /// The whole answer at once.
-    pub async fn whole(&self, request: GenerateRequest, app: String) -> Result<GenerateResult, ErrorData> {
+    pub async fn whole(&self, request: GenerateRequest, app: App) -> Result<GenerateResult, ErrorData> {
         check_size(&request.options)?;
         let (samples, logprobs) = (request.options.n, request.options.logprobs.is_some());
         whole(self.start(request, app).await?, samples, logprobs).await
@@ -117,7 +119,7 @@ impl Registry {
 
     /// Counts the tokens of a request's prompt; only the engine's tokenizers are here.
     pub async fn count(&self, request: GenerateRequest) -> Result<TokenCount, ErrorData> {
-        let mut asked = Asked::check(request).await?;
+        let mut asked = Asked::check(request, App::unknown()).await?;
         let loaded = self.loaded().await?;
         let wanted = Wanted { fallback: false, ..Wanted::of(&asked.request) };
         let plan = self.plan(&loaded, wanted, Capability::Generate).await?;
@@ -134,7 +136,7 @@ impl Registry {
 
     /// Makes vectors of texts. Nobody else is asked in place of the one who is meant: vectors of different models do not
     /// compare.
-    pub async fn embed(&self, request: EmbeddingsRequest, app: String) -> Result<EmbeddingsResult, ErrorData> {
+    pub async fn embed(&self, request: EmbeddingsRequest, app: App) -> Result<EmbeddingsResult, ErrorData> {
         embedding::check(&request)?;
         let loaded = self.loaded().await?;
         let here = ProviderId::from(Backend::Mlx);
@@ -145,11 +147,11 @@ impl Registry {
             return Err(internal("a plan has no candidate"));
         };
         let Some(provider) = loaded.provider(&provider) else { return Err(internal("a provider went away")) };
-        let made = provider.embed(self.requests.number(), request, model).await?;
+        let made = provider.embed(self.requests.number(), request, model, app.clone()).await?;
         self.usage.count(Used {
             provider: made.provider.clone(),
             model: made.model.clone(),
-            app,
+            app: app.name,
             prompt_tokens: made.prompt_tokens,
             completion_tokens: 0,
         });

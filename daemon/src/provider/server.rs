@@ -4,7 +4,7 @@ mod check;
 mod pieces;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cloud::{Client, Endpoint, Patience};
 use engine::SequenceId;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::keys::{Keys, variables};
 use super::settings::{self, is_loopback};
 use super::{Provider, Stream};
+use crate::app::App;
 use crate::error::invalid;
 use crate::generation::Asked;
 use crate::generation::embedding::normalize;
@@ -163,6 +164,8 @@ impl Provider for Server {
             trace_id: asked.request.trace_id.clone(),
             model,
             provider: self.id.clone(),
+            app: asked.claim.app.name.clone(),
+            priority: asked.claim.priority,
             arrived: asked.arrived,
             pieces: 0.into(),
             cancel: CancellationToken::new(),
@@ -172,6 +175,7 @@ impl Provider for Server {
             () = listed.remote.cancel.cancelled() => {
                 return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before it had an answer"));
             }
+            () = pieces::over(asked.arrived, asked.claim.deadline) => return Err(pieces::overdue(&self.id)),
         };
         Ok(pieces::events(started, listed, &asked, Arc::clone(&self.requests)))
     }
@@ -181,6 +185,7 @@ impl Provider for Server {
         sequence: SequenceId,
         request: EmbeddingsRequest,
         model: Option<ModelId>,
+        _: App,
     ) -> Result<EmbeddingsResult, ErrorData> {
         let (client, began) = (self.client()?, Instant::now());
         let model = self.model(model)?;
@@ -190,7 +195,12 @@ impl Provider for Server {
                 format!("{} chooses the pooling itself; leave `pooling` out", self.id),
             ));
         }
-        let made = self.heard(client.embed(&model.0, &request.input).await).inspect_err(|_| self.requests.fail())?;
+        let deadline = request.deadline_ms.map(Duration::from_millis);
+        let made = tokio::select! {
+            made = client.embed(&model.0, &request.input) => self.heard(made),
+            () = pieces::over(began, deadline) => Err(pieces::overdue(&self.id)),
+        };
+        let made = made.inspect_err(|_| self.requests.fail())?;
         self.requests.finish();
         let mut embeddings = made.vectors;
         if request.normalize {

@@ -12,7 +12,7 @@ use protocol::{
 
 use super::{Rpc, error};
 use crate::requests::Remote;
-use crate::scheduler::RequestSnapshot;
+use crate::scheduler::{RequestSnapshot, Stage};
 
 #[async_trait]
 impl DaemonServer for Rpc {
@@ -89,18 +89,26 @@ impl Rpc {
     }
 
     fn request(&self, request: RequestSnapshot, now: Instant) -> RequestStatus {
+        let (position, completion_tokens) = match request.stage {
+            Stage::Waiting(position) => (Some(position), 0),
+            Stage::Running(tokens) | Stage::Paused(tokens) => (None, tokens),
+        };
         RequestStatus {
             request_id: self.0.requests.id(request.sequence),
             trace_id: request.trace_id,
             model: request.model,
             provider: request.backend.into(),
-            state: match request.tokens {
-                None => RequestState::Waiting,
-                Some(0) => RequestState::Prefill,
-                Some(_) => RequestState::Decode,
+            app: request.app,
+            priority: request.priority,
+            state: match request.stage {
+                Stage::Waiting(_) => RequestState::Waiting,
+                Stage::Running(0) | Stage::Paused(0) => RequestState::Prefill,
+                Stage::Running(_) | Stage::Paused(_) => RequestState::Decode,
             },
+            position,
+            paused: matches!(request.stage, Stage::Paused(_)),
             age_ms: now.saturating_duration_since(request.arrived).as_millis() as u64,
-            completion_tokens: request.tokens.unwrap_or_default(),
+            completion_tokens,
         }
     }
 
@@ -111,7 +119,11 @@ impl Rpc {
             trace_id: remote.trace_id.clone(),
             model: remote.model.clone(),
             provider: remote.provider.clone(),
+            app: remote.app.clone(),
+            priority: remote.priority,
             state: if pieces == 0 { RequestState::Prefill } else { RequestState::Decode },
+            position: None,
+            paused: false,
             age_ms: now.saturating_duration_since(remote.arrived).as_millis() as u64,
             completion_tokens: pieces,
         }

@@ -2,19 +2,23 @@
 //!
 //! Nothing here waits, spawns or sends: every input returns [`Effect`]s, which the scheduler's loop carries out in
 //! order. A model is resident from the decision to load it until its engine process is gone; a model with requests
-//! or loads waiting is never unloaded. How models leave is in `leaving`.
+//! or loads waiting is never unloaded. Who begins and who is paused is in `admission`, how models leave in `leaving`, and
+//! what time brings in `timing`.
 
+mod admission;
 mod leaving;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{Command, Event, Finished, Load, Loaded, SequenceId};
-use protocol::{ErrorData, KeepAlive, Kind, ModelChange};
+use protocol::{ErrorData, KeepAlive, Kind, ModelChange, Priority};
 
 use super::backoff::Crashes;
 use super::failure::{failure_kind, load_error, shutting_down};
+use super::pace::Pace;
 use super::resident::{Effect, EngineId, Job, Limits, Phase, Resident, Running, Ticket, Update};
 use crate::local::{Key, LocalModel};
 use leaving::Closing;
@@ -25,6 +29,7 @@ pub struct Residency {
     limits: Limits,
     residents: BTreeMap<Key, Resident>,
     crashes: Crashes,
+    pace: Pace,
     /// Models that are about to be deleted.
     closing: Closing,
     next_engine: u64,
@@ -41,6 +46,7 @@ impl Residency {
             limits,
             residents: BTreeMap::new(),
             crashes: Crashes::default(),
+            pace: Pace::default(),
             closing: Closing::default(),
             next_engine: 0,
             draining: false,
@@ -48,12 +54,17 @@ impl Residency {
         }
     }
 
-    /// Takes other bounds. Models whose stay no request asked for stay by the new one.
-    pub fn limit(&mut self, limits: Limits) {
+    /// Takes other bounds. Models whose stay no request asked for stay by the new one; what runs beyond them runs on.
+    pub fn limit(&mut self, limits: Limits, now: Instant) -> Vec<Effect> {
         for resident in self.residents.values_mut().filter(|resident| !resident.is_stay_asked) {
             resident.keep_alive = limits.keep_alive;
         }
         self.limits = limits;
+        let keys: Vec<Key> = self.residents.keys().cloned().collect();
+        for key in keys {
+            self.fill(&key, now);
+        }
+        self.take()
     }
 
     /// Every resident model, by id and engine.
@@ -64,17 +75,17 @@ impl Residency {
     /// Takes a request, or fails it at once.
     pub fn submit(&mut self, job: Job, now: Instant) -> Vec<Effect> {
         let sequence = job.work.sequence();
-        if let Err(error) = self.admit(&job.model.key(), now).and_then(|()| self.room()) {
+        if let Err(error) = self.admit(&job.model.key(), now).and_then(|()| self.room(&job, now)) {
             self.update(sequence, Update::Failed(error));
             return self.take();
         }
         let model = Arc::clone(&job.model);
         let resident = self.ensure(&model, now);
         resident.ask_stay(job.keep_alive);
-        let before = resident.waiting.len() as u32 + u32::from(resident.running.is_some());
-        resident.waiting.push_back(job);
+        let rows = resident.rows();
+        let before = resident.waiting.push(job, &rows, now);
         self.update(sequence, Update::Queued(before));
-        self.start_next(&model.key(), now);
+        self.fill(&model.key(), now);
         self.take()
     }
 
@@ -104,15 +115,23 @@ impl Residency {
     }
 
     /// Ends a request; false when there is none of that name.
-    pub fn cancel(&mut self, sequence: SequenceId) -> (bool, Vec<Effect>) {
-        for resident in self.residents.values_mut() {
-            if resident.running.as_ref().is_some_and(|running| running.sequence == sequence) {
-                self.effects.push(Effect::Send(resident.engine, Command::Cancel(sequence)));
+    pub fn cancel(&mut self, sequence: SequenceId, now: Instant) -> (bool, Vec<Effect>) {
+        let keys: Vec<Key> = self.residents.keys().cloned().collect();
+        for key in keys {
+            let Some(resident) = self.residents.get_mut(&key) else { continue };
+            let engine = resident.engine;
+            if let Some(running) = resident.running_mut(sequence) {
+                // It ends because it was cancelled, even if its deadline is over before the engine says so.
+                running.deadline = None;
+                self.effects.push(Effect::Send(engine, Command::Cancel(sequence)));
                 return (true, self.take());
             }
-            if let Some(place) = resident.waiting.iter().position(|job| job.work.sequence() == sequence) {
-                let prompt = resident.waiting.remove(place).map_or(0, |job| job.work.prompt_tokens());
-                self.update(sequence, Update::Finished(Finished::before_its_start(sequence, prompt)));
+            if let Some(job) = resident.waiting.remove(sequence) {
+                resident.waiting.changed(now);
+                let finished = Finished::before_its_start(sequence, job.work.prompt_tokens());
+                self.update(sequence, Update::Finished(finished));
+                // It may have been a wide one that held up others.
+                self.fill(&key, now);
                 return (true, self.take());
             }
         }
@@ -121,7 +140,7 @@ impl Residency {
 
     /// Ends one sample of a request that runs.
     pub fn end_sample(&mut self, sequence: SequenceId, sample: u32) -> Vec<Effect> {
-        let runs = |resident: &&Resident| resident.running.as_ref().is_some_and(|it| it.sequence == sequence);
+        let runs = |resident: &&Resident| resident.running.iter().any(|running| running.sequence == sequence);
         let engine = self.residents.values().find(runs).map(|resident| resident.engine);
         self.effects.extend(engine.map(|engine| Effect::Send(engine, Command::End { sequence, sample })));
         self.take()
@@ -144,7 +163,7 @@ impl Residency {
             Event::Needs(_) => self.effects.push(Effect::Send(engine, Command::Proceed)),
             Event::Loading { done_bytes, total_bytes } => {
                 resident.progress = (done_bytes, total_bytes);
-                for job in &resident.waiting {
+                for job in resident.waiting.iter() {
                     let update = Update::Loading { done_bytes, total_bytes };
                     self.effects.push(Effect::Update(job.work.sequence(), update));
                 }
@@ -155,20 +174,23 @@ impl Residency {
                 self.refuse(&key, load_error(&key.id, &failure));
             }
             Event::Token { sequence, sample, id: token, logprobs } => {
-                if let Some(running) = resident.running.as_mut().filter(|running| running.sequence == sequence) {
+                if let Some(running) = resident.running_mut(sequence) {
                     running.tokens += 1;
                     self.update(sequence, Update::Token(sample, token, logprobs));
                 }
             }
-            Event::Ended { sequence, sample, reason } => self.update(sequence, Update::Ended(sample, reason)),
+            Event::Ended { sequence, sample, reason } => {
+                self.update(sequence, Update::Ended(sample, reason));
+                self.sample_ended(&key, sequence, now);
+            }
             Event::Vector { sequence, vector } => self.update(sequence, Update::Vector(vector)),
             Event::Finished(finished) => {
                 self.crashes.forget(&key);
-                self.end(&key, finished.sequence, Update::Finished(finished), now);
+                self.end(&key, finished.sequence, |running| timing::last(running, finished), now);
             }
             Event::Failed { sequence, failure } => {
                 let error = ErrorData::new(failure_kind(failure.kind), failure.message);
-                self.end(&key, sequence, Update::Failed(error), now);
+                self.end(&key, sequence, |_| Update::Failed(error), now);
             }
             Event::Memory(memory) => resident.memory = memory,
         }
@@ -193,13 +215,21 @@ impl Residency {
         Err(error)
     }
 
-    fn room(&self) -> Result<(), ErrorData> {
+    /// Whether one more may wait, and whether it has time for that. The last eighth of the places is not for background.
+    fn room(&self, job: &Job, now: Instant) -> Result<(), ErrorData> {
+        let retry = self.pace.next(now);
+        if job.ends_at().is_some_and(|end| end <= now) {
+            return Err(timing::waited_too_long(job, now, retry));
+        }
         let waiting: usize = self.residents.values().map(|resident| resident.waiting.len()).sum();
-        if waiting < self.limits.waiting {
+        let kept = if job.claim.priority == Priority::Background { self.limits.waiting / 8 } else { 0 };
+        if waiting < self.limits.waiting - kept {
             return Ok(());
         }
-        let mut error = ErrorData::new(Kind::Busy, format!("{waiting} requests wait already; try again later"));
-        error.retry_after_ms = Some(1000);
+        let why = if waiting < self.limits.waiting { "; what places are left are not for background" } else { "" };
+        let words = format!("{waiting} requests wait already{why}; try again later");
+        let mut error = ErrorData::new(Kind::Busy, words);
+        error.retry_after_ms = Some(retry.as_millis() as u64);
         error.queue_length = Some(waiting as u32);
         Err(error)
     }
@@ -234,44 +264,43 @@ impl Residency {
             self.effects.push(Effect::Answer(ticket, Ok(())));
         }
         self.effects.push(Effect::Tell(ModelChange::Loaded { model: key.id.clone() }));
-        self.start_next(key, now);
+        self.fill(key, now);
     }
 
-    /// Gives an engine that has nothing to do the request that waits longest.
-    fn start_next(&mut self, key: &Key, now: Instant) {
-        let Some(resident) = self.residents.get_mut(key) else { return };
-        if resident.phase != Phase::Ready || resident.running.is_some() {
+    /// One of several samples ended: its row is free.
+    fn sample_ended(&mut self, key: &Key, sequence: SequenceId, now: Instant) {
+        let Some(running) = self.residents.get_mut(key).and_then(|resident| resident.running_mut(sequence)) else {
             return;
-        }
-        let Some(job) = resident.waiting.pop_front() else { return };
-        let sequence = job.work.sequence();
-        let load = resident.ready_at.saturating_duration_since(job.arrived);
-        let queue = now.saturating_duration_since(job.arrived.max(resident.ready_at));
-        resident.running = Some(Running { sequence, tokens: 0, trace_id: job.trace_id, arrived: job.arrived });
-        self.effects.push(Effect::Send(resident.engine, Command::Submit(job.work, engine::Priority::Normal)));
-        self.update(sequence, Update::Started { load, queue });
+        };
+        running.rows = running.rows.saturating_sub(1).max(1);
+        self.fill(key, now);
     }
 
-    fn end(&mut self, key: &Key, sequence: SequenceId, last: Update, now: Instant) {
+    fn end(&mut self, key: &Key, sequence: SequenceId, last: impl FnOnce(&Running) -> Update, now: Instant) {
         let Some(resident) = self.residents.get_mut(key) else { return };
-        if resident.running.as_ref().is_none_or(|running| running.sequence != sequence) {
-            return;
-        }
-        resident.running = None;
+        let Some(place) = resident.running.iter().position(|running| running.sequence == sequence) else { return };
+        let running = resident.running.remove(place);
         resident.idle_since = now;
-        self.update(sequence, last);
-        self.start_next(key, now);
+        self.pace.note(now);
+        self.update(sequence, last(&running));
+        self.fill(key, now);
     }
 
     fn fail_all(&mut self, key: &Key, error: &ErrorData) {
         self.fail_waiting(key, error);
-        let Some(running) = self.residents.get_mut(key).and_then(|resident| resident.running.take()) else { return };
-        self.update(running.sequence, Update::Failed(error.clone()));
+        self.fail_running(key, error);
+    }
+
+    fn fail_running(&mut self, key: &Key, error: &ErrorData) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
+        for running in resident.running.drain(..) {
+            self.effects.push(Effect::Update(running.sequence, Update::Failed(error.clone())));
+        }
     }
 
     fn fail_waiting(&mut self, key: &Key, error: &ErrorData) {
         let Some(resident) = self.residents.get_mut(key) else { return };
-        for job in resident.waiting.drain(..) {
+        for job in resident.waiting.clear() {
             self.effects.push(Effect::Update(job.work.sequence(), Update::Failed(error.clone())));
         }
         for ticket in resident.tickets.drain(..) {
@@ -296,3 +325,7 @@ impl Residency {
 #[cfg(test)]
 #[path = "residency_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod batch_tests;

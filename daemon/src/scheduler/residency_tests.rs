@@ -6,62 +6,78 @@ use engine::{Submission, Work};
 use protocol::{Force, ModelId, UnloadReason};
 
 use super::*;
+use crate::app::{App, Source};
 use crate::backend::Backend;
+use crate::scheduler::resident::Claim;
 
 /// Of whoever asks for a model to be deleted.
 const CLOSE: Ticket = Ticket(99);
 
 /// A residency with a clock of its own.
-struct Script {
-    residency: Residency,
-    now: Instant,
+pub(super) struct Script {
+    pub residency: Residency,
+    pub now: Instant,
     next: u64,
-    seen: Vec<Effect>,
+    pub seen: Vec<Effect>,
 }
 
 impl Script {
+    /// Of engines that run one row.
     fn new(waiting: usize) -> Self {
-        let limits = Limits { waiting, keep_alive: KeepAlive::For(Duration::from_mins(5)) };
+        Self::with(waiting, 1)
+    }
+
+    pub fn with(waiting: usize, batch: u32) -> Self {
+        let limits = Limits { waiting, batch, keep_alive: KeepAlive::For(Duration::from_mins(5)) };
         Self { residency: Residency::new(limits), now: Instant::now(), next: 0, seen: Vec::new() }
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub fn pass(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
     }
 
+    /// A token of the first sample.
+    pub fn token(&mut self, engine: u64, sequence: SequenceId) {
+        self.report(engine, Event::Token { sequence, sample: 0, id: 3, logprobs: None });
+    }
+
     fn submit(&mut self, model: &str, keep_alive: Option<KeepAlive>) -> SequenceId {
+        let claim = claim(Priority::Normal);
+        self.ask(model, keep_alive, claim, 1)
+    }
+
+    pub fn ask(&mut self, model: &str, keep_alive: Option<KeepAlive>, claim: Claim, samples: u32) -> SequenceId {
         let sequence = SequenceId(self.next);
         self.next += 1;
-        let submission = Submission { stop_tokens: vec![0], ..Submission::greedy(sequence, &[1, 2], 4) };
-        let work = Work::Generate(submission);
-        let job = Job { model: local(model), work, keep_alive, trace_id: None, arrived: self.now };
+        let work = Work::Generate(Submission { samples, ..Submission::greedy(sequence, &[1, 2], 4) });
+        let job = Job { model: local(model), work, keep_alive, trace_id: None, arrived: self.now, claim };
         self.seen = self.residency.submit(job, self.now);
         sequence
     }
 
-    fn load(&mut self, model: &str, ticket: u64) {
+    pub fn load(&mut self, model: &str, ticket: u64) {
         self.seen = self.residency.load(&local(model), None, Some(Ticket(ticket)), self.now);
     }
 
-    fn report(&mut self, engine: u64, event: Event) {
+    pub fn report(&mut self, engine: u64, event: Event) {
         self.seen = self.residency.report(EngineId(engine), event, self.now);
     }
 
-    fn ready(&mut self, engine: u64) {
+    pub fn ready(&mut self, engine: u64) {
         let loaded =
             Loaded { vocab_size: 8, weight_bytes: 1, device: "test".into(), dtype: "float32".into(), token_bytes: 1 };
         self.report(engine, Event::Ready(loaded));
     }
 
-    fn finish(&mut self, engine: u64, sequence: SequenceId) {
+    pub fn finish(&mut self, engine: u64, sequence: SequenceId) {
         self.report(engine, Event::Finished(Finished::before_its_start(sequence, 2)));
     }
 
-    fn gone(&mut self, engine: u64) {
+    pub fn gone(&mut self, engine: u64) {
         self.seen = self.residency.gone(EngineId(engine), "signal 9", self.now);
     }
 
-    fn expire(&mut self) {
+    pub fn expire(&mut self) {
         self.seen = self.residency.expire(self.now);
     }
 
@@ -71,14 +87,14 @@ impl Script {
     }
 
     /// The last input's update of a request, the newest.
-    fn update(&self, sequence: SequenceId) -> Option<&Update> {
+    pub fn update(&self, sequence: SequenceId) -> Option<&Update> {
         self.seen.iter().rev().find_map(|effect| match effect {
             Effect::Update(of, update) if *of == sequence => Some(update),
             _ => None,
         })
     }
 
-    fn error(&self, sequence: SequenceId) -> &ErrorData {
+    pub fn error(&self, sequence: SequenceId) -> &ErrorData {
         match self.update(sequence) {
             Some(Update::Failed(error)) => error,
             other => panic!("expected a failure of {sequence:?}, saw {other:?} in {:?}", self.seen),
@@ -97,9 +113,15 @@ impl Script {
         self.seen.contains(&Effect::Answer(CLOSE, Ok(())))
     }
 
-    fn started(&self, sequence: SequenceId) -> bool {
+    pub fn started(&self, sequence: SequenceId) -> bool {
         matches!(self.update(sequence), Some(Update::Started { .. }))
     }
+}
+
+/// Of a request that waits for ever.
+pub(super) fn claim(priority: Priority) -> Claim {
+    let app = App { name: "test".into(), source: Source::Process(1) };
+    Claim { app, priority, queue_timeout: None, deadline: None }
 }
 
 /// What is told of the end of `a`.
@@ -166,7 +188,7 @@ fn requests_to_a_busy_model_run_in_their_order() {
     let first = script.submit("a", None);
     script.ready(0);
     let (second, third) = (script.submit("a", None), script.submit("a", None));
-    assert_eq!(script.update(third), Some(&Update::Queued(2)));
+    assert_eq!(script.update(third), Some(&Update::Queued(1)));
     script.finish(0, first);
     assert!(script.started(second) && !script.started(third));
     script.finish(0, second);
@@ -299,13 +321,13 @@ fn cancelling_a_waiting_request_ends_it_and_a_running_one_asks_the_engine() {
     let mut script = Script::new(8);
     let (runs, waits) = (script.submit("a", None), script.submit("a", None));
     script.ready(0);
-    let (cancelled, effects) = script.residency.cancel(waits);
+    let (cancelled, effects) = script.residency.cancel(waits, script.now);
     assert!(cancelled);
     assert_eq!(effects, [Effect::Update(waits, Update::Finished(Finished::before_its_start(waits, 2)))]);
-    let (cancelled, effects) = script.residency.cancel(runs);
+    let (cancelled, effects) = script.residency.cancel(runs, script.now);
     assert!(cancelled);
     assert_eq!(effects, [Effect::Send(EngineId(0), Command::Cancel(runs))]);
-    assert_eq!(script.residency.cancel(SequenceId(99)), (false, vec![]));
+    assert_eq!(script.residency.cancel(SequenceId(99), script.now), (false, vec![]));
 }
 
 #[test]
@@ -323,7 +345,7 @@ fn draining_refuses_what_waits_and_what_comes_but_lets_run_what_runs() {
     let mut script = Script::new(8);
     let (runs, waits) = (script.submit("a", None), script.submit("a", None));
     script.ready(0);
-    script.seen = script.residency.drain();
+    script.seen = script.residency.drain(script.now);
     assert_eq!(script.error(waits).kind, Kind::ShuttingDown);
     assert!(!script.residency.is_quiet());
     let late = script.submit("a", None);

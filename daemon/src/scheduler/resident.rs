@@ -1,12 +1,13 @@
 //! The nouns of the scheduler: requests as they wait, models in memory, and what is told about both.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, SequenceId, TokenId, Work};
-use protocol::{ErrorData, KeepAlive, ModelChange, UnloadReason};
+use protocol::{ErrorData, KeepAlive, ModelChange, Priority, UnloadReason};
 
+use super::queue::{Queue, Rows, aged};
+use crate::app::App;
 use crate::backend::Backend;
 use crate::local::LocalModel;
 
@@ -23,8 +24,23 @@ pub struct Ticket(pub u64);
 pub struct Limits {
     /// Requests that may wait in all; one more is answered `busy`.
     pub waiting: usize,
+    /// Rows that an engine runs at once; a request takes one for each of its samples.
+    pub batch: u32,
     /// How long a model stays when no request says otherwise.
     pub keep_alive: KeepAlive,
+}
+
+/// How a request stands among others.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Who asks.
+    pub app: App,
+    /// How urgent it is when it comes.
+    pub priority: Priority,
+    /// How long it waits at most.
+    pub queue_timeout: Option<Duration>,
+    /// When it is to be over, from its arrival on.
+    pub deadline: Option<Duration>,
 }
 
 /// A request as it waits.
@@ -40,12 +56,40 @@ pub struct Job {
     pub trace_id: Option<String>,
     /// When it came.
     pub arrived: Instant,
+    /// How it stands among others.
+    pub claim: Claim,
 }
 
-/// What happens to a request, in order; nothing follows the last two.
+impl Job {
+    /// Rows that it takes of an engine's batch.
+    pub fn rows(&self) -> u32 {
+        match &self.work {
+            Work::Generate(submission) => submission.samples,
+            Work::Embed(_) => 1,
+        }
+    }
+
+    /// How urgent it is by now.
+    pub fn level(&self, now: Instant) -> Priority {
+        aged(self.claim.priority, now.saturating_duration_since(self.arrived))
+    }
+
+    /// When it is to be over.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.claim.deadline.map(|time| self.arrived + time)
+    }
+
+    /// Until when it waits.
+    pub fn ends_at(&self) -> Option<Instant> {
+        let given_up = self.claim.queue_timeout.map(|time| self.arrived + time);
+        given_up.into_iter().chain(self.deadline()).min()
+    }
+}
+
+/// What happens to a request, in order; nothing follows the last three.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Update {
-    /// It waits behind so many others.
+    /// So many others that wait go before it. Again when it is fewer.
     Queued(u32),
     /// Its model is being loaded.
     Loading {
@@ -69,6 +113,8 @@ pub enum Update {
     Vector(Vec<f32>),
     /// It ended as asked.
     Finished(Finished),
+    /// Its deadline was over when it had begun to answer, and the engine has ended what had not ended by itself.
+    Cut(Finished),
     /// It failed.
     Failed(ErrorData),
 }
@@ -101,17 +147,63 @@ pub enum Phase {
     Unloading,
 }
 
-/// The request an engine works on.
+/// A request that an engine has begun.
 #[derive(Debug)]
 pub struct Running {
     /// Which.
     pub sequence: SequenceId,
+    /// Rows of the batch that it takes while it is not paused.
+    pub rows: u32,
+    /// Who asks.
+    pub app: App,
+    /// How urgent it was when it came.
+    pub priority: Priority,
     /// Tokens so far.
     pub tokens: u32,
     /// The caller's name for it.
     pub trace_id: Option<String>,
     /// When it came.
     pub arrived: Instant,
+    /// Since when it is paused.
+    pub paused: Option<Instant>,
+    /// When it began or went on last.
+    pub(super) since: Instant,
+    /// How long it has waited before it began and in pauses that are over.
+    pub(super) waited: Duration,
+    /// When it is to be ended; `None` too once that has been asked for.
+    pub(super) deadline: Option<Instant>,
+    /// Whether it was asked to end for its deadline.
+    pub(super) overdue: bool,
+}
+
+impl Running {
+    /// Of a request that begins.
+    pub(super) fn new(job: &Job, now: Instant) -> Self {
+        Self {
+            sequence: job.work.sequence(),
+            rows: job.rows(),
+            app: job.claim.app.clone(),
+            priority: job.claim.priority,
+            tokens: 0,
+            trace_id: job.trace_id.clone(),
+            arrived: job.arrived,
+            paused: None,
+            since: now,
+            waited: now.saturating_duration_since(job.arrived),
+            deadline: job.deadline(),
+            overdue: false,
+        }
+    }
+
+    /// How long it has waited in all.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        self.waited + self.paused.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// How urgent it is by now.
+    pub(super) fn level(&self, now: Instant) -> Priority {
+        aged(self.priority, self.waited(now))
+    }
 }
 
 /// One model in memory.
@@ -129,10 +221,10 @@ pub struct Resident {
     pub loaded: Option<Loaded>,
     /// What it said last.
     pub memory: Memory,
-    /// At work.
-    pub running: Option<Running>,
-    /// In the order they are to run.
-    pub waiting: VecDeque<Job>,
+    /// What it has begun, paused ones too, in the order of their beginning.
+    pub running: Vec<Running>,
+    /// What is to run on it.
+    pub waiting: Queue,
     /// How long it stays without work.
     pub keep_alive: KeepAlive,
     /// Whether a request asked for that, and not the configuration.
@@ -157,8 +249,8 @@ impl Resident {
             progress: (0, 0),
             loaded: None,
             memory: Memory::default(),
-            running: None,
-            waiting: VecDeque::new(),
+            running: Vec::new(),
+            waiting: Queue::default(),
             keep_alive,
             is_stay_asked: false,
             ready_at: now,
@@ -176,9 +268,23 @@ impl Resident {
         }
     }
 
+    /// Rows that run, by app: what is paused takes none.
+    pub fn rows(&self) -> Rows {
+        let mut rows = Rows::new();
+        for running in self.running.iter().filter(|running| running.paused.is_none()) {
+            *rows.entry(running.app.source).or_default() += running.rows;
+        }
+        rows
+    }
+
+    /// What it has begun of that name.
+    pub(super) fn running_mut(&mut self, sequence: SequenceId) -> Option<&mut Running> {
+        self.running.iter_mut().find(|running| running.sequence == sequence)
+    }
+
     /// Whether nobody needs it.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_none() && self.waiting.is_empty() && self.tickets.is_empty()
+        self.running.is_empty() && self.waiting.is_empty() && self.tickets.is_empty()
     }
 
     /// When it is to be unloaded; `None` while it is in use or stays forever.

@@ -1,18 +1,17 @@
 //! The scheduler's loop: takes messages, lets the residency decide, carries out its effects.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{Command, SequenceId};
-use protocol::{ErrorData, Residency as ResidencyStatus, ResidencyState};
+use protocol::ErrorData;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::residency::Residency;
-use super::resident::{Effect, EngineId, Phase, Resident, Ticket, Update};
-use super::{Message, RequestSnapshot, ResidentSnapshot, Settings, Snapshot};
+use super::resident::{Effect, EngineId, Ticket, Update};
+use super::{Message, Settings, Snapshot};
 use crate::backend::Backend;
 use crate::process::{Engine, Report};
 
@@ -72,10 +71,7 @@ impl Loop {
                 () = stop.cancelled() => {}
                 message = messages.recv() => self.step(message),
                 Some(Ok(gone)) = self.hangups.join_next() => self.hang_up(gone),
-                () = sleep_until(self.residency.next_expiry()) => {
-                    let effects = self.residency.expire(Instant::now());
-                    self.carry_out(effects);
-                }
+                () = sleep_until(self.residency.next_expiry()) => self.expire(),
                 Some(_) = self.retired.join_next() => {}
             }
         }
@@ -83,7 +79,7 @@ impl Loop {
     }
 
     async fn drain(mut self, mut messages: mpsc::Receiver<Message>) {
-        let effects = self.residency.drain();
+        let effects = self.residency.drain(Instant::now());
         self.carry_out(effects);
         let deadline = tokio::time::Instant::now() + self.settings.drain;
         while !self.residency.is_quiet() {
@@ -91,6 +87,7 @@ impl Loop {
                 () = tokio::time::sleep_until(deadline) => break,
                 message = messages.recv() => self.step(message),
                 Some(Ok(gone)) = self.hangups.join_next() => self.hang_up(gone),
+                () = sleep_until(self.residency.next_expiry()) => self.expire(),
             }
         }
         let effects = self.residency.end_all();
@@ -133,17 +130,19 @@ impl Loop {
                 Err(error) => return answer(reply, Err(error)),
             },
             Message::Cancel(sequence, reply) => {
-                let (cancelled, effects) = self.residency.cancel(sequence);
+                let (cancelled, effects) = self.residency.cancel(sequence, now);
                 answer(reply, cancelled);
                 effects
             }
             Message::End(sequence, sample) => self.residency.end_sample(sequence, sample),
             Message::Limits(limits, drain) => {
                 self.settings.drain = drain;
-                self.residency.limit(limits);
-                return;
+                self.residency.limit(limits, now)
             }
-            Message::Snapshot(reply) => return answer(reply, self.snapshot(now)),
+            Message::Snapshot(reply) => {
+                let pid = |engine| self.engines.get(&engine).map(Engine::pid);
+                return answer(reply, Snapshot::of(&self.residency, pid, now));
+            }
             Message::Beat(reply) => return answer(reply, ()),
             Message::Engine(engine, Report::Event(event)) => self.residency.report(engine, event, now),
             Message::Engine(engine, Report::Gone(how)) => {
@@ -164,7 +163,13 @@ impl Loop {
     /// The receiver of a request's updates was dropped: whoever asked is gone, or has all of it.
     fn hang_up(&mut self, sequence: SequenceId) {
         self.requests.remove(&sequence);
-        let (_, effects) = self.residency.cancel(sequence);
+        let (_, effects) = self.residency.cancel(sequence, Instant::now());
+        self.carry_out(effects);
+    }
+
+    /// Does what time has brought.
+    fn expire(&mut self) {
+        let effects = self.residency.expire(Instant::now());
         self.carry_out(effects);
     }
 
@@ -223,76 +228,22 @@ impl Loop {
     }
 
     fn update(&mut self, sequence: SequenceId, update: Update) {
-        let last = matches!(update, Update::Finished(_) | Update::Failed(_));
+        let last = matches!(update, Update::Finished(_) | Update::Cut(_) | Update::Failed(_));
         let Some(request) = self.requests.get(&sequence) else { return };
         let room = request.updates.capacity();
-        let is_progress = matches!(update, Update::Loading { .. });
+        let is_progress = matches!(update, Update::Loading { .. } | Update::Queued(_));
         if is_progress && room <= request.reserved {
             return;
         }
         if request.updates.try_send(update).is_err() && room == 0 {
             tracing::error!(?sequence, "an engine sent more tokens than it was asked for; the request is given up");
             self.requests.remove(&sequence);
-            let (_, effects) = self.residency.cancel(sequence);
+            let (_, effects) = self.residency.cancel(sequence, Instant::now());
             return self.carry_out(effects);
         }
         if last {
             self.requests.remove(&sequence);
         }
-    }
-
-    fn snapshot(&self, now: Instant) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        for resident in self.residency.residents() {
-            let (id, backend) = (&resident.model.id, resident.model.backend);
-            let pid = self.engines.get(&resident.engine).map(Engine::pid);
-            let residency = status(resident, pid, now);
-            snapshot.residents.push(ResidentSnapshot { model: Arc::clone(&resident.model), residency });
-            let running = resident.running.iter().map(|running| RequestSnapshot {
-                sequence: running.sequence,
-                model: id.clone(),
-                backend,
-                trace_id: running.trace_id.clone(),
-                arrived: running.arrived,
-                tokens: Some(running.tokens),
-            });
-            let waiting = resident.waiting.iter().map(|job| RequestSnapshot {
-                sequence: job.work.sequence(),
-                model: id.clone(),
-                backend,
-                trace_id: job.trace_id.clone(),
-                arrived: job.arrived,
-                tokens: None,
-            });
-            snapshot.requests.extend(running.chain(waiting));
-        }
-        snapshot.requests.sort_by_key(|request| request.sequence);
-        snapshot
-    }
-}
-
-fn status(resident: &Resident, pid: Option<u32>, now: Instant) -> ResidencyStatus {
-    let (done, total) = resident.progress;
-    let state = match resident.phase {
-        Phase::Loading => ResidencyState::Loading,
-        Phase::Unloading => ResidencyState::Unloading,
-        Phase::Ready if resident.running.is_some() => ResidencyState::Busy,
-        Phase::Ready => ResidencyState::Idle,
-    };
-    ResidencyStatus {
-        state,
-        loaded_share: match resident.phase {
-            Phase::Loading if total == 0 => 0.0,
-            Phase::Loading => done as f64 / total as f64,
-            Phase::Ready | Phase::Unloading => 1.0,
-        },
-        pid,
-        device: resident.loaded.as_ref().map(|loaded| loaded.device.clone()),
-        memory_bytes: resident.memory.active_bytes,
-        running: u32::from(resident.running.is_some()),
-        waiting: resident.waiting.len() as u32,
-        keep_alive: resident.keep_alive,
-        expires_in_ms: resident.expires_at().map(|at| at.saturating_duration_since(now).as_millis() as u64),
     }
 }
 

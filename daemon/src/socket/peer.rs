@@ -4,6 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::net::UnixStream;
 
+use crate::app::Source;
+
 /// The process at the other end; stands in the extensions of each of its requests.
 #[derive(Debug, Clone)]
 pub struct Peer(Arc<Known>);
@@ -12,13 +14,19 @@ pub struct Peer(Arc<Known>);
 struct Known {
     /// `None` where the system does not tell.
     pid: Option<i32>,
+    source: Source,
     program: OnceLock<Option<String>>,
 }
 
 impl Peer {
     pub(super) fn of(stream: &UnixStream) -> Self {
         let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-        Self(Arc::new(Known { pid, program: OnceLock::new() }))
+        Self(Arc::new(Known { pid, source: Source::of(pid), program: OnceLock::new() }))
+    }
+
+    /// By what it shares with others.
+    pub fn source(&self) -> Source {
+        self.0.source
     }
 
     /// Whether its program was looked for.

@@ -81,15 +81,15 @@ impl Reader {
         TokenLogprobs { chosen: named(id, logprobs.chosen), top }
     }
 
-    /// Takes the end of the answer: what was held back.
-    pub(super) fn finish(&mut self, reason: engine::FinishReason) -> Vec<GenerateEvent> {
+    /// Takes the end of the answer: what was held back. `cut` is told where the engine was asked for the end.
+    pub(super) fn finish(&mut self, reason: engine::FinishReason, cut: FinishReason) -> Vec<GenerateEvent> {
         let events = if self.is_stopped { Vec::new() } else { self.rest() };
         self.finish_reason = Some(match reason {
             _ if self.is_stopped => FinishReason::Stop,
             engine::FinishReason::Stop if self.calls > 0 => FinishReason::ToolCalls,
             engine::FinishReason::Stop => FinishReason::Stop,
             engine::FinishReason::Length => FinishReason::Length,
-            engine::FinishReason::Cancelled => FinishReason::Cancelled,
+            engine::FinishReason::Cancelled => cut,
         });
         events
     }

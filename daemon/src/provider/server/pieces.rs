@@ -23,6 +23,8 @@ struct Answer {
     check: Option<Check>,
     /// Some servers do not end at a stop sequence, or only at one that is whole tokens.
     stops: StopMatcher,
+    /// How long it may take, from its arrival on.
+    deadline: Option<Duration>,
     first: Option<Duration>,
     /// Events that are due before the next piece is taken.
     due: VecDeque<GenerateEvent>,
@@ -58,7 +60,8 @@ pub(super) fn events(pieces: cloud::Stream, listed: Listed, asked: &Asked, reque
     let stops = StopMatcher::new(asked.request.options.stop_sequences.clone());
     let check = Check::of(asked.request.response_format.as_ref());
     let due = VecDeque::from([queued, started]);
-    let answer = Answer { pieces, listed, requests, check, stops, first: None, due, has_ended: false };
+    let deadline = asked.claim.deadline;
+    let answer = Answer { pieces, listed, requests, check, stops, deadline, first: None, due, has_ended: false };
     Box::pin(futures_util::stream::unfold(answer, |mut answer| async {
         let event = answer.next().await?;
         Some((event, answer))
@@ -82,8 +85,20 @@ impl Answer {
                     None => self.fail(crate::error::internal("a server's answer ended without its last piece")),
                 },
                 () = cancelled.cancelled() => self.finish(FinishReason::Cancelled, None, Usage::default()),
+                () = over(self.listed.remote.arrived, self.deadline) => self.cut(),
             }
         }
+    }
+
+    /// Its deadline is over: it ends with what it has, if it has something.
+    fn cut(&mut self) {
+        if self.first.is_none() {
+            return self.fail(overdue(&self.listed.remote.provider));
+        }
+        let held = self.stops.finish();
+        self.say(held);
+        let completion_tokens = self.listed.remote.pieces.load(Ordering::Relaxed);
+        self.finish(FinishReason::Deadline, None, Usage { prompt_tokens: 0, completion_tokens });
     }
 
     fn take(&mut self, piece: Piece) {
@@ -183,6 +198,20 @@ impl Answer {
             ..Timings::default()
         }
     }
+}
+
+/// Completes when the time of a request is over, if that is bounded.
+pub(super) async fn over(arrived: Instant, deadline: Option<Duration>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until((arrived + deadline).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Nothing came in time.
+pub(super) fn overdue(provider: &ProviderId) -> ErrorData {
+    let words = format!("{provider} gave no answer before the deadline_ms of the request were over; give it more time");
+    ErrorData::new(Kind::Timeout, words)
 }
 
 /// A client's error in the daemon's words.

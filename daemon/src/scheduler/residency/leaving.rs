@@ -76,9 +76,7 @@ impl Residency {
             let mut error =
                 ErrorData::new(Kind::EngineLost, format!("the engine of {} ended: {how}; try again", key.id));
             error.retry_after_ms = Some(retry.as_millis() as u64);
-            if let Some(running) = resident.running.take() {
-                self.effects.push(Effect::Update(running.sequence, Update::Failed(error.clone())));
-            }
+            self.fail_running(&key, &error);
             // An engine that dies while it loads, or again and again, would keep what waits waiting: say so instead.
             if was == Phase::Loading || !retry.is_zero() {
                 self.fail_all(&key, &error);
@@ -93,35 +91,20 @@ impl Residency {
         self.take()
     }
 
-    /// Unloads what has been idle for long enough.
-    pub fn expire(&mut self, now: Instant) -> Vec<Effect> {
-        let expired = |resident: &Resident| resident.expires_at().is_some_and(|deadline| deadline <= now);
-        let keys: Vec<Key> =
-            self.residents.iter().filter(|(_, resident)| expired(resident)).map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            self.retire(&key, UnloadReason::Idle);
-        }
-        self.take()
-    }
-
-    /// When [`Residency::expire`] has something to do next.
-    pub fn next_expiry(&self) -> Option<Instant> {
-        self.residents.values().filter_map(Resident::expires_at).min()
-    }
-
     /// Takes nothing new from here on, and refuses what waits.
-    pub fn drain(&mut self) -> Vec<Effect> {
+    pub fn drain(&mut self, now: Instant) -> Vec<Effect> {
         self.draining = true;
         let keys: Vec<Key> = self.residents.keys().cloned().collect();
         for key in keys {
             self.fail_waiting(&key, &shutting_down());
+            self.fill(&key, now);
         }
         self.take()
     }
 
     /// Whether no request runs.
     pub fn is_quiet(&self) -> bool {
-        self.residents.values().all(|resident| resident.running.is_none())
+        self.residents.values().all(|resident| resident.running.is_empty())
     }
 
     /// Ends every engine; requests that still run fail.
@@ -172,10 +155,10 @@ impl Residency {
 
     fn cancel_all(&mut self, key: &Key) {
         let Some(resident) = self.residents.get_mut(key) else { return };
-        let running = resident.running.as_ref().map(|running| running.sequence);
         let engine = resident.engine;
+        let running = resident.running.iter().map(|running| running.sequence);
         self.effects.extend(running.map(|sequence| Effect::Send(engine, Command::Cancel(sequence))));
-        for job in std::mem::take(&mut resident.waiting) {
+        for job in resident.waiting.clear() {
             let (sequence, prompt) = (job.work.sequence(), job.work.prompt_tokens());
             self.update(sequence, Update::Finished(Finished::before_its_start(sequence, prompt)));
         }
@@ -191,7 +174,7 @@ impl Residency {
         }
     }
 
-    fn retire(&mut self, key: &Key, reason: UnloadReason) {
+    pub(super) fn retire(&mut self, key: &Key, reason: UnloadReason) {
         let Some(resident) = self.residents.get_mut(key) else { return };
         if resident.phase != Phase::Unloading {
             resident.phase = Phase::Unloading;
@@ -218,8 +201,8 @@ impl Residency {
 /// Why a model that somebody needs is not unloaded.
 fn in_use(resident: &Resident) -> ErrorData {
     let id = &resident.model.id;
-    let (running, waiting) = (u32::from(resident.running.is_some()), resident.waiting.len());
-    let message = if running + waiting as u32 == 0 {
+    let (running, waiting) = (resident.running.len(), resident.waiting.len());
+    let message = if running + waiting == 0 {
         format!("{id} is being loaded for somebody; unload it when that is done")
     } else {
         format!("{id} has {running} running and {waiting} waiting requests; cancel them or wait for them to end")

@@ -1,0 +1,157 @@
+//! Who of those that wait begins now, and who makes room for it.
+//!
+//! An engine runs as many rows as its batch has; a request wider than that runs alone. Requests begin in the order of their
+//! [`Queue`](super::super::queue::Queue); one that is paused goes before others that are no more urgent. The one whose turn
+//! it is waits until there is room for it, and so do all behind it, so that wide ones are not passed by for ever. Only one
+//! that came as interactive does not wait for its turn where pausing background ones makes room for it. What is paused is
+//! bounded by the batch; and of background work that has waited for a step, an eighth of the batch is never paused, so that
+//! it gets on.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use engine::{Command, SequenceId};
+use protocol::Priority;
+
+use super::super::resident::{Effect, Phase, Resident, Running, Update};
+use super::Residency;
+use crate::local::Key;
+
+/// What happens next at an engine.
+#[derive(Debug, PartialEq, Eq)]
+enum Move {
+    /// A waiting request begins, after these are paused.
+    Start(SequenceId, Vec<SequenceId>),
+    /// A paused request goes on.
+    Resume(SequenceId),
+}
+
+/// Rows of an engine.
+#[derive(Debug, Clone, Copy)]
+struct Batch {
+    size: u32,
+    used: u32,
+}
+
+impl Batch {
+    fn free(self) -> u32 {
+        self.size.saturating_sub(self.used)
+    }
+
+    fn fits(self, rows: u32) -> bool {
+        rows <= self.free() || self.used == 0
+    }
+}
+
+impl Residency {
+    /// Has everything begin that may.
+    pub(super) fn fill(&mut self, key: &Key, now: Instant) {
+        while let Some(resident) = self.residents.get_mut(key).filter(|resident| resident.phase == Phase::Ready) {
+            match next(resident, self.limits.batch, now) {
+                None => return,
+                Some(Move::Resume(sequence)) => self.resume(key, sequence, now),
+                Some(Move::Start(sequence, paused)) => {
+                    for paused in paused {
+                        self.pause(key, paused, now);
+                    }
+                    self.start(key, sequence, now);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, key: &Key, sequence: SequenceId, now: Instant) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
+        let Some(job) = resident.waiting.serve(sequence) else { return };
+        let priority = priority(job.claim.priority, job.level(now));
+        let load = resident.ready_at.saturating_duration_since(job.arrived);
+        let queue = now.saturating_duration_since(job.arrived.max(resident.ready_at));
+        resident.running.push(Running::new(&job, now));
+        resident.waiting.changed(now);
+        self.effects.push(Effect::Send(resident.engine, Command::Submit(job.work, priority)));
+        self.update(sequence, Update::Started { load, queue });
+    }
+
+    fn pause(&mut self, key: &Key, sequence: SequenceId, now: Instant) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
+        let engine = resident.engine;
+        if let Some(running) = resident.running_mut(sequence) {
+            running.paused = Some(now);
+            self.effects.push(Effect::Send(engine, Command::Pause(sequence)));
+        }
+    }
+
+    fn resume(&mut self, key: &Key, sequence: SequenceId, now: Instant) {
+        let Some(resident) = self.residents.get_mut(key) else { return };
+        let engine = resident.engine;
+        if let Some(running) = resident.running_mut(sequence) {
+            (running.waited, running.since, running.paused) = (running.waited(now), now, None);
+            self.effects.push(Effect::Send(engine, Command::Resume(sequence)));
+        }
+    }
+}
+
+/// Decides; `None` where everybody has to wait for something to end.
+fn next(resident: &Resident, size: u32, now: Instant) -> Option<Move> {
+    let rows = resident.rows();
+    let batch = Batch { size, used: rows.values().sum() };
+    let first = resident.waiting.next(&rows, now, |_| true);
+    let paused = resident.running.iter().filter(|running| running.paused.is_some());
+    // Of equals `max_by_key` takes the last, which from the back is the one that began first.
+    let paused = paused.rev().max_by_key(|running| running.level(now));
+    let paused = paused.filter(|paused| first.is_none_or(|first| first.level(now) <= paused.level(now)));
+    match (paused, first) {
+        (Some(paused), _) if batch.fits(paused.rows) => return Some(Move::Resume(paused.sequence)),
+        (None, Some(first)) if batch.fits(first.rows()) => {
+            return Some(Move::Start(first.work.sequence(), Vec::new()));
+        }
+        _ => {}
+    }
+    let urgent = resident.waiting.next(&rows, now, |job| job.claim.priority == Priority::Interactive)?;
+    let sequence = urgent.work.sequence();
+    // Room that is there is kept for the one whose turn it is.
+    let is_its_turn = paused.is_none() && first.is_some_and(|first| first.work.sequence() == sequence);
+    let needed = match urgent.rows() {
+        wide if wide > size => batch.used,
+        rows if is_its_turn => rows.saturating_sub(batch.free()),
+        rows => rows,
+    };
+    pausable(resident, size, needed, now).map(|pausing| Move::Start(sequence, pausing))
+}
+
+/// Background requests that have so many rows together: those that waited least, and of these the ones that began last.
+fn pausable(resident: &Resident, size: u32, needed: u32, now: Instant) -> Option<Vec<SequenceId>> {
+    let (paused, running): (Vec<&Running>, Vec<&Running>) =
+        resident.running.iter().partition(|running| running.paused.is_some());
+    let mut room = size.saturating_sub(paused.iter().map(|paused| paused.rows).sum());
+    let mut background: Vec<&Running> =
+        running.into_iter().filter(|running| running.priority == Priority::Background).collect();
+    background.sort_by_key(|running| (Reverse(running.waited(now)), running.since));
+    let (mut kept, reserve) = (0, (size / 8).max(1));
+    background.retain(|running| {
+        let is_kept = kept < reserve && running.level(now) > Priority::Background;
+        kept += if is_kept { running.rows } else { 0 };
+        !is_kept
+    });
+    let (mut freed, mut pausing) = (0, Vec::new());
+    for running in background.into_iter().rev() {
+        if freed >= needed {
+            break;
+        }
+        if let Some(left) = room.checked_sub(running.rows) {
+            room = left;
+            freed += running.rows;
+            pausing.push(running.sequence);
+        }
+    }
+    (freed >= needed).then_some(pausing)
+}
+
+/// How urgent the engine takes it: what has waited is not held up there by normal work, but by what somebody waits for.
+fn priority(asked: Priority, level: Priority) -> engine::Priority {
+    match (asked, level) {
+        (Priority::Interactive, _) => engine::Priority::Interactive,
+        (_, Priority::Background) => engine::Priority::Background,
+        (_, Priority::Normal | Priority::Interactive) => engine::Priority::Normal,
+    }
+}
