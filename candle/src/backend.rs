@@ -6,7 +6,7 @@ use std::rc::Rc;
 use engine::backend::{Backend, Pace, Step};
 use engine::grammar::Vocabulary;
 use engine::message::{
-    Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, SequenceId, Submission, TokenId,
+    DeviceMemory, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, SequenceId, Submission, TokenId,
 };
 
 use crate::cache::Account;
@@ -81,7 +81,7 @@ impl Backend for Candle {
 
     fn needs(&mut self, load: &Load) -> std::result::Result<Needs, Failure> {
         let (_, source) = files::open(&load.path)?;
-        Ok(Needs { weight_bytes: source.needed_bytes(), scratch_bytes: SCRATCH_BYTES })
+        Ok(Needs { weight_bytes: source.needed_bytes(), scratch_bytes: SCRATCH_BYTES, device: DeviceMemory::Processor })
     }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> std::result::Result<Loaded, Failure> {

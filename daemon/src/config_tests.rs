@@ -76,6 +76,11 @@ fn every_setting_is_taken_from_the_file() {
     let file = r#"
         keep_alive = "2h"
         queue = 0x10
+        batch = 8
+        memory = "60%"
+        prefix_cache = "none"
+        engine_timeout = "30s"
+        pressure = "/p"
         drain = 3
         preload = ["org/name", { model = "org/b", keep_alive = "forever" }]
         idle_exit = "10m"
@@ -101,6 +106,11 @@ fn every_setting_is_taken_from_variables_and_options() {
     let values = [
         ("keep_alive", "90s"),
         ("queue", "7"),
+        ("batch", "4"),
+        ("memory", "12G"),
+        ("prefix_cache", "auto"),
+        ("engine_timeout", "5m"),
+        ("pressure", "/p"),
         ("drain", "0"),
         ("preload", "org/a,org/b"),
         ("idle_exit", "never"),

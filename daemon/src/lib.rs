@@ -61,6 +61,7 @@ use crate::events::Events;
 use crate::generation::Generation;
 use crate::idle::Activation;
 use crate::library::Library;
+use crate::memory::Source;
 use crate::preload::Preloads;
 use crate::provider::{Local, Policy, Provider, Registry};
 use crate::pull::Pulls;
@@ -110,7 +111,9 @@ pub async fn run(
     let watching = tokio::spawn(library::watch(Arc::clone(&library), stop.clone()));
     let programs = asked(Programs::new(set.engine.0.clone(), set.candle.0));
     let (limits, drain) = (limits(&config.settings), set.drain);
-    let settings = Settings { programs: Arc::clone(&programs), limits, drain, events: events.clone(), reports };
+    let pressure = set.pressure.0.map_or(Source::Kernel, Source::File);
+    let settings =
+        Settings { programs: Arc::clone(&programs), limits, drain, events: events.clone(), reports, pressure };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let connections = Connections::default();
     let requests = Arc::<Requests>::default();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Change, Config, ConfigError, Settings};
 use crate::error::internal;
+use crate::memory;
 use crate::preload::Preloads;
 use crate::provider::Registry;
 use crate::pull::Pulls;
@@ -141,7 +142,17 @@ impl Owners {
 
 /// The scheduler's share of the settings.
 pub fn limits(settings: &Settings) -> Limits {
-    Limits { waiting: settings.queue.0, batch: settings.batch.0, keep_alive: settings.keep_alive }
+    let machine = memory::for_models();
+    let memory = settings.memory.bytes(memory::total_bytes);
+    Limits {
+        waiting: settings.queue.0,
+        batch: settings.batch.0,
+        keep_alive: settings.keep_alive,
+        memory,
+        machine,
+        prefixes: settings.prefix_cache.bytes(memory.unwrap_or(machine)),
+        silence: settings.engine_timeout,
+    }
 }
 
 fn refused(error: &ConfigError) -> ErrorData {

@@ -5,12 +5,12 @@ use crate::backend::Programs;
 use crate::config::{Config, Given};
 use crate::provider::Policy;
 use crate::reload::Owners;
-use crate::scheduler::{Limits, Settings};
+use crate::scheduler::Settings;
 
 #[tokio::test]
 async fn the_methods_served_are_the_methods_described() {
     let stop = CancellationToken::new();
-    let limits = Limits { waiting: 1, batch: 1, keep_alive: protocol::KeepAlive::default() };
+    let limits = crate::reload::limits(&crate::config::Settings::default());
     let programs = Arc::new(Programs::new("none".into(), "none".into()));
     let home = tempfile::tempdir().unwrap();
     let settings = Settings {
@@ -19,6 +19,7 @@ async fn the_methods_served_are_the_methods_described() {
         drain: Duration::ZERO,
         events: Events::default(),
         reports: crate::crash::Reports::new(home.path()),
+        pressure: crate::memory::Source::Kernel,
     };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let library = Arc::new(Library::at("none".into()));

@@ -29,6 +29,7 @@ use crate::backend::Programs;
 use crate::crash::Reports;
 use crate::events::Events;
 use crate::local::LocalModel;
+use crate::memory::Source;
 use crate::process::Report;
 
 /// Messages that may wait for the loop; senders wait when it is full.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub events: Events,
     /// Where the end of an engine by a signal is reported.
     pub reports: Reports,
+    /// Who tells whether memory runs short.
+    pub pressure: Source,
 }
 
 /// Everything the loop can be told.

@@ -24,8 +24,8 @@ mod weight_files;
 pub use backend::{Backend, Pace, Step};
 pub use grammar::Grammar;
 pub use message::{
-    Command, Embedding, Event, Failure, FailureKind, FinishReason, Finished, KvBits, Load, Loaded, Logprobs, Memory,
-    Needs, Pooling, Priority, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
+    Command, DeviceMemory, Embedding, Event, Failure, FailureKind, FinishReason, Finished, KvBits, Load, Loaded,
+    Logprobs, Memory, Needs, Pooling, Priority, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
 };
 pub use weight_files::weight_files;
 

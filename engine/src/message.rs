@@ -340,6 +340,20 @@ pub struct Needs {
     pub weight_bytes: u64,
     /// For what is computed with them, beside what each sequence keeps.
     pub scratch_bytes: u64,
+    /// What there is where they will lie.
+    pub device: DeviceMemory,
+}
+
+/// What a device says of its memory, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceMemory {
+    /// Nothing: it is the processor's.
+    #[default]
+    Processor,
+    /// It shares the processor's, and so much is what it may use of that.
+    Shared(u64),
+    /// It has its own, of which so much is free.
+    Own(u64),
 }
 
 impl Needs {

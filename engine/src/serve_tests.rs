@@ -6,10 +6,12 @@ use super::*;
 use crate::backend::{Pace, Step};
 use crate::grammar::Grammar;
 use crate::message::{
-    Embedding, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, Submission, TokenId,
+    DeviceMemory, Embedding, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, Submission, TokenId,
 };
 
 struct Counting;
+
+const NEEDS: Needs = Needs { weight_bytes: 2, scratch_bytes: 1, device: DeviceMemory::Processor };
 
 impl Backend for Counting {
     type Sequence = (u32, TokenId, bool);
@@ -18,7 +20,7 @@ impl Backend for Counting {
     fn needs(&mut self, load: &Load) -> Result<Needs, Failure> {
         match load.path.to_str() {
             Some("absent") => Err(Failure::new(FailureKind::ModelBroken, "absent")),
-            _ => Ok(Needs { weight_bytes: 2, scratch_bytes: 1 }),
+            _ => Ok(NEEDS),
         }
     }
 
@@ -116,7 +118,7 @@ fn loaded() -> UnixStream {
     frame::write(&mut socket, &Command::Proceed).unwrap();
     let events = events_until(&mut socket, |event| matches!(event, Event::Memory(_)));
     assert_eq!(events[0], Event::Hello { version: VERSION });
-    assert_eq!(events[1], Event::Needs(Needs { weight_bytes: 2, scratch_bytes: 1 }));
+    assert_eq!(events[1], Event::Needs(NEEDS));
     assert_eq!(events[3], Event::Loading { done_bytes: 2, total_bytes: 2 });
     assert!(matches!(events[4], Event::Ready(_)));
     socket

@@ -145,7 +145,7 @@ impl Backend for Mlx {
 fn needs_on(device: &Device, folder: &Path) -> Result<Needs> {
     let config = Config::read(folder)?;
     let weight_bytes = Weights::open(folder, config.quantization(), device, &mut |_, _| {})?.needed_bytes();
-    Ok(Needs { weight_bytes, scratch_bytes: device::scratch(weight_bytes) })
+    Ok(Needs { weight_bytes, scratch_bytes: device::scratch(weight_bytes), device: device.memory })
 }
 
 fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(Network, Loaded)> {

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
 use engine::Pace;
-use engine::message::Memory;
+use engine::message::{DeviceMemory, Memory};
 use mlx_rs::{Device as MlxDevice, DeviceType, Dtype, Stream, memory};
 
 use self::info::Info;
@@ -28,6 +28,8 @@ pub struct Device {
     files: Stream,
     /// In words for a person.
     pub name: String,
+    /// What it says of its memory.
+    pub memory: DeviceMemory,
     /// In which form weights are held.
     pub weights: WeightPolicy,
     /// Prompt tokens computed in one step; a cancel waits for a step.
@@ -45,12 +47,19 @@ impl Device {
         let stream = Stream::try_default_on_device(&device)?;
         let info = Info::of_default_device();
         // Only Metal has this number. Weights that are not wired may be paged out between two requests.
-        if let Some(bytes) = info.number(c"max_recommended_working_set_size") {
+        let recommended = info.number(c"max_recommended_working_set_size");
+        if let Some(bytes) = recommended {
             memory::set_wired_limit(bytes)?;
         }
+        // Only CUDA has this one, of all processes together.
+        let memory = match (recommended, info.number(c"free_memory")) {
+            (Some(bytes), _) => DeviceMemory::Shared(bytes as u64),
+            (None, Some(bytes)) => DeviceMemory::Own(bytes as u64),
+            (None, None) => DeviceMemory::Processor,
+        };
         Ok(match device.get_type()? {
             DeviceType::Cpu => Self::processor(stream),
-            DeviceType::Gpu => Self::gpu(stream, info::has_cuda(), info.text(c"device_name")),
+            DeviceType::Gpu => Self { memory, ..Self::gpu(stream, info::has_cuda(), info.text(c"device_name")) },
         })
     }
 
@@ -62,6 +71,7 @@ impl Device {
             stream,
             files,
             name: "cpu".into(),
+            memory: DeviceMemory::Processor,
             weights: WeightPolicy::PROCESSOR,
             prefill_chunk: 64,
             shared_chunk: 64,
@@ -79,6 +89,7 @@ impl Device {
             stream,
             files,
             name,
+            memory: DeviceMemory::Processor,
             weights: WeightPolicy::AS_THEY_COME,
             prefill_chunk: 2048,
             shared_chunk: 512,

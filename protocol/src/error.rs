@@ -43,6 +43,8 @@ pub enum Kind {
     KeyRefused,
     /// The policy `local_only` keeps everything on this machine.
     NotAllowed,
+    /// The model, or what a request may grow to, is more than the memory that models may take; the message has both numbers.
+    ModelTooLarge,
     /// The configuration of the daemon is wrong.
     ConfigurationError,
     /// The engine reported a failure of its own.
@@ -69,6 +71,8 @@ pub enum Kind {
     QuotaExhausted,
     /// The provider cannot be reached, fails, or sends what is no answer.
     ProviderUnavailable,
+    /// The machine runs short of memory; try again after `retry_after_ms`.
+    MemoryPressure,
     /// The request waited for longer than its `queue_timeout_ms`, or its `deadline_ms` were over before it had a result.
     Timeout,
 }
@@ -86,7 +90,7 @@ pub enum Fault {
 
 impl Kind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::InvalidParams,
         Self::ModelNotFound,
         Self::ModelBroken,
@@ -103,6 +107,7 @@ impl Kind {
         Self::NotConfigured,
         Self::KeyRefused,
         Self::NotAllowed,
+        Self::ModelTooLarge,
         Self::ConfigurationError,
         Self::GenerationFailed,
         Self::DiskFull,
@@ -117,6 +122,7 @@ impl Kind {
         Self::QuotaExhausted,
         Self::ProviderUnavailable,
         Self::Timeout,
+        Self::MemoryPressure,
     ];
 
     /// The code on the wire.
@@ -138,6 +144,7 @@ impl Kind {
             Self::NotConfigured => 1013,
             Self::KeyRefused => 1014,
             Self::NotAllowed => 1015,
+            Self::ModelTooLarge => 1016,
             Self::ConfigurationError => 2001,
             Self::GenerationFailed => 2002,
             Self::DiskFull => 2003,
@@ -152,6 +159,7 @@ impl Kind {
             Self::QuotaExhausted => 3006,
             Self::ProviderUnavailable => 3007,
             Self::Timeout => 3008,
+            Self::MemoryPressure => 3009,
         }
     }
 
@@ -178,7 +186,8 @@ impl Kind {
             | Self::ProviderNotFound
             | Self::NotConfigured
             | Self::KeyRefused
-            | Self::NotAllowed => Fault::Caller,
+            | Self::NotAllowed
+            | Self::ModelTooLarge => Fault::Caller,
             Self::ConfigurationError
             | Self::GenerationFailed
             | Self::DiskFull
@@ -192,7 +201,8 @@ impl Kind {
             | Self::HubUnavailable
             | Self::QuotaExhausted
             | Self::ProviderUnavailable
-            | Self::Timeout => Fault::TryLater,
+            | Self::Timeout
+            | Self::MemoryPressure => Fault::TryLater,
         }
     }
 }
@@ -216,12 +226,27 @@ pub struct ErrorData {
     /// Tokens the model can hold, for `context_overflow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u64>,
+    /// Memory that the model or the request needs, in bytes, for `model_too_large`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_bytes: Option<u64>,
+    /// Memory that it may have, in bytes, for `model_too_large`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_bytes: Option<u64>,
 }
 
 impl ErrorData {
     /// An error without numbers.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, message, retry_after_ms: None, queue_length: None, needed_tokens: None, context_length: None }
+        Self {
+            kind,
+            message,
+            retry_after_ms: None,
+            queue_length: None,
+            needed_tokens: None,
+            context_length: None,
+            needed_bytes: None,
+            available_bytes: None,
+        }
     }
 }

@@ -91,6 +91,10 @@ pub enum ModelChange {
 pub enum UnloadReason {
     /// Nobody used it for its keep-alive.
     Idle,
+    /// Another model needed its memory.
+    Memory,
+    /// The machine ran short of memory.
+    MemoryPressure,
     /// `models.unload`.
     Requested,
     /// `models.delete`.

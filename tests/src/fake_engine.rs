@@ -118,7 +118,7 @@ impl Backend for Fake {
     fn needs(&mut self, load: &Load) -> Result<Needs, Failure> {
         let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
         self.behaviour = config.fake;
-        Ok(Needs { weight_bytes: self.weight_bytes(), scratch_bytes: 0 })
+        Ok(Needs { weight_bytes: self.weight_bytes(), ..Needs::default() })
     }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, Failure> {

@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing is looked up here. Each kind says what it expects in words that complete "must be".
 
+mod memory;
 mod paths;
 
 use std::ffi::OsStr;
@@ -13,6 +14,8 @@ use serde_json::{Value as Json, json};
 use toml::Value as Toml;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+
+pub use memory::{ModelMemory, PrefixCache};
 
 /// One kind of value.
 pub trait Kind: Sized + Clone {
@@ -255,15 +258,7 @@ impl Kind for PullLimit {
         if text == "none" {
             return Some(Self(None));
         }
-        let (number, unit) = match text.char_indices().next_back()? {
-            (at, 'k' | 'K') => (&text[..at], 1000),
-            (at, 'M') => (&text[..at], 1_000_000),
-            (at, 'G') => (&text[..at], 1_000_000_000),
-            _ => (text, 1),
-        };
-        let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
-        // What a TOML file can hold.
-        (1..=i64::MAX as u64).contains(&bytes).then_some(Self(Some(bytes)))
+        bytes(text).map(|bytes| Self(Some(bytes)))
     }
 
     fn of_toml(value: &Toml) -> Option<Self> {
@@ -326,6 +321,19 @@ impl Kind for LogFilter {
     fn schema() -> Json {
         json!({ "type": "string", "examples": ["error", "warn", "info", "debug", "info,talkied::pull=debug"] })
     }
+}
+
+/// A number of bytes above 0, in thousands or more where a letter says so.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = match text.char_indices().next_back()? {
+        (at, 'k' | 'K') => (&text[..at], 1000),
+        (at, 'M') => (&text[..at], 1_000_000),
+        (at, 'G') => (&text[..at], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    // What a TOML file can hold.
+    (1..=i64::MAX as u64).contains(&bytes).then_some(bytes)
 }
 
 /// A number or a text, as a text.

@@ -11,7 +11,10 @@ use protocol::{KeepAlive, ModelSource};
 use serde_json::Value as Json;
 use toml::Value as Toml;
 
-use super::kinds::{Address, Batch, Cache, IdleExit, Keychain, Kind, LogFilter, Preload, Program, PullLimit, Queue};
+use super::kinds::{
+    Address, Batch, Cache, IdleExit, Keychain, Kind, LogFilter, ModelMemory, PrefixCache, Preload, Program, PullLimit,
+    Queue,
+};
 use crate::hugging_face;
 use crate::library::Place;
 use crate::telemetry::LOG_VARIABLE;
@@ -27,6 +30,10 @@ pub struct Settings {
     pub keep_alive: KeepAlive,
     pub queue: Queue,
     pub batch: Batch,
+    pub memory: ModelMemory,
+    pub prefix_cache: PrefixCache,
+    pub engine_timeout: Duration,
+    pub pressure: Cache,
     pub drain: Duration,
     pub preload: Vec<Preload>,
     pub idle_exit: IdleExit,
@@ -136,7 +143,7 @@ macro_rules! field {
 }
 
 /// Every setting, in the order in which people are shown them.
-pub static SETTINGS: [Setting; 15] = [
+pub static SETTINGS: [Setting; 19] = [
     Setting {
         key: "keep_alive",
         doc: "How long a model stays warm after its last request: seconds, 5m, 2h or forever",
@@ -166,6 +173,49 @@ pub static SETTINGS: [Setting; 15] = [
         example: None,
         taken: Taken::AtOnce,
         field: field!(batch),
+    },
+    Setting {
+        key: "memory",
+        doc: "Most memory that models take together, as 12G or 60% of this machine's, or auto for what the GPU recommends, or \
+              else two thirds of this machine's",
+        variable: "TALKIE_MEMORY",
+        option: "memory",
+        placeholder: "BYTES",
+        example: None,
+        taken: Taken::AtOnce,
+        field: field!(memory),
+    },
+    Setting {
+        key: "prefix_cache",
+        doc: "Most memory of the beginnings of prompts that a model keeps computed, as 2G, or auto for an eighth of what models \
+              may take, or none",
+        variable: "TALKIE_PREFIX_CACHE",
+        option: "prefix-cache",
+        placeholder: "BYTES",
+        example: None,
+        taken: Taken::AtOnce,
+        field: field!(prefix_cache),
+    },
+    Setting {
+        key: "engine_timeout",
+        doc: "How long an engine with work may do no step before it counts as hanging and is killed",
+        variable: "TALKIE_ENGINE_TIMEOUT",
+        option: "engine-timeout",
+        placeholder: "TIME",
+        example: None,
+        taken: Taken::AtOnce,
+        field: field!(engine_timeout),
+    },
+    Setting {
+        key: "pressure",
+        doc: "File that tells of memory pressure as Linux does, such as memory.pressure of a control group; the kernel's own \
+              where none is named",
+        variable: "TALKIE_PRESSURE",
+        option: "pressure",
+        placeholder: "FILE",
+        example: Some(r#""/sys/fs/cgroup/user.slice/memory.pressure""#),
+        taken: Taken::AtStart,
+        field: field!(pressure),
     },
     Setting {
         key: "drain",
@@ -297,6 +347,10 @@ impl Default for Settings {
             keep_alive: KeepAlive::default(),
             queue: Queue(512),
             batch: Batch(16),
+            memory: ModelMemory::Auto,
+            prefix_cache: PrefixCache::Auto,
+            engine_timeout: Duration::from_mins(2),
+            pressure: Cache(None),
             drain: Duration::from_secs(10),
             preload: Vec::new(),
             idle_exit: IdleExit(None),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::FinishReason;
 use protocol::Force;
 
-use super::tests::{Script, claim};
+use super::tests::{Script, claim, limits};
 use super::*;
 use crate::scheduler::resident::Claim;
 
@@ -91,7 +91,7 @@ fn what_waited_for_a_load_begins_together() {
 fn a_larger_batch_lets_more_begin_and_a_smaller_one_ends_nothing() {
     let mut script = warm(2);
     let all = script.several(NORMAL, 4);
-    let limits = |batch| Limits { waiting: 64, batch, keep_alive: KeepAlive::Forever };
+    let limits = |batch| Limits { batch, ..limits() };
     script.seen = script.residency.limit(limits(3), script.now);
     assert_eq!(script.begun(), [all[2]]);
     script.seen = script.residency.limit(limits(1), script.now);
@@ -312,6 +312,7 @@ fn draining_lets_paused_requests_go_on() {
 #[test]
 fn a_queue_timeout_ends_the_waiting_and_nothing_that_has_begun() {
     let mut script = warm(1);
+    let start = script.now;
     let bounded = || Claim { queue_timeout: Some(Duration::from_secs(2)), ..claim(NORMAL) };
     let runs = script.ask("a", None, bounded(), 1);
     let waits = script.ask("a", None, bounded(), 1);
@@ -325,7 +326,8 @@ fn a_queue_timeout_ends_the_waiting_and_nothing_that_has_begun() {
     assert_eq!((error.kind, error.retry_after_ms), (Kind::Timeout, Some(1000)));
     assert!(error.message.contains("waited for a for 2000 ms, longer than its queue_timeout_ms"), "{}", error.message);
     assert_eq!(script.update(runs), None);
-    assert_eq!(script.residency.next_expiry(), None);
+    // What is left is to see that the engine gets on.
+    assert_eq!(script.residency.next_expiry(), Some(start + limits().silence));
 }
 
 #[test]

@@ -13,14 +13,23 @@ use crate::local::Key;
 pub struct Holder {
     /// Which model.
     pub key: Key,
-    /// Bytes that it holds or was promised, kept prefixes included.
-    pub bytes: u64,
-    /// Of these, kept prefixes.
+    /// Bytes that it holds as long as it is there: weights and scratch.
+    pub model_bytes: u64,
+    /// Bytes that its running sequences may grow to.
+    pub sequence_bytes: u64,
+    /// Bytes of kept prefixes.
     pub prefix_bytes: u64,
     /// Since when nobody needs it; `None` while somebody does.
     pub idle_since: Option<Instant>,
     /// Whether it is to stay, whatever others need.
     pub is_pinned: bool,
+}
+
+impl Holder {
+    /// All together.
+    pub fn bytes(&self) -> u64 {
+        self.model_bytes + self.sequence_bytes + self.prefix_bytes
+    }
 }
 
 /// What is to be done for a wish.
@@ -44,13 +53,13 @@ pub fn find(budget: u64, needed: u64, asker: &Key, holders: &[Holder]) -> Room {
     if budget == 0 {
         return Room::There;
     }
-    let held: u64 = holders.iter().map(|holder| holder.bytes).sum();
+    let held: u64 = holders.iter().map(Holder::bytes).sum();
     let free = budget.saturating_sub(held);
     if needed <= free {
         return Room::There;
     }
     let stays = |holder: &&Holder| holder.is_pinned || holder.key == *asker;
-    let pinned: u64 = holders.iter().filter(stays).map(|holder| holder.bytes - holder.prefix_bytes).sum();
+    let pinned: u64 = holders.iter().filter(stays).map(|holder| holder.model_bytes).sum();
     if needed > budget.saturating_sub(pinned) {
         return Room::Never(pinned);
     }
@@ -59,14 +68,14 @@ pub fn find(budget: u64, needed: u64, asker: &Key, holders: &[Holder]) -> Room {
         holders.iter().filter(|holder| !stays(holder) && holder.idle_since.is_some()).collect();
     let keeping: Vec<&Holder> = holders.iter().filter(|holder| holder.prefix_bytes > 0).collect();
     let kept: u64 = keeping.iter().map(|holder| holder.prefix_bytes).sum();
-    let unused: u64 = idle.iter().map(|holder| holder.bytes).sum();
+    let unused: u64 = idle.iter().map(|holder| holder.bytes()).sum();
     if kept >= missing || (kept > 0 && unused < missing) {
         return Room::Trim(keeping.into_iter().map(|holder| holder.key.clone()).collect());
     }
     idle.sort_by_key(|holder| holder.idle_since);
     let mut freed = 0;
     let enough = idle.iter().position(|holder| {
-        freed += holder.bytes;
+        freed += holder.bytes();
         freed >= missing
     });
     match enough {

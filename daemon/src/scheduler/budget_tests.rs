@@ -11,9 +11,9 @@ fn key(name: &str) -> Key {
 
 /// One that is idle since so many seconds, or in use.
 fn holder(name: &str, bytes: u64, idle_s: Option<u64>) -> Holder {
-    let now = Instant::now() + Duration::from_hours(1);
-    let idle_since = idle_s.map(|seconds| now - Duration::from_secs(seconds));
-    Holder { key: key(name), bytes, prefix_bytes: 0, idle_since, is_pinned: false }
+    let start = Instant::now();
+    let idle_since = idle_s.map(|seconds| start + Duration::from_secs(100 - seconds));
+    Holder { key: key(name), model_bytes: bytes, sequence_bytes: 0, prefix_bytes: 0, idle_since, is_pinned: false }
 }
 
 fn check(needed: u64, holders: &[Holder], room: &Room) {
@@ -38,6 +38,9 @@ fn what_never_fits_is_told() {
     check(41, &[pinned], &Room::Never(60));
     // What it holds itself cannot be given back for it.
     assert_eq!(find(100, 41, &key("a"), &[holder("a", 60, None)]), Room::Never(60));
+    // But what runs on it ends.
+    let running = Holder { sequence_bytes: 10, ..holder("a", 50, None) };
+    assert_eq!(find(100, 41, &key("a"), &[running]), Room::Later);
 }
 
 #[test]
@@ -57,7 +60,7 @@ fn those_in_use_are_waited_for() {
 
 #[test]
 fn kept_prefixes_go_before_models() {
-    let keeping = Holder { prefix_bytes: 20, ..holder("a", 60, None) };
+    let keeping = Holder { prefix_bytes: 20, ..holder("a", 40, None) };
     let idle = holder("b", 30, Some(9));
     check(30, &[keeping.clone(), idle.clone()], &Room::Trim(vec![key("a")]));
     // All of them together are not enough, but the other model is.

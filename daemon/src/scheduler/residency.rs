@@ -7,20 +7,23 @@
 
 mod admission;
 mod leaving;
+mod memory;
 mod timing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Command, Event, Finished, Load, Loaded, SequenceId};
+use engine::{Command, DeviceMemory, Event, Finished, Load, Loaded, SequenceId};
 use protocol::{ErrorData, KeepAlive, Kind, ModelChange, Priority};
 
 use super::backoff::Crashes;
 use super::failure::{failure_kind, load_error, shutting_down};
 use super::pace::Pace;
 use super::resident::{Effect, EngineId, Job, Limits, Phase, Resident, Running, Ticket, Update};
+use crate::backend::Backend;
 use crate::local::{Key, LocalModel};
+use crate::memory::Level;
 use leaving::Closing;
 
 /// Every resident model and every request that waits or runs.
@@ -30,6 +33,10 @@ pub struct Residency {
     residents: BTreeMap<Key, Resident>,
     crashes: Crashes,
     pace: Pace,
+    /// What the devices of the engines say of their memory.
+    devices: BTreeMap<Backend, DeviceMemory>,
+    /// How short the machine is of memory.
+    pressure: Level,
     /// Models that are about to be deleted.
     closing: Closing,
     next_engine: u64,
@@ -47,6 +54,8 @@ impl Residency {
             residents: BTreeMap::new(),
             crashes: Crashes::default(),
             pace: Pace::default(),
+            devices: BTreeMap::new(),
+            pressure: Level::Calm,
             closing: Closing::default(),
             next_engine: 0,
             draining: false,
@@ -64,6 +73,7 @@ impl Residency {
         for key in keys {
             self.fill(&key, now);
         }
+        self.memory_changed(now);
         self.take()
     }
 
@@ -150,6 +160,7 @@ impl Residency {
     pub fn report(&mut self, engine: EngineId, event: Event, now: Instant) -> Vec<Effect> {
         let Some(key) = self.model_of(engine) else { return Vec::new() };
         let Some(resident) = self.residents.get_mut(&key) else { return Vec::new() };
+        resident.signs(now);
         match event {
             Event::Hello { version } if version != engine::VERSION => {
                 let words = format!(
@@ -160,7 +171,7 @@ impl Residency {
                 self.refuse(&key, ErrorData::new(Kind::ConfigurationError, words));
             }
             Event::Hello { .. } | Event::Prefill { .. } => {}
-            Event::Needs(_) => self.effects.push(Effect::Send(engine, Command::Proceed)),
+            Event::Needs(needs) => self.needs(&key, needs, now),
             Event::Loading { done_bytes, total_bytes } => {
                 resident.progress = (done_bytes, total_bytes);
                 for job in resident.waiting.iter() {
@@ -192,7 +203,10 @@ impl Residency {
                 let error = ErrorData::new(failure_kind(failure.kind), failure.message);
                 self.end(&key, sequence, |_| Update::Failed(error), now);
             }
-            Event::Memory(memory) => resident.memory = memory,
+            Event::Memory(memory) => {
+                (resident.memory, resident.trimming) = (memory, false);
+                self.memory_changed(now);
+            }
         }
         self.take()
     }
@@ -202,6 +216,7 @@ impl Residency {
             return Err(shutting_down());
         }
         self.closing.admit(&key.id)?;
+        self.under_pressure()?;
         let Some(wait) = self.crashes.wait(key, now) else { return Ok(()) };
         let mut error = ErrorData::new(
             Kind::EngineLost,
@@ -246,7 +261,10 @@ impl Residency {
         let engine = EngineId(self.next_engine);
         self.next_engine += 1;
         self.effects.push(Effect::Spawn(engine, model.backend));
-        self.effects.push(Effect::Send(engine, Command::Load(Load::new(model.path.clone()))));
+        self.effects.push(Effect::Send(
+            engine,
+            Command::Load(Load { path: model.path.clone(), prefix_bytes: self.limits.prefixes }),
+        ));
         let key = model.key();
         let resident = Resident::new(model, engine, keep_alive, now);
         self.residents.insert(key, resident);
@@ -284,6 +302,7 @@ impl Residency {
         self.pace.note(now);
         self.update(sequence, last(&running));
         self.fill(key, now);
+        self.memory_changed(now);
     }
 
     fn fail_all(&mut self, key: &Key, error: &ErrorData) {

@@ -28,7 +28,8 @@ impl Script {
     }
 
     pub fn with(waiting: usize, batch: u32) -> Self {
-        let limits = Limits { waiting, batch, keep_alive: KeepAlive::For(Duration::from_mins(5)) };
+        let keep_alive = KeepAlive::For(Duration::from_mins(5));
+        let limits = Limits { waiting, batch, keep_alive, ..limits() };
         Self { residency: Residency::new(limits), now: Instant::now(), next: 0, seen: Vec::new() }
     }
 
@@ -115,6 +116,19 @@ impl Script {
 
     pub fn started(&self, sequence: SequenceId) -> bool {
         matches!(self.update(sequence), Some(Update::Started { .. }))
+    }
+}
+
+/// Of a machine with as much memory as anybody wants.
+pub(super) fn limits() -> Limits {
+    Limits {
+        waiting: 64,
+        batch: 1,
+        keep_alive: KeepAlive::Forever,
+        memory: None,
+        machine: 0,
+        prefixes: 0,
+        silence: Duration::from_mins(2),
     }
 }
 

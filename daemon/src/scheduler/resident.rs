@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, SequenceId, TokenId, Work};
+use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, Needs, SequenceId, TokenId, Work};
 use protocol::{ErrorData, KeepAlive, ModelChange, Priority, UnloadReason};
 
 use super::queue::{Queue, Rows, aged};
@@ -28,6 +28,14 @@ pub struct Limits {
     pub batch: u32,
     /// How long a model stays when no request says otherwise.
     pub keep_alive: KeepAlive,
+    /// Bytes that all models together may take; `None` for what the device recommends, or else this machine.
+    pub memory: Option<u64>,
+    /// What this machine recommends where no device does; 0 for nothing.
+    pub machine: u64,
+    /// Bytes of kept prefixes of one model.
+    pub prefixes: u64,
+    /// How long an engine with work may be silent before it counts as hanging.
+    pub silence: Duration,
 }
 
 /// How a request stands among others.
@@ -66,6 +74,21 @@ impl Job {
         match &self.work {
             Work::Generate(submission) => submission.samples,
             Work::Embed(_) => 1,
+        }
+    }
+
+    /// Tokens that are kept of it when it starts, and when it has grown as far as it may, of all samples together.
+    pub fn tokens(&self) -> (u64, u64) {
+        match &self.work {
+            Work::Generate(submission) => {
+                let (prompt, samples) = (submission.prompt.len() as u64, u64::from(submission.samples));
+                (prompt * samples, (prompt + u64::from(submission.max_tokens)) * samples)
+            }
+            // One text after the other.
+            Work::Embed(embedding) => {
+                let longest = embedding.inputs.iter().map(Vec::len).max().unwrap_or_default() as u64;
+                (longest, longest)
+            }
         }
     }
 
@@ -128,6 +151,8 @@ pub enum Effect {
     Send(EngineId, Command),
     /// Asks it to end, and kills it when it does not.
     Retire(EngineId),
+    /// Kills it, since it hangs; the words say how long.
+    Kill(EngineId, String),
     /// Tells a request.
     Update(SequenceId, Update),
     /// Tells those who follow what happens to models.
@@ -174,6 +199,8 @@ pub struct Running {
     pub(super) deadline: Option<Instant>,
     /// Whether it was asked to end for its deadline.
     pub(super) overdue: bool,
+    /// Tokens of its prompt, once for each sample, and those that it may grow to.
+    pub(super) grows: (u64, u64),
 }
 
 impl Running {
@@ -192,7 +219,14 @@ impl Running {
             waited: now.saturating_duration_since(job.arrived),
             deadline: job.deadline(),
             overdue: false,
+            grows: job.tokens(),
         }
+    }
+
+    /// Tokens for which memory is set aside: all that it may grow to, or what it has while it is paused.
+    pub(super) fn reserved(&self) -> u64 {
+        let (prompt, most) = self.grows;
+        if self.paused.is_some() { prompt + u64::from(self.tokens) } else { most }
     }
 
     /// How long it has waited in all.
@@ -204,6 +238,17 @@ impl Running {
     pub(super) fn level(&self, now: Instant) -> Priority {
         aged(self.priority, self.waited(now))
     }
+}
+
+/// A wish for memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing is wanted, or what is wanted is not known yet.
+    None,
+    /// More is wanted than there is, since then.
+    Since(Instant),
+    /// It has what it needs.
+    Granted,
 }
 
 /// One model in memory.
@@ -219,6 +264,16 @@ pub struct Resident {
     pub progress: (u64, u64),
     /// What it said when it was ready.
     pub loaded: Option<Loaded>,
+    /// What it said that it needs, once it did.
+    pub(super) needs: Option<Needs>,
+    /// How far its wish for memory is.
+    pub(super) wish: Wish,
+    /// Whether it was told to give back what it keeps, and has not said yet what that was.
+    pub(super) trimming: bool,
+    /// Whether it begins nothing until another model has found room.
+    pub(super) yields: bool,
+    /// When it gave its last sign of life, or got its first work after having none; `None` while it is being killed.
+    pub(super) sign: Option<Instant>,
     /// What it said last.
     pub memory: Memory,
     /// What it has begun, paused ones too, in the order of their beginning.
@@ -248,6 +303,11 @@ impl Resident {
             phase: Phase::Loading,
             progress: (0, 0),
             loaded: None,
+            needs: None,
+            wish: Wish::None,
+            trimming: false,
+            yields: false,
+            sign: Some(now),
             memory: Memory::default(),
             running: Vec::new(),
             waiting: Queue::default(),
@@ -280,6 +340,23 @@ impl Resident {
     /// What it has begun of that name.
     pub(super) fn running_mut(&mut self, sequence: SequenceId) -> Option<&mut Running> {
         self.running.iter_mut().find(|running| running.sequence == sequence)
+    }
+
+    /// Until when it must give a sign of life; `None` while it has nothing to do.
+    pub(super) fn overdue_at(&self, silence: Duration) -> Option<Instant> {
+        let works = match self.phase {
+            // A model that waits for room does nothing.
+            Phase::Loading => !matches!(self.wish, Wish::Since(_)),
+            Phase::Ready => self.trimming || self.running.iter().any(|running| running.paused.is_none()),
+            // Who does not end by itself is killed by whoever asked.
+            Phase::Unloading => false,
+        };
+        self.sign.filter(|_| works).map(|sign| sign + silence)
+    }
+
+    /// Takes a sign of life, or begins to wait for one.
+    pub(super) fn signs(&mut self, now: Instant) {
+        self.sign = self.sign.map(|_| now);
     }
 
     /// Whether nobody needs it.

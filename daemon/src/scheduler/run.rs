@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use engine::{Command, SequenceId};
 use protocol::ErrorData;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,7 @@ use super::residency::Residency;
 use super::resident::{Effect, EngineId, Ticket, Update};
 use super::{Message, Settings, Snapshot};
 use crate::backend::Backend;
+use crate::memory::{self, Level};
 use crate::process::{Engine, Report};
 
 /// Owner of the engines, of the requests' channels, and of the residency that decides about them.
@@ -29,6 +30,9 @@ pub(super) struct Loop {
     retired: JoinSet<()>,
     /// For the engines' reports.
     messages: mpsc::Sender<Message>,
+    /// How short the machine is of memory, which is asked as long as a model is there.
+    pressure: watch::Receiver<Level>,
+    has_models: watch::Sender<bool>,
     stop: CancellationToken,
 }
 
@@ -49,6 +53,10 @@ impl Drop for Request {
 
 impl Loop {
     pub(super) fn new(settings: Settings, messages: mpsc::Sender<Message>, stop: CancellationToken) -> Self {
+        let (has_models, are_there) = watch::channel(false);
+        let (levels, pressure) = watch::channel(Level::Calm);
+        // It ends when nobody listens any more.
+        drop(tokio::spawn(memory::watch(settings.pressure.clone(), are_there, levels)));
         Self {
             residency: Residency::new(settings.limits.clone()),
             settings,
@@ -59,6 +67,8 @@ impl Loop {
             hangups: JoinSet::new(),
             retired: JoinSet::new(),
             messages,
+            pressure,
+            has_models,
             stop,
         }
     }
@@ -72,8 +82,11 @@ impl Loop {
                 message = messages.recv() => self.step(message),
                 Some(Ok(gone)) = self.hangups.join_next() => self.hang_up(gone),
                 () = sleep_until(self.residency.next_expiry()) => self.expire(),
+                Ok(()) = self.pressure.changed() => self.press(),
                 Some(_) = self.retired.join_next() => {}
             }
+            let has_models = self.residency.residents().next().is_some();
+            self.has_models.send_if_modified(|told| std::mem::replace(told, has_models) != has_models);
         }
         self.drain(messages).await;
     }
@@ -153,6 +166,17 @@ impl Loop {
         self.carry_out(effects);
     }
 
+    fn press(&mut self) {
+        let level = *self.pressure.borrow_and_update();
+        match level {
+            Level::Calm => tracing::info!("there is enough memory again"),
+            Level::Soft => tracing::warn!("memory runs short: caches are given back, and background work stands still"),
+            Level::Hard => tracing::warn!("memory runs out: idle models leave, and nothing new is taken"),
+        }
+        let effects = self.residency.pressure(level, Instant::now());
+        self.carry_out(effects);
+    }
+
     fn ticket(&mut self, reply: oneshot::Sender<Result<(), ErrorData>>) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -181,6 +205,16 @@ impl Loop {
                 Effect::Retire(id) => {
                     if let Some(engine) = self.engines.remove(&id) {
                         let task = engine.retire();
+                        self.retired.spawn(async move {
+                            // The task only ends; how the engine ended is reported by it.
+                            let _ = task.await;
+                        });
+                    }
+                }
+                Effect::Kill(id, why) => {
+                    if let Some(engine) = self.engines.remove(&id) {
+                        tracing::error!(engine = engine.pid(), "the engine is killed: {why}");
+                        let task = engine.kill(why);
                         self.retired.spawn(async move {
                             // The task only ends; how the engine ended is reported by it.
                             let _ = task.await;

@@ -13,9 +13,11 @@ use std::time::Instant;
 use engine::{Command, SequenceId};
 use protocol::Priority;
 
-use super::super::resident::{Effect, Phase, Resident, Running, Update};
+use super::super::resident::{Effect, Job, Phase, Resident, Running, Update};
 use super::Residency;
+use super::memory::Begin;
 use crate::local::Key;
+use crate::memory::Level;
 
 /// What happens next at an engine.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,15 +49,20 @@ impl Residency {
     /// Has everything begin that may.
     pub(super) fn fill(&mut self, key: &Key, now: Instant) {
         while let Some(resident) = self.residents.get_mut(key).filter(|resident| resident.phase == Phase::Ready) {
-            match next(resident, self.limits.batch, now) {
-                None => return,
-                Some(Move::Resume(sequence)) => self.resume(key, sequence, now),
-                Some(Move::Start(sequence, paused)) => {
-                    for paused in paused {
-                        self.pause(key, paused, now);
+            match next(resident, self.limits.batch, self.pressure, now) {
+                Some(Move::Resume(sequence)) if self.may_resume(key, sequence) => self.resume(key, sequence, now),
+                None | Some(Move::Resume(_)) => return,
+                Some(Move::Start(sequence, paused)) => match self.may_start(key, sequence, now) {
+                    Begin::Now => {
+                        for paused in paused {
+                            self.pause(key, paused, now);
+                        }
+                        self.start(key, sequence, now);
                     }
-                    self.start(key, sequence, now);
-                }
+                    Begin::Later if self.pause_one(key, sequence, now) => {}
+                    Begin::Later => return,
+                    Begin::Never(error) => self.fail(key, sequence, error),
+                },
             }
         }
     }
@@ -66,10 +73,40 @@ impl Residency {
         let priority = priority(job.claim.priority, job.level(now));
         let load = resident.ready_at.saturating_duration_since(job.arrived);
         let queue = now.saturating_duration_since(job.arrived.max(resident.ready_at));
+        if resident.running.iter().all(|running| running.paused.is_some()) {
+            resident.signs(now);
+        }
         resident.running.push(Running::new(&job, now));
         resident.waiting.changed(now);
         self.effects.push(Effect::Send(resident.engine, Command::Submit(job.work, priority)));
         self.update(sequence, Update::Started { load, queue });
+    }
+
+    /// Pauses a background request for an interactive one that finds no memory: what is paused keeps what it has, and not
+    /// what it may grow to. False where that helps nobody.
+    fn pause_one(&mut self, key: &Key, waiting: SequenceId, now: Instant) -> bool {
+        let Some(resident) = self.residents.get(key) else { return false };
+        let is_urgent = |priority| priority == Priority::Interactive;
+        let waits = |job: &Job| job.work.sequence() == waiting && is_urgent(job.claim.priority);
+        if !resident.waiting.iter().any(waits) {
+            return false;
+        }
+        let Some(pausing) = pausable(resident, self.limits.batch, 1, now) else { return false };
+        let helps = !pausing.is_empty();
+        for sequence in pausing {
+            self.pause(key, sequence, now);
+        }
+        helps
+    }
+
+    /// Has all background work stand still.
+    pub(super) fn pause_background(&mut self, key: &Key, now: Instant) {
+        let Some(resident) = self.residents.get(key) else { return };
+        let runs = |running: &&Running| running.priority == Priority::Background && running.paused.is_none();
+        let sequences: Vec<SequenceId> = resident.running.iter().filter(runs).map(|running| running.sequence).collect();
+        for sequence in sequences {
+            self.pause(key, sequence, now);
+        }
     }
 
     fn pause(&mut self, key: &Key, sequence: SequenceId, now: Instant) {
@@ -84,6 +121,9 @@ impl Residency {
     fn resume(&mut self, key: &Key, sequence: SequenceId, now: Instant) {
         let Some(resident) = self.residents.get_mut(key) else { return };
         let engine = resident.engine;
+        if resident.running.iter().all(|running| running.paused.is_some()) {
+            resident.signs(now);
+        }
         if let Some(running) = resident.running_mut(sequence) {
             (running.waited, running.since, running.paused) = (running.waited(now), now, None);
             self.effects.push(Effect::Send(engine, Command::Resume(sequence)));
@@ -92,11 +132,13 @@ impl Residency {
 }
 
 /// Decides; `None` where everybody has to wait for something to end.
-fn next(resident: &Resident, size: u32, now: Instant) -> Option<Move> {
+fn next(resident: &Resident, size: u32, pressure: Level, now: Instant) -> Option<Move> {
+    // While the machine runs short of memory, work that nobody waits for stands still.
+    let may_run = |priority: Priority| pressure == Level::Calm || priority != Priority::Background;
     let rows = resident.rows();
     let batch = Batch { size, used: rows.values().sum() };
-    let first = resident.waiting.next(&rows, now, |_| true);
-    let paused = resident.running.iter().filter(|running| running.paused.is_some());
+    let first = resident.waiting.next(&rows, now, |job| may_run(job.claim.priority));
+    let paused = resident.running.iter().filter(|running| running.paused.is_some() && may_run(running.priority));
     // Of equals `max_by_key` takes the last, which from the back is the one that began first.
     let paused = paused.rev().max_by_key(|running| running.level(now));
     let paused = paused.filter(|paused| first.is_none_or(|first| first.level(now) <= paused.level(now)));

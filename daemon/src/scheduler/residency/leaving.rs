@@ -88,6 +88,7 @@ impl Residency {
         if let Some(resident) = model {
             self.succeed(resident, now);
         }
+        self.memory_changed(now);
         self.take()
     }
 

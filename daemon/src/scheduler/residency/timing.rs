@@ -12,8 +12,10 @@ use crate::local::Key;
 impl Residency {
     /// Does what is due by now.
     pub fn expire(&mut self, now: Instant) -> Vec<Effect> {
+        self.hold_up(now);
         let keys: Vec<Key> = self.residents.keys().cloned().collect();
         for key in keys {
+            self.kill_silent(&key, now);
             self.give_up(&key, now);
             self.end_overdue(&key, now);
             self.fill(&key, now);
@@ -29,9 +31,24 @@ impl Residency {
     pub fn next_expiry(&self) -> Option<Instant> {
         let deadlines = |resident: &Resident| resident.running.iter().filter_map(|running| running.deadline).min();
         let next = |resident: &Resident| {
-            [resident.expires_at(), resident.waiting.wakes_at(), deadlines(resident)].into_iter().flatten().min()
+            let silent = resident.overdue_at(self.limits.silence);
+            [resident.expires_at(), resident.waiting.wakes_at(), deadlines(resident), silent]
+                .into_iter()
+                .flatten()
+                .min()
         };
-        self.residents.values().filter_map(next).min()
+        self.residents.values().filter_map(next).chain(self.next_wish()).min()
+    }
+
+    /// Has an engine killed that hangs: it has work, and has done no step of it for too long.
+    fn kill_silent(&mut self, key: &Key, now: Instant) {
+        let silence = self.limits.silence;
+        let Some(resident) = self.residents.get_mut(key) else { return };
+        if resident.overdue_at(silence).is_some_and(|overdue| overdue <= now) {
+            resident.sign = None;
+            let words = format!("it hung: it had work and did no step of it for {} s", silence.as_secs());
+            self.effects.push(Effect::Kill(resident.engine, words));
+        }
     }
 
     /// Fails what has waited for too long.
