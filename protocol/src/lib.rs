@@ -51,7 +51,10 @@ pub use providers::{
     ProviderKind, ProviderList, ProviderRef, ProviderTest, RemovedProvider, Tier, Unavailable,
 };
 pub use pulls::{Pull, PullEvent, PullFile, PullList, PullRef, PullState, StartPull, SubscribePulls};
-pub use status::{Hello, Pong, Preload, PreloadState, RequestState, RequestStatus, Status, Welcome};
+pub use status::{
+    Hello, LostEngine, MemoryPool, MemoryStatus, Pong, Preload, PreloadState, Pressure, RequestState, RequestStatus,
+    Status, Welcome,
+};
 pub use storage::{
     DeleteModel, Deleted, FileState, Force, HashSource, ImportModel, Storage, StoredModel, StoredPull, Verified,
     VerifiedFile,

@@ -82,6 +82,12 @@ pub struct Status {
     pub residents: Vec<Model>,
     /// Requests that wait or run, oldest first.
     pub requests: Vec<RequestStatus>,
+    /// Memory that models take, and whether the machine runs short of it.
+    #[serde(default)]
+    pub memory: MemoryStatus,
+    /// Models whose engines ended by themselves since they last finished a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostEngine>,
     /// Since the start: requests answered, failed and cancelled.
     pub finished: u64,
     /// Requests that failed.
@@ -89,6 +95,53 @@ pub struct Status {
     /// Models that the configuration has loaded at the start, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preload: Vec<Preload>,
+}
+
+/// Memory that models take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryStatus {
+    /// Whether the machine runs short.
+    pub pressure: Pressure,
+    /// One for all models, or one for each engine where a GPU has memory of its own.
+    pub pools: Vec<MemoryPool>,
+}
+
+/// Memory that models share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryPool {
+    /// Whose models.
+    pub providers: Vec<ProviderId>,
+    /// Bytes that they may take together; 0 where there is no bound.
+    pub budget_bytes: u64,
+    /// Bytes that they take, or were promised: weights, what is computed with them, what requests may grow to, and kept
+    /// prefixes.
+    pub held_bytes: u64,
+}
+
+/// How short the machine is of memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pressure {
+    /// There is enough, as far as the system tells.
+    #[default]
+    Calm,
+    /// Caches are given back, and background work stands still.
+    Soft,
+    /// Idle models are unloaded, and new requests are answered `memory_pressure`.
+    Hard,
+}
+
+/// A model whose engine ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LostEngine {
+    /// Which.
+    pub model: ModelId,
+    /// Whose engine.
+    pub provider: ProviderId,
+    /// How often, since it last finished a request.
+    pub count: u32,
+    /// Until it is started again, in milliseconds; 0 for at once.
+    pub retry_after_ms: u64,
 }
 
 /// A model that the configuration has loaded at the start.

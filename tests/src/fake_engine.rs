@@ -67,6 +67,8 @@ struct Behaviour {
     fail_after: Option<usize>,
     /// Aborts the process after so many tokens of a sequence.
     abort_after: Option<usize>,
+    /// Does nothing any more after so many tokens of a sequence.
+    hang_after: Option<usize>,
     /// Aborts the process while it loads.
     abort_load: bool,
 }
@@ -224,6 +226,9 @@ impl Fake {
     fn token(&self, sequence: &mut Sequence) -> Result<Step, Failure> {
         if self.behaviour.fail_after == Some(sequence.next) {
             return Err(Failure::new(FailureKind::Internal, "this fake engine was told to fail"));
+        }
+        if self.behaviour.hang_after == Some(sequence.next) {
+            std::thread::sleep(Duration::from_hours(1));
         }
         if self.behaviour.abort_after == Some(sequence.next) {
             std::process::abort();

@@ -20,6 +20,7 @@ mod follow;
 mod generate;
 mod logs;
 mod loss;
+mod memory;
 mod models;
 mod outputs;
 mod providers;

@@ -41,6 +41,23 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// What follows `TALKIE_` in the names of settings that whoever runs the tests may have.
+const VARIABLES: [&str; 13] = [
+    "CONFIG",
+    "KEEP_ALIVE",
+    "QUEUE",
+    "BATCH",
+    "MEMORY",
+    "PREFIX_CACHE",
+    "ENGINE_TIMEOUT",
+    "PRESSURE",
+    "DRAIN",
+    "PRELOAD",
+    "IDLE_EXIT",
+    "PULL_LIMIT",
+    "LOG",
+];
+
 /// A running daemon with a home of its own; killed when dropped.
 pub struct Daemon {
     pub home: TempDir,
@@ -78,7 +95,7 @@ impl Start {
         // A Candle engine that happens to be built would be preferred.
         command.env("TALKIE_CANDLE", home.path().join("none"));
         command.env("TALKIE_NO_KEYCHAIN", "true").env_remove("TALKIE_LOCAL_ONLY");
-        for name in ["CONFIG", "KEEP_ALIVE", "QUEUE", "DRAIN", "PRELOAD", "IDLE_EXIT", "PULL_LIMIT", "LOG"] {
+        for name in VARIABLES {
             command.env_remove(format!("TALKIE_{name}"));
         }
         for key in ["GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"] {

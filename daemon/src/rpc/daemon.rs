@@ -12,7 +12,7 @@ use protocol::{
 
 use super::{Rpc, error};
 use crate::requests::Remote;
-use crate::scheduler::{RequestSnapshot, Stage};
+use crate::scheduler::{RequestSnapshot, Snapshot, Stage};
 
 #[async_trait]
 impl DaemonServer for Rpc {
@@ -66,7 +66,8 @@ impl Rpc {
         let parts = &self.0;
         let now = Instant::now();
         let residents = self.models().await?.into_iter().filter(|model| model.is_loaded).collect();
-        let local = parts.scheduler.snapshot().await?.requests.into_iter().map(|request| self.request(request, now));
+        let Snapshot { requests: local, memory, lost, .. } = parts.scheduler.snapshot().await?;
+        let local = local.into_iter().map(|request| self.request(request, now));
         let mut requests: Vec<RequestStatus> = local.collect();
         requests.extend(parts.requests.listed().iter().map(|remote| self.remote(remote, now)));
         requests.sort_by_key(|request| std::cmp::Reverse(request.age_ms));
@@ -82,6 +83,8 @@ impl Rpc {
             memory_bytes: crate::telemetry::memory_bytes(),
             residents,
             requests,
+            memory,
+            lost,
             finished,
             failed,
             preload: parts.preloads.list(),

@@ -38,6 +38,11 @@ impl Crashes {
         (!left.is_zero()).then_some(left)
     }
 
+    /// Every model of which that is so, with the number of deaths and what is left to wait.
+    pub fn all(&self, now: Instant) -> impl Iterator<Item = (&Key, u32, Duration)> {
+        self.0.iter().map(move |(key, crash)| (key, crash.count, crash.until.saturating_duration_since(now)))
+    }
+
     /// A request was finished: earlier deaths no longer count.
     pub fn forget(&mut self, key: &Key) {
         self.0.remove(key);

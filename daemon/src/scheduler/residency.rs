@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{Command, DeviceMemory, Event, Finished, Load, Loaded, SequenceId};
-use protocol::{ErrorData, KeepAlive, Kind, ModelChange, Priority};
+use protocol::{ErrorData, KeepAlive, Kind, LostEngine, ModelChange, Priority};
 
 use super::backoff::Crashes;
 use super::failure::{failure_kind, load_error, shutting_down};
@@ -75,6 +75,19 @@ impl Residency {
         }
         self.memory_changed(now);
         self.take()
+    }
+
+    /// Engines that ended by themselves, by model.
+    pub fn lost(&self, now: Instant) -> Vec<LostEngine> {
+        let lost = self.crashes.all(now).map(|(key, count, wait)| LostEngine {
+            model: key.id.clone(),
+            provider: key.backend.into(),
+            count,
+            retry_after_ms: wait.as_millis() as u64,
+        });
+        let mut lost: Vec<LostEngine> = lost.collect();
+        lost.sort_by(|a, b| a.model.cmp(&b.model));
+        lost
     }
 
     /// Every resident model, by id and engine.

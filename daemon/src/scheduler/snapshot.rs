@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engine::SequenceId;
-use protocol::{ModelId, Priority, Residency as ResidencyStatus, ResidencyState};
+use protocol::{LostEngine, MemoryStatus, ModelId, Priority, Residency as ResidencyStatus, ResidencyState};
 
 use super::residency::Residency;
 use super::resident::{EngineId, Job, Phase, Resident, Running};
@@ -19,6 +19,10 @@ pub struct Snapshot {
     pub residents: Vec<ResidentSnapshot>,
     /// Requests that wait or run, in the order of their arrival.
     pub requests: Vec<RequestSnapshot>,
+    /// Memory that models take.
+    pub memory: MemoryStatus,
+    /// Engines that ended by themselves.
+    pub lost: Vec<LostEngine>,
 }
 
 /// One model in memory at one moment.
@@ -65,7 +69,8 @@ pub enum Stage {
 impl Snapshot {
     /// Of a residency whose engines are these processes.
     pub(super) fn of(residency: &Residency, pid: impl Fn(EngineId) -> Option<u32>, now: Instant) -> Self {
-        let mut snapshot = Self::default();
+        let (memory, lost) = (residency.memory(), residency.lost(now));
+        let mut snapshot = Self { memory, lost, ..Self::default() };
         for resident in residency.residents() {
             let residency = status(resident, pid(resident.engine), now);
             snapshot.residents.push(ResidentSnapshot { model: Arc::clone(&resident.model), residency });

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use engine::{Command, DeviceMemory, KvBits, Needs, SequenceId, Work};
-use protocol::{ErrorData, KeepAlive, Kind, UnloadReason};
+use protocol::{ErrorData, KeepAlive, Kind, MemoryPool, MemoryStatus, Pressure, UnloadReason};
 
 use super::super::budget::{Holder, Room, find};
 use super::super::resident::{Effect, Phase, Resident, Running, Update, Wish};
@@ -182,10 +182,22 @@ impl Residency {
         Err(error)
     }
 
-    /// Bytes that models may take where this one lies, and those that are taken.
-    pub fn memory_of(&self, backend: Backend) -> (u64, u64) {
-        let holders = self.holders(backend);
-        (self.budget(backend), holders.iter().map(Holder::bytes).sum())
+    /// How much of it models take.
+    pub fn memory(&self) -> MemoryStatus {
+        let pool = |backends: &[Backend]| MemoryPool {
+            providers: backends.iter().map(|backend| (*backend).into()).collect(),
+            budget_bytes: self.budget(backends[0]),
+            held_bytes: self.holders(backends[0]).iter().map(Holder::bytes).sum(),
+        };
+        let is_apart = Backend::ALL.iter().any(|backend| matches!(self.device(*backend), DeviceMemory::Own(_)));
+        let pools =
+            if is_apart { Backend::ALL.map(|backend| pool(&[backend])).to_vec() } else { vec![pool(&Backend::ALL)] };
+        let pressure = match self.pressure {
+            Level::Calm => Pressure::Calm,
+            Level::Soft => Pressure::Soft,
+            Level::Hard => Pressure::Hard,
+        };
+        MemoryStatus { pressure, pools }
     }
 
     fn trim(&mut self, key: &Key) {

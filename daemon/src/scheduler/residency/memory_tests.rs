@@ -265,8 +265,9 @@ fn memory_of_a_gpu_is_its_own() {
     script.load("b", 1);
     script.report(1, Event::Needs(Needs { weight_bytes: 40, device: DeviceMemory::Own(40), ..needs }));
     assert!(script.sent(1, &Command::Proceed));
-    assert_eq!(script.residency.memory_of(Backend::Mlx), (100, 100));
-    assert_eq!(script.residency.memory_of(Backend::Candle), (10, 0));
+    let pools = script.residency.memory().pools;
+    let told: Vec<_> = pools.iter().map(|pool| (pool.budget_bytes, pool.held_bytes)).collect();
+    assert_eq!(told, [(100, 100), (10, 0)]);
 }
 
 #[test]

@@ -36,8 +36,8 @@ impl Client for Asker {
         loop {
             let event: Value = self.connection.event()?;
             match event["type"].as_str() {
-                // Several tokens make one where a character has several.
-                Some("token") => {
+                // A character may take several tokens.
+                Some("text") => {
                     first.get_or_insert_with(Instant::now);
                 }
                 Some("finished") => {
