@@ -76,6 +76,7 @@ fn every_setting_is_taken_from_the_file() {
     let file = r#"
         keep_alive = "2h"
         queue = 0x10
+        batch = 32
         drain = 3
         preload = ["org/name", { model = "org/b", keep_alive = "forever" }]
         idle_exit = "10m"
@@ -101,6 +102,7 @@ fn every_setting_is_taken_from_variables_and_options() {
     let values = [
         ("keep_alive", "90s"),
         ("queue", "7"),
+        ("batch", "1"),
         ("drain", "0"),
         ("preload", "org/a,org/b"),
         ("idle_exit", "never"),
@@ -158,6 +160,8 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_right() {
         "socket = \"/x\"",
         "queue = \"5\"",
         "queue = 0",
+        "batch = 0",
+        "batch = 257",
         "queue = 99999999999999999999",
         "drain = \"forever\"",
         "drain = -1",

@@ -24,6 +24,7 @@ mod models;
 mod outputs;
 mod providers;
 mod pulls;
+mod queue;
 mod reference;
 mod samples;
 mod screens;

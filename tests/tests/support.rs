@@ -78,7 +78,7 @@ impl Start {
         // A Candle engine that happens to be built would be preferred.
         command.env("TALKIE_CANDLE", home.path().join("none"));
         command.env("TALKIE_NO_KEYCHAIN", "true").env_remove("TALKIE_LOCAL_ONLY");
-        for name in ["CONFIG", "KEEP_ALIVE", "QUEUE", "DRAIN", "PRELOAD", "IDLE_EXIT", "PULL_LIMIT", "LOG"] {
+        for name in ["CONFIG", "KEEP_ALIVE", "QUEUE", "BATCH", "DRAIN", "PRELOAD", "IDLE_EXIT", "PULL_LIMIT", "LOG"] {
             command.env_remove(format!("TALKIE_{name}"));
         }
         for key in ["GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"] {
