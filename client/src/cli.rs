@@ -8,6 +8,7 @@ mod generate;
 mod library;
 mod providers;
 mod service;
+mod turn;
 
 use std::path::PathBuf;
 

@@ -46,13 +46,14 @@ fn status() -> Status {
         "socket": "/run/user/1000/talkied/talkied.sock", "models_dir": "/home/me/.local/share/talkie/Models/MLX",
         "connections": 3, "memory_bytes": 23_400_000,
         "residents": [
-            model("mlx-community/Llama-3.2-3B-Instruct-4bit", residency("busy", json!({"running": 2, "waiting": 1}))),
+            model("mlx-community/Llama-3.2-3B-Instruct-4bit", residency("busy", json!({"running": 2, "paused": 1, "waiting": 1}))),
             model("org/pinned", residency("idle", json!({"keep_alive": "forever"}))),
             model("org/soon", residency("idle", json!({"expires_in_ms": 61_000}))),
         ],
         "requests": [
-            {"request_id": "req_17", "trace_id": "memo-8", "provider": "mlx", "model": "org/pinned", "state": "decode", "age_ms": 4200, "completion_tokens": 96},
-            {"request_id": "req_18", "provider": "mlx", "model": "org/pinned", "state": "waiting", "age_ms": 12, "completion_tokens": 0},
+            {"request_id": "req_17", "trace_id": "memo-8", "provider": "mlx", "model": "org/pinned", "app": "notes", "state": "decode", "age_ms": 4200, "completion_tokens": 96},
+            {"request_id": "req_18", "provider": "mlx", "model": "org/pinned", "app": "python3", "priority": "background", "paused": true, "state": "decode", "age_ms": 60_000, "completion_tokens": 7},
+            {"request_id": "req_19", "provider": "mlx", "model": "org/pinned", "app": "python3", "priority": "interactive", "position": 2, "state": "waiting", "age_ms": 12, "completion_tokens": 0},
         ],
         "finished": 120, "failed": 3,
     });

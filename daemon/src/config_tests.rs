@@ -168,6 +168,8 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_right() {
         "socket = \"/x\"",
         "queue = \"5\"",
         "queue = 0",
+        "batch = 0",
+        "batch = 257",
         "queue = 99999999999999999999",
         "drain = \"forever\"",
         "drain = -1",

@@ -99,8 +99,10 @@ impl Engine {
         let task = tokio::spawn(async move {
             let said = tokio::spawn(read_errors(errors, pid));
             let why = tokio::select! {
-                () = talk(socket, receiver, &reports, &wrap) => None,
+                // First, for whoever kills lets go of the commands too.
+                biased;
                 Ok(why) = killed => Some(why),
+                () = talk(socket, receiver, &reports, &wrap) => None,
             };
             let End { how, broken } = end(&mut child, why).await;
             let said = timeout(GRACE, said).await.ok().and_then(Result::ok).unwrap_or_default();

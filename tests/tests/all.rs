@@ -25,6 +25,7 @@ mod models;
 mod outputs;
 mod providers;
 mod pulls;
+mod queue;
 mod reference;
 mod samples;
 mod screens;

@@ -76,14 +76,15 @@ fn a_stay_that_a_request_asked_for_outlives_another_reading() {
 #[test]
 fn a_shorter_queue_refuses_what_a_longer_one_took() {
     let endless = json!({ "token_ms": 5, "repeat": 500 });
-    let daemon = started("queue = 8\n", Start::fake().model("test/slow", |files| files.config["fake"] = endless));
+    let daemon =
+        started("queue = 8\nbatch = 1\n", Start::fake().model("test/slow", |files| files.config["fake"] = endless));
     let endless = || json!({ "prompt": "on and on ", "options": { "max_tokens": 4000 } });
     let mut connection = daemon.connect();
     connection.stream(endless());
     connection.events_until("text");
     let mut second = daemon.connect();
     second.stream(endless());
-    write(daemon.home.path(), "queue = 1\n");
+    write(daemon.home.path(), "queue = 1\nbatch = 1\n");
     reload(&daemon).unwrap();
     let refused = daemon.call("generate.text", json!({ "prompt": "x" })).unwrap_err();
     assert_eq!(refused["data"]["kind"], "busy");

@@ -205,22 +205,10 @@ fn unsubscribing_cancels() {
 }
 
 #[test]
-fn requests_to_a_busy_model_queue_and_are_told_their_position() {
-    let daemon = endless();
-    let mut first = daemon.connect();
-    first.stream(endless_request("first "));
-    first.events_until("text");
-    let mut second = daemon.connect();
-    assert_eq!(second.stream(endless_request("second "))["position"], 1);
-    drop(first);
-    second.events_until("text");
-}
-
-#[test]
 fn a_full_queue_is_busy_and_says_when_to_come_back() {
     let model =
         |files: &mut crate::support::model::Files| files.config["fake"] = json!({ "token_ms": 5, "repeat": 500 });
-    let daemon = Start::fake().args(&["--queue", "1"]).model("test/endless", model).run();
+    let daemon = Start::fake().args(&["--queue", "1", "--batch", "1"]).model("test/endless", model).run();
     let mut runs = daemon.connect();
     runs.stream(endless_request("runs "));
     runs.events_until("text");

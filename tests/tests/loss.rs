@@ -47,7 +47,9 @@ fn an_engine_killed_in_mid_generation_is_engine_lost_and_the_next_request_works(
 
 #[test]
 fn requests_that_wait_at_a_killed_engine_run_on_the_next() {
-    let daemon = endless();
+    let model =
+        |files: &mut crate::support::model::Files| files.config["fake"] = json!({ "token_ms": 5, "repeat": 500 });
+    let daemon = Start::fake().args(&["--batch", "1"]).model("test/endless", model).run();
     let mut runs = daemon.connect();
     runs.stream(request());
     runs.events_until("text");

@@ -365,3 +365,24 @@ fn a_key_of_the_environment_goes_to_no_engine_and_no_core_file() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 }
+
+#[test]
+fn a_deadline_holds_for_a_server_too() {
+    let whole = completion(&["Rhi"]);
+    let said = whole.split_inclusive("\n\n").next().unwrap().to_owned();
+    let server = Server::start(move |asked| match asked.body["messages"][0]["content"].as_str() {
+        Some("begin") => Reply { hangs: true, ..Reply::stream(said.clone()) },
+        _ => Reply { hangs: true, ..Reply::stream("") },
+    });
+    let daemon = knowing(&server, Start::fake());
+    let asked = |prompt: &str| json!({ "provider": "cluster", "prompt": prompt, "deadline_ms": 300 });
+    let cut = daemon.call("generate.text", asked("begin")).unwrap();
+    assert_eq!((&cut["text"], &cut["finish_reason"]), (&json!("Rhi"), &json!("deadline")));
+    let error = daemon.call("generate.text", asked("say nothing")).unwrap_err();
+    assert_eq!(kind(&error), "timeout");
+    let vectors = json!({ "provider": "cluster", "input": ["a"], "deadline_ms": 300 });
+    assert_eq!(kind(&daemon.call("embeddings.create", vectors).unwrap_err()), "timeout");
+    until("no server is asked on", || server.open() == 0);
+    let status = daemon.call("daemon.status", json!({})).unwrap();
+    assert_eq!(status["requests"], json!([]));
+}

@@ -8,6 +8,7 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 use protocol::{GenerationOptions, KeepAlive, Reasoning, Tier, ToolChoice};
 
+use super::turn::Turn;
 use crate::complete;
 
 /// The prompt and how to answer it.
@@ -59,6 +60,9 @@ pub struct Asked {
     /// Whether the model thinks aloud.
     #[command(flatten)]
     pub thought: Thought,
+    /// Whose turn it is.
+    #[command(flatten)]
+    pub turn: Turn,
     /// How to draw the tokens.
     #[command(flatten)]
     pub sampling: Sampling,
@@ -244,6 +248,7 @@ impl Asked {
                 no_reasoning: self.thought.no_reasoning || base.thought.no_reasoning,
                 hide_reasoning: self.thought.hide_reasoning || base.thought.hide_reasoning,
             },
+            turn: self.turn.over(base.turn),
             sampling: self.sampling.over(base.sampling),
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! Called by [`super::generate`], [`super::run`] and [`super::chat`].
 
-use protocol::{GenerateEvent, GenerateRequest, Kind, ModelId, ProviderId};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use protocol::{GenerateEvent, GenerateRequest, Kind, ModelId, Priority, ProviderId};
 use talkiectl::{Client, Retry};
 
 use super::screen::Screen;
@@ -23,12 +26,24 @@ pub fn of(asked: Asked, draws: &Draws) -> Result<GenerateRequest, Failure> {
         response_format: format::read(asked.format)?,
         keep_alive: asked.keep_alive,
         trace_id: asked.trace_id,
+        priority: asked.turn.priority.unwrap_or_else(usual),
+        queue_timeout_ms: asked.turn.queue_timeout.map(ms),
+        deadline_ms: asked.turn.deadline.map(ms),
         ..GenerateRequest::default()
     };
     match request.options.problem() {
         Some(message) => Err(Failure::Usage { message, hint: "`talkiectl help generate` lists the options" }),
         None => Ok(request),
     }
+}
+
+/// How urgent it is where nothing is said: at a terminal somebody waits for it.
+fn usual() -> Priority {
+    if std::io::stdout().is_terminal() { Priority::Interactive } else { Priority::Normal }
+}
+
+fn ms(time: Duration) -> u64 {
+    time.as_millis() as u64
 }
 
 /// Asks and shows the answer.

@@ -266,7 +266,10 @@ impl Screen {
             FinishReason::Blocked => {
                 return Err(Failure::Blocked { why: blocked.unwrap_or("without a reason").into() });
             }
-            FinishReason::Length | FinishReason::Stop | FinishReason::ToolCalls => {}
+            FinishReason::Deadline if !self.quiet => {
+                render::to_stderr(&format!("note: cut at its deadline, after {} tokens\n", usage.completion_tokens));
+            }
+            FinishReason::Deadline | FinishReason::Length | FinishReason::Stop | FinishReason::ToolCalls => {}
         }
         Ok(())
     }

@@ -25,16 +25,22 @@ pub fn ps(status: &Status, width: Option<usize>) -> String {
 }
 
 fn requests(requests: &[RequestStatus]) -> Table {
-    let mut table = Table::new(&["REQUEST", "MODEL", "STATE", "AGE", "TOKENS", "TRACE"]);
+    let mut table = Table::new(&["REQUEST", "MODEL", "APP", "PRIORITY", "STATE", "AGE", "TOKENS", "TRACE"]);
     for request in requests {
         let state = match request.state {
-            RequestState::Waiting => Cell::new("waiting", YELLOW),
+            _ if request.paused => Cell::new("paused", YELLOW),
+            RequestState::Waiting => match request.position {
+                None | Some(0) => Cell::new("waiting", YELLOW),
+                Some(before) => Cell::new(format!("behind {before}"), YELLOW),
+            },
             RequestState::Prefill => Cell::new("reading", GREEN),
             RequestState::Decode => Cell::new("writing", GREEN),
         };
         table.row(vec![
             (&*request.request_id.0).into(),
             (&*request.model.0).into(),
+            (&*request.app).into(),
+            request.priority.name().into(),
             state,
             duration_ms(request.age_ms as f64).into(),
             request.completion_tokens.to_string().into(),

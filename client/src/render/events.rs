@@ -97,6 +97,8 @@ fn of_pull(pull: &Pull) -> String {
 fn unloaded(reason: UnloadReason) -> &'static str {
     match reason {
         UnloadReason::Idle => "since nobody used it",
+        UnloadReason::Memory => "to make room for another",
+        UnloadReason::MemoryPressure => "since this machine runs short of memory",
         UnloadReason::Requested => "as was asked",
         UnloadReason::Deleted => "since it was removed",
         UnloadReason::LoadFailed => "since it could not be loaded",

@@ -79,12 +79,19 @@ pub fn residents(models: &[Model]) -> Table {
             Cell::new(residency_state(residency), GREEN),
             bytes(residency.memory_bytes).into(),
             residency.device.as_deref().unwrap_or(NONE).into(),
-            residency.running.to_string().into(),
+            running(residency).into(),
             residency.waiting.to_string().into(),
             expiry(residency).into(),
         ]);
     }
     table
+}
+
+fn running(residency: &Residency) -> String {
+    match residency.paused {
+        0 => residency.running.to_string(),
+        paused => format!("{} ({paused} paused)", residency.running),
+    }
 }
 
 fn expiry(residency: &Residency) -> String {

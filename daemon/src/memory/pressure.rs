@@ -51,7 +51,8 @@ pub async fn watch(source: Source, is_needed: watch::Receiver<bool>, levels: wat
     loop {
         // What came before a pause is no measure of what comes after it.
         if !*is_needed.borrow_and_update() {
-            (meter, _) = (Meter::default(), levels.send_replace(Level::Calm));
+            meter = Meter::default();
+            tell(&levels, Level::Calm);
             tokio::select! {
                 changed = is_needed.changed() => if changed.is_err() { return },
                 () = levels.closed() => return,
@@ -62,12 +63,16 @@ pub async fn watch(source: Source, is_needed: watch::Receiver<bool>, levels: wat
         // A file of the kernel, but the disk may be what stalls.
         let Ok(said) = tokio::task::spawn_blocking(move || asked.ask()).await else { return };
         let level = meter.level(said, Instant::now().into_std());
-        levels.send_if_modified(|told| std::mem::replace(told, level) != level);
+        tell(&levels, level);
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             () = levels.closed() => return,
         }
     }
+}
+
+fn tell(levels: &watch::Sender<Level>, level: Level) {
+    levels.send_if_modified(|told| std::mem::replace(told, level) != level);
 }
 
 /// What was asked for and said.
