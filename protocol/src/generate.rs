@@ -311,6 +311,9 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Of the answer, all samples together, without stop tokens; the pieces that came where a server does not tell.
     pub completion_tokens: u32,
+    /// Of the prompt's, those that were kept from earlier requests of whatever app and not computed again.
+    #[serde(default)]
+    pub cached_tokens: u32,
 }
 
 /// Times of one request, in milliseconds unless named otherwise. They follow one another and add up to `total_ms`

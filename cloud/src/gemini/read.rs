@@ -73,6 +73,8 @@ struct Feedback {
 struct Counts {
     #[serde(rename = "promptTokenCount")]
     prompt: u32,
+    #[serde(rename = "cachedContentTokenCount")]
+    cached: u32,
     #[serde(rename = "candidatesTokenCount")]
     answer: u32,
     /// Of what it reasoned, which is paid like the answer.
@@ -99,8 +101,9 @@ impl Reader {
             return Err(Error::Failed(said(&value).unwrap_or_else(|| "without a reason".into())));
         }
         let chunk = Chunk::deserialize(value).map_err(malformed)?;
-        if let Some(Counts { prompt, answer, thoughts }) = chunk.usage_metadata {
-            self.usage = Usage { prompt_tokens: prompt, completion_tokens: answer.saturating_add(thoughts) };
+        if let Some(Counts { prompt, answer, thoughts, cached }) = chunk.usage_metadata {
+            let completion_tokens = answer.saturating_add(thoughts);
+            self.usage = Usage { prompt_tokens: prompt, completion_tokens, cached_tokens: cached };
         }
         if let Some(reason) = chunk.prompt_feedback.and_then(|feedback| feedback.block_reason) {
             self.reason = Some(Reason::Blocked(format!("the prompt: {reason}")));

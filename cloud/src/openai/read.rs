@@ -70,6 +70,12 @@ struct Counts {
     prompt_tokens: u32,
     #[serde(default)]
     completion_tokens: u32,
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Details {
+    cached_tokens: Option<u32>,
 }
 
 impl Reader {
@@ -86,8 +92,9 @@ impl Reader {
             return Err(Error::Failed(said(&value).unwrap_or_else(|| "without a reason".into())));
         }
         let Chunk { choices, usage } = Chunk::deserialize(value).map_err(malformed)?;
-        if let Some(Counts { prompt_tokens, completion_tokens }) = usage {
-            self.usage = Some(Usage { prompt_tokens, completion_tokens });
+        if let Some(Counts { prompt_tokens, completion_tokens, prompt_tokens_details: details }) = usage {
+            let cached_tokens = details.and_then(|details| details.cached_tokens).unwrap_or_default();
+            self.usage = Some(Usage { prompt_tokens, completion_tokens, cached_tokens });
         }
         for Choice { delta, finish_reason, .. } in choices.into_iter().filter(|choice| choice.index == 0) {
             if let Some(delta) = delta {
@@ -162,7 +169,7 @@ impl Reader {
         let is_refused = !self.refusal.is_empty();
         let reason = if is_refused { Reason::Blocked(std::mem::take(&mut self.refusal)) } else { reason };
         due.extend(self.arguments.finish(&reason)?);
-        let counted = Usage { prompt_tokens: 0, completion_tokens: self.pieces };
+        let counted = Usage { completion_tokens: self.pieces, ..Usage::default() };
         due.push_back(Piece::Finished { reason, usage: self.usage.unwrap_or(counted) });
         Ok(())
     }

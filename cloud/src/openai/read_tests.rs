@@ -19,7 +19,7 @@ fn delta(delta: &serde_json::Value, reason: &serde_json::Value) -> String {
 
 /// The end of an answer in so many pieces that the server has not counted.
 fn finished(reason: Reason, pieces: u32) -> Piece {
-    Piece::Finished { reason, usage: Usage { prompt_tokens: 0, completion_tokens: pieces } }
+    Piece::Finished { reason, usage: Usage { completion_tokens: pieces, ..Usage::default() } }
 }
 
 fn text(text: &str) -> Piece {
@@ -31,9 +31,9 @@ fn an_answer_ends_with_its_reason_and_its_count() {
     let role = delta(&json!({"role": "assistant", "content": ""}), &json!(null));
     let hello = delta(&json!({"content": "Hello"}), &json!(null));
     let stop = delta(&json!({}), &json!("stop"));
-    let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+    let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":2}}}"#;
     let pieces = read(&[&role, &hello, &stop, usage, "[DONE]"]).expect("an answer");
-    let usage = Usage { prompt_tokens: 3, completion_tokens: 1 };
+    let usage = Usage { prompt_tokens: 3, completion_tokens: 1, cached_tokens: 2 };
     assert_eq!(pieces, [text("Hello"), Piece::Finished { reason: Reason::Stop, usage }]);
     // A server that forgets the last line has still said that it is done.
     assert_eq!(read(&[&hello, &stop]).expect("an answer"), [text("Hello"), finished(Reason::Stop, 1)]);

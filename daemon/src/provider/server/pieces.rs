@@ -98,7 +98,7 @@ impl Answer {
         let held = self.stops.finish();
         self.say(held);
         let completion_tokens = self.listed.remote.pieces.load(Ordering::Relaxed);
-        self.finish(FinishReason::Deadline, None, Usage { prompt_tokens: 0, completion_tokens });
+        self.finish(FinishReason::Deadline, None, Usage { completion_tokens, ..Usage::default() });
     }
 
     fn take(&mut self, piece: Piece) {
@@ -121,7 +121,7 @@ impl Answer {
         if hit.is_some() {
             // The rest is not waited for, and so not counted by the server.
             let completion_tokens = self.listed.remote.pieces.load(Ordering::Relaxed);
-            self.finish(FinishReason::Stop, None, Usage { prompt_tokens: 0, completion_tokens });
+            self.finish(FinishReason::Stop, None, Usage { completion_tokens, ..Usage::default() });
         }
     }
 
