@@ -35,7 +35,7 @@ async fn openais() {
     let server = playing(include_str!("../recorded/openai-text.sse"));
     let pieces = answer(&openai(&server), &call("x")).await.unwrap();
     assert_eq!(text(&pieces), "Hello");
-    assert_eq!(end(&pieces), (&Reason::Stop, Usage { prompt_tokens: 9, completion_tokens: 1 }));
+    assert_eq!(end(&pieces), (&Reason::Stop, Usage { prompt_tokens: 9, completion_tokens: 1, ..Usage::default() }));
     let server = playing(include_str!("../recorded/openai-tools.sse"));
     let pieces = answer(&openai(&server), &call("x")).await.unwrap();
     assert_eq!(calls(&pieces), [("get_weather".to_owned(), "{\"city\":\"Köln\"}".to_owned())]);
@@ -47,7 +47,7 @@ async fn geminis() {
     let server = playing(include_str!("../recorded/gemini-text.sse"));
     let pieces = answer(&gemini(&server), &call("x")).await.unwrap();
     assert_eq!(text(&pieces), "The capital of Wyoming is **Cheyenne**.\n");
-    assert_eq!(end(&pieces), (&Reason::Stop, Usage { prompt_tokens: 7, completion_tokens: 10 }));
+    assert_eq!(end(&pieces), (&Reason::Stop, Usage { prompt_tokens: 7, completion_tokens: 10, ..Usage::default() }));
     let server = playing(include_str!("../recorded/gemini-tools.sse"));
     let pieces = answer(&gemini(&server), &call("x")).await.unwrap();
     assert!(matches!(&pieces[0], Piece::Reasoning(text) if text.starts_with("**Calculating the Days**")));

@@ -86,7 +86,7 @@ impl Answer {
     }
 
     fn count(&mut self, tokens: Tokens) {
-        let Tokens { prompt_tokens, completion_tokens } = tokens;
+        let Tokens { prompt_tokens, completion_tokens, .. } = tokens;
         if let Some((usage, used)) = self.counted.take() {
             usage.count(Used { prompt_tokens, completion_tokens, ..used });
         }
