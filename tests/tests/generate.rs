@@ -28,7 +28,7 @@ fn a_prompt_is_answered_by_the_one_installed_model() {
     assert_eq!(result["text"], "hello, wörld 👋");
     assert_eq!(result["model"], "test/echo");
     assert_eq!(result["finish_reason"], "stop");
-    assert_eq!(result["usage"], json!({ "prompt_tokens": 18, "completion_tokens": 18 }));
+    assert_eq!(result["usage"], json!({ "prompt_tokens": 18, "completion_tokens": 18, "cached_tokens": 0 }));
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn the_same_call_is_answered_by_a_server() {
         (&result["provider"], &result["model"], &result["trace_id"]),
         (&json!("cluster"), &json!("qwen"), &json!("memo"))
     );
-    assert_eq!(result["usage"], json!({ "prompt_tokens": 7, "completion_tokens": 3 }));
+    assert_eq!(result["usage"], json!({ "prompt_tokens": 7, "completion_tokens": 3, "cached_tokens": 0 }));
     let asked = server.asked().remove(0);
     assert_eq!(asked.path, "/some/v1/chat/completions");
     assert!(asked.headers.contains(&format!("authorization: bearer {KEY}")), "{}", asked.headers);
