@@ -109,7 +109,7 @@ fn check(name: &str, more: &[&str]) {
         (r"process \d+", "process N"),
         (r"takes [\d.]+ k?B", "takes SOME"),
         (
-            r#""(\w+_ms|\w+_per_s|\w+_per_second|pid|uptime_ms|memory_bytes|seq|seed|age_ms|modified|free_bytes)":[-\d.e]+"#,
+            r#""(\w+_ms|\w+_per_s|\w+_per_second|pid|uptime_ms|memory_bytes|seq|seed|age_ms|modified|free_bytes|budget_bytes)":[-\d.e]+"#,
             "\"$1\":N",
         ),
         (r#""(p\d+_us)":[\d.]+"#, "\"$1\":N"),
