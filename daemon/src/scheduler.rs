@@ -87,6 +87,8 @@ pub struct ResidentSnapshot {
     pub model: Arc<LocalModel>,
     /// How it is held.
     pub residency: ResidencyStatus,
+    /// What its engine said of its memory last.
+    pub memory: engine::Memory,
 }
 
 /// A model that no engine holds and none takes until this is dropped.

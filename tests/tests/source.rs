@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 28] = [
+const WALK: [&str; 29] = [
     "lib",
     "rpc",
     "idle",
@@ -30,6 +30,7 @@ const WALK: [&str; 28] = [
     "bounded",
     "private",
     "requests",
+    "metrics",
     "secrets",
     "telemetry",
     "hugging_face",

@@ -103,6 +103,28 @@ impl Server {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn begin(&self, sequence: SequenceId, asked: Asked, model: Option<ModelId>) -> Result<Stream, ErrorData> {
+        let client = self.client()?;
+        let model = self.model(model)?;
+        let call = pieces::call(&model, &asked);
+        let listed = self.requests.list(Remote {
+            sequence,
+            trace_id: asked.request.trace_id.clone(),
+            model,
+            provider: self.id.clone(),
+            arrived: asked.arrived,
+            pieces: 0.into(),
+            cancel: CancellationToken::new(),
+        });
+        let started = tokio::select! {
+            started = client.generate(&call) => self.heard(started)?,
+            () = listed.remote.cancel.cancelled() => {
+                return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before it had an answer"));
+            }
+        };
+        Ok(pieces::events(started, listed, &asked, Arc::clone(&self.requests)))
+    }
+
     fn model(&self, named: Option<ModelId>) -> Result<ModelId, ErrorData> {
         named.or_else(|| self.settings.default_model.clone()).ok_or_else(|| {
             let id = &self.id;
@@ -155,25 +177,8 @@ impl Provider for Server {
     }
 
     async fn start(&self, sequence: SequenceId, asked: Asked, model: Option<ModelId>) -> Result<Stream, ErrorData> {
-        let client = self.client()?;
-        let model = self.model(model)?;
-        let call = pieces::call(&model, &asked);
-        let listed = self.requests.list(Remote {
-            sequence,
-            trace_id: asked.request.trace_id.clone(),
-            model,
-            provider: self.id.clone(),
-            arrived: asked.arrived,
-            pieces: 0.into(),
-            cancel: CancellationToken::new(),
-        });
-        let started = tokio::select! {
-            started = client.generate(&call) => self.heard(started)?,
-            () = listed.remote.cancel.cancelled() => {
-                return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before it had an answer"));
-            }
-        };
-        Ok(pieces::events(started, listed, &asked, Arc::clone(&self.requests)))
+        let begun = self.begin(sequence, asked, model).await;
+        begun.inspect_err(|error| self.requests.refuse(Some(self.id.clone()), error))
     }
 
     async fn embed(
@@ -190,8 +195,7 @@ impl Provider for Server {
                 format!("{} chooses the pooling itself; leave `pooling` out", self.id),
             ));
         }
-        let made = self.heard(client.embed(&model.0, &request.input).await).inspect_err(|_| self.requests.fail())?;
-        self.requests.finish();
+        let made = self.heard(client.embed(&model.0, &request.input).await)?;
         let mut embeddings = made.vectors;
         if request.normalize {
             for vector in &mut embeddings {

@@ -247,7 +247,11 @@ impl Loop {
             let (id, backend) = (&resident.model.id, resident.model.backend);
             let pid = self.engines.get(&resident.engine).map(Engine::pid);
             let residency = status(resident, pid, now);
-            snapshot.residents.push(ResidentSnapshot { model: Arc::clone(&resident.model), residency });
+            snapshot.residents.push(ResidentSnapshot {
+                model: Arc::clone(&resident.model),
+                residency,
+                memory: resident.memory,
+            });
             let running = resident.running.iter().map(|running| RequestSnapshot {
                 sequence: running.sequence,
                 model: id.clone(),
