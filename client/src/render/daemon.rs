@@ -27,21 +27,25 @@ pub fn ps(status: &Status, width: Option<usize>) -> String {
 fn requests(requests: &[RequestStatus]) -> Table {
     let mut table = Table::new(&["REQUEST", "MODEL", "STATE", "AGE", "TOKENS", "TRACE"]);
     for request in requests {
-        let state = match request.state {
-            RequestState::Waiting => Cell::new("waiting", YELLOW),
-            RequestState::Prefill => Cell::new("reading", GREEN),
-            RequestState::Decode => Cell::new("writing", GREEN),
-        };
         table.row(vec![
             (&*request.request_id.0).into(),
             (&*request.model.0).into(),
-            state,
+            state(request.state),
             duration_ms(request.age_ms as f64).into(),
             request.completion_tokens.to_string().into(),
             request.trace_id.as_deref().unwrap_or(NONE).into(),
         ]);
     }
     table
+}
+
+/// What a request is doing.
+pub(super) fn state(state: RequestState) -> Cell {
+    match state {
+        RequestState::Waiting => Cell::new("waiting", YELLOW),
+        RequestState::Prefill => Cell::new("reading", GREEN),
+        RequestState::Decode => Cell::new("writing", GREEN),
+    }
 }
 
 /// `status`.
