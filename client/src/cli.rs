@@ -161,9 +161,9 @@ Example:
     /// Watch models, requests and rates; q ends
     #[command(after_help = "\
 Rates are of the last interval, and so are the times to the first token: half of
-the requests had theirs within P50, nine of ten within P90. Where the output is
-no terminal there is one picture; with --json, a line for each interval. When
-talkied ends, this waits until it is back.
+the requests had theirs within P50, nine of ten within P90. Where input or
+output is no terminal there is one picture; with --json, a line for each
+interval. When talkied ends, this waits until it is back.
 
 Examples:
   talkiectl top --interval 5

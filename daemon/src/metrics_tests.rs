@@ -7,16 +7,16 @@ fn model(name: &str) -> ModelId {
     ModelId(format!("org/{name}"))
 }
 
-fn mlx() -> Option<ProviderId> {
-    Some(ProviderId("mlx".into()))
+fn mlx() -> ProviderId {
+    ProviderId("mlx".into())
 }
 
 fn stopped(name: &str) -> Ended {
-    Ended::new(Some(model(name)), mlx(), Outcome::Finished(FinishReason::Stop))
+    Ended::new(Some(model(name)), Some(mlx()), Outcome::Finished(FinishReason::Stop))
 }
 
-fn ms(ms: u64) -> Option<Duration> {
-    Some(Duration::from_millis(ms))
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 /// The one that was counted.
@@ -40,11 +40,17 @@ fn pull(name: &str, state: PullState) -> ModelChange {
 #[test]
 fn a_request_is_counted_with_its_tokens_and_times() {
     let counters = Counters::default();
-    let times = Times { queue: ms(3), load: ms(0), first_token: ms(40), token: ms(12), total: ms(700) };
+    let times = Times {
+        queue: Some(ms(3)),
+        load: Some(ms(0)),
+        first_token: Some(ms(40)),
+        token: Some(ms(12)),
+        total: Some(ms(700)),
+    };
     counters.request(Ended { prompt_tokens: 10, cached_tokens: 4, completion_tokens: 7, times, ..stopped("a") });
     counters.request(Ended { prompt_tokens: 1, times: Times::default(), ..stopped("a") });
-    counters.request(Ended::new(Some(model("a")), mlx(), Outcome::Failed(Kind::Busy)));
-    counters.request(Ended::new(Some(model("a")), mlx(), Outcome::Abandoned));
+    counters.request(Ended::new(Some(model("a")), Some(mlx()), Outcome::Failed(Kind::Busy)));
+    counters.request(Ended::new(Some(model("a")), Some(mlx()), Outcome::Abandoned));
     let told = only(&counters);
     let outcomes: Vec<(&str, u64)> = told.outcomes.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     assert_eq!(outcomes, [("abandoned", 1), ("busy", 1), ("stop", 2)]);
@@ -150,25 +156,25 @@ fn a_time_lies_in_the_first_bucket_that_is_not_below_it() {
         assert_eq!((told.buckets[0].count, told.buckets[1].count), (2, 3));
         assert_eq!(told.buckets.last().map(|bucket| bucket.count), Some(4), "what lies beyond is in the count alone");
     }
-    assert_eq!(Histogram::new(WAIT_US).told().buckets[1].le, 2.5);
+    assert_eq!(Histogram::new(WAIT_US).told().buckets.get(1).map(|bucket| bucket.le), Some(2.5));
 }
 
 #[test]
 fn the_time_of_a_token_is_that_of_each_sample() {
     let decode = Duration::from_millis(90);
-    assert_eq!(Times::token(decode, 10, 1), ms(10));
+    assert_eq!(Times::token(decode, 10, 1), Some(ms(10)));
     assert_eq!(Times::token(decode, 1, 1), None);
     assert_eq!(Times::token(decode, 0, 1), None);
     // Two samples of ten tokens, side by side.
-    assert_eq!(Times::token(decode, 20, 2), ms(10));
+    assert_eq!(Times::token(decode, 20, 2), Some(ms(10)));
 }
 
 #[test]
 fn the_text_is_in_prometheus_units_with_labels_escaped() {
     let counters = Counters::default();
     let odd = ModelId("org/a\"b\\c\nd".into());
-    let times = Times { first_token: ms(40), ..Times::default() };
-    counters.request(Ended { times, ..Ended::new(Some(odd), mlx(), Outcome::Finished(FinishReason::Length)) });
+    let times = Times { first_token: Some(ms(40)), ..Times::default() };
+    counters.request(Ended { times, ..Ended::new(Some(odd), Some(mlx()), Outcome::Finished(FinishReason::Length)) });
     let text = text(Metrics { version: "0.1.0".into(), uptime_ms: 1500, ..counters.read() }).unwrap();
     let has = |line: &str| assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     has("talkied_uptime_seconds 1.5");

@@ -122,6 +122,21 @@ fn requests_are_counted_by_how_they_ended() {
 }
 
 #[test]
+fn refusals_of_a_full_queue_are_counted() {
+    let slow = fake(json!({ "load_step_ms": 100, "load_steps": 1000 }));
+    let daemon = Start::fake().args(&["--queue", "1"]).model("test/slow", slow).run();
+    // It waits for the load, and no other has room beside it.
+    let mut first = daemon.connect();
+    first.stream(json!({ "prompt": "hello" }));
+    for _ in 0..3 {
+        daemon.call("generate.text", json!({ "prompt": "hello" })).unwrap_err();
+    }
+    let counted = requests_of(&daemon, Some("test/slow"));
+    assert_eq!(counted["outcomes"], json!({ "busy": 3 }));
+    assert_eq!((&counted["prompt_tokens"], &counted["queue_ms"]["count"]), (&json!(0), &json!(0)), "it did no work");
+}
+
+#[test]
 fn vectors_are_counted_too() {
     let embeds = |files: &mut crate::support::model::Files| {
         files.config["architectures"] = json!(["BertModel"]);

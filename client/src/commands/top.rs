@@ -4,7 +4,6 @@
 
 mod screen;
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use protocol::Kind;
@@ -27,7 +26,7 @@ pub async fn top(session: &Session, asked: Top) -> Result<(), Failure> {
     match session.form {
         _ if asked.once => once(source).await,
         Form::Json => lines(source).await,
-        Form::Words if screen::is_possible() && std::io::stdout().is_terminal() => live(source).await,
+        Form::Words if screen::is_possible() => live(source).await,
         Form::Words => once(source).await,
     }
 }

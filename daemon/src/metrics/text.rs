@@ -59,6 +59,7 @@ impl Collector for Reading {
     }
 }
 
+/// A name, what it means, and where its value is.
 type Of<T, V> = (&'static str, &'static str, fn(&T) -> V);
 
 const RESIDENTS: [Of<ResidentMetrics, u64>; 6] = [
@@ -76,7 +77,10 @@ const TOKENS: [Of<RequestMetrics, u64>; 3] = [
     ("completion_tokens", "Tokens generated", |it| it.completion_tokens),
 ];
 
-const TIMES: [(&str, &str, fn(&RequestMetrics) -> &Histogram); 5] = [
+/// A name, what it means, and where a request's times are.
+type Taken = (&'static str, &'static str, fn(&RequestMetrics) -> &Histogram);
+
+const TIMES: [Taken; 5] = [
     ("request_queue_seconds", "Time that requests waited for others", |it| &it.queue_ms),
     ("request_load_seconds", "Time that requests waited for their model to load", |it| &it.load_ms),
     ("request_first_token_seconds", "Time from the arrival to the first token", |it| &it.first_token_ms),

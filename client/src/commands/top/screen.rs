@@ -1,6 +1,6 @@
 //! The whole terminal for one picture, given back as it was when this is dropped, and the keys that are pressed there.
 
-use std::io::{self, Stdout, Write};
+use std::io::{self, IsTerminal, Stdout, Write};
 
 use anstream::adapter::strip_str;
 use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -17,9 +17,10 @@ use crate::render::top::view::View;
 /// What a terminal takes where it does not tell its size.
 const SIZE: (u16, u16) = (80, 24);
 
-/// Whether a terminal has more than lines.
+/// Whether there is a terminal, at both ends, that has more than lines.
 pub fn is_possible() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    is_terminal && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 /// The terminal.
