@@ -190,7 +190,7 @@ fn a_load_under_way_holds_up_no_scrape() {
     let labels = [("model", "test/large"), ("engine", "mlx")];
     assert_eq!(value(&scrape, "talkied_resident_waiting_requests", &labels), Some(1.0));
     assert_eq!(value(&scrape, "talkied_resident_running_requests", &labels), Some(0.0));
-    assert_eq!(value(&scrape, "talkied_connections", &[]), Some(2.0));
+    assert!(value(&scrape, "talkied_connections", &[]) >= Some(2.0), "the client and the reader");
     assert_eq!(metrics(&daemon)["residents"][0]["state"], "loading");
 }
 
