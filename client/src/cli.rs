@@ -11,6 +11,7 @@ mod service;
 mod turn;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
@@ -81,7 +82,7 @@ impl Cli {
 fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(exit, meaning)| format!("  {:<4}{meaning}\n", exit.code()));
     format!(
-        "Exit codes:\n{}\nps, status, ping, events, cancel, unload, config, stop, logs and doctor never\nstart talkied; service has the system do so; the others do.",
+        "Exit codes:\n{}\nps, top, status, ping, events, cancel, unload, config, stop, logs and doctor\nnever start talkied; service has the system do so; the others do.",
         rows.concat()
     )
 }
@@ -95,6 +96,23 @@ pub struct Logs {
     /// Go on with what is written from now on, until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// How the live view is shown.
+#[derive(Debug, clap::Args)]
+pub struct Top {
+    /// Between two looks, in seconds
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub interval: Duration,
+    /// Show one picture, of one interval, and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// A time between two looks: short enough for people, long enough for the daemon.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "a number from 0.1 to 3600 is needed".into())
 }
 
 /// What to do.
@@ -141,6 +159,17 @@ Example:
     Models,
     /// Show the models in memory and the requests that wait or run
     Ps,
+    /// Watch models, requests and rates; q ends
+    #[command(after_help = "\
+Rates are of the last interval, and so are the times to the first token: half of
+the requests had theirs within P50, nine of ten within P90. Where input or
+output is no terminal there is one picture; with --json, a line for each
+interval. When talkied ends, this waits until it is back.
+
+Examples:
+  talkiectl top --interval 5
+  talkiectl top --json | jq .rates.tokens_per_s")]
+    Top(Top),
     /// Load a model and wait until it is warm
     #[command(after_help = "Example:\n  talkiectl load org/name --keep-alive 1h")]
     Load {

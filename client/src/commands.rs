@@ -23,6 +23,7 @@ mod screen;
 mod service;
 mod suggest;
 mod tools;
+mod top;
 
 use std::cell::OnceCell;
 use std::io::Write;
@@ -53,6 +54,7 @@ async fn done(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Run(run) => run::run(session, *run).await,
         Command::Models => models::list(session).await,
         Command::Ps => daemon::ps(session).await,
+        Command::Top(asked) => top::top(session, asked).await,
         Command::Load { model, keep_alive } => models::load(session, model, keep_alive).await,
         Command::Unload { model } => models::unload(session, model).await,
         Command::Catalogue(catalogue) => files::catalogue(session, catalogue).await,

@@ -15,6 +15,7 @@ pub mod pulls;
 pub mod service;
 pub mod storage;
 mod table;
+pub mod top;
 pub mod usage;
 
 use std::io::{IsTerminal, Write};

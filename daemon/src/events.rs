@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use protocol::{ModelChange, ModelEvent, PullState};
 use tokio::sync::watch;
 
+use crate::metrics::Counters;
+
 /// Events that are kept.
 const KEPT: usize = 1024;
 
@@ -23,6 +25,7 @@ struct Shared {
     /// Held for one look or one entry alone.
     log: Mutex<Log>,
     latest: watch::Sender<u64>,
+    counters: Counters,
 }
 
 #[derive(Debug)]
@@ -55,20 +58,30 @@ pub enum News {
 impl Default for Events {
     /// Numbers begin with the time, in microseconds, and so grow over restarts too.
     fn default() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::beginning_at(now.as_micros() as u64)
+        Self::counted(Counters::default())
     }
 }
 
 impl Events {
+    /// An empty log, of which everything is counted there.
+    pub fn counted(counters: Counters) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::new(now.as_micros() as u64, counters)
+    }
+
     /// An empty log whose first number is the one after this.
     pub fn beginning_at(last: u64) -> Self {
+        Self::new(last, Counters::default())
+    }
+
+    fn new(last: u64, counters: Counters) -> Self {
         let log = Log { dropped: last, events: VecDeque::new(), last };
-        Self(Arc::new(Shared { log: Mutex::new(log), latest: watch::Sender::new(last) }))
+        Self(Arc::new(Shared { log: Mutex::new(log), latest: watch::Sender::new(last), counters }))
     }
 
     /// Writes down what happened.
     pub fn tell(&self, change: ModelChange) {
+        self.0.counters.change(&change);
         let last = self.log(|log| log.push(change));
         self.0.latest.send_replace(last);
     }

@@ -52,6 +52,11 @@ impl Generation {
 
     /// Gives a request to the scheduler. Dropping the answer cancels it.
     pub async fn start(&self, sequence: SequenceId, asked: Asked, backend: Backend) -> Result<Answer, ErrorData> {
+        let begun = self.begin(sequence, asked, backend).await;
+        begun.inspect_err(|error| self.requests.refuse(Some(backend.into()), error))
+    }
+
+    async fn begin(&self, sequence: SequenceId, asked: Asked, backend: Backend) -> Result<Answer, ErrorData> {
         let Asked { request, chat, arrived, claim } = asked;
         let model = self.able(request.model.as_ref(), backend, Capability::Generate).await?;
         let text = self.text(&model, request.keep_alive).await?;
@@ -78,6 +83,7 @@ impl Generation {
             backend,
             prompt_tokens: submission.prompt.len() as u32,
             seed,
+            priority: claim.priority,
             samples: options.n,
             arrived,
         };

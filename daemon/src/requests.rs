@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engine::SequenceId;
-use protocol::{ModelId, Priority, ProviderId, RequestId};
+use protocol::{EmbeddingsResult, ErrorData, FinishReason, ModelId, Priority, ProviderId, RequestId};
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{Counters, Ended, Outcome, Times};
 
 /// Every request of this daemon.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct Requests {
     /// With an error.
     failed: AtomicU64,
     remote: Mutex<BTreeMap<u64, Arc<Remote>>>,
+    counters: Counters,
 }
 
 /// A request that runs on a server.
@@ -55,19 +58,29 @@ pub struct Listed {
     requests: Arc<Requests>,
 }
 
+/// A request for vectors that has not ended; one that is dropped so is counted as abandoned.
+#[derive(Debug)]
+pub struct Open<'a>(Option<&'a Requests>);
+
 impl Default for Requests {
     fn default() -> Self {
+        Self::new(Counters::default())
+    }
+}
+
+impl Requests {
+    /// None yet; how they end is counted there.
+    pub fn new(counters: Counters) -> Self {
         Self {
             boot: random() & 0xff_ffff,
             next: AtomicU64::new(1),
             finished: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             remote: Mutex::default(),
+            counters,
         }
     }
-}
 
-impl Requests {
     /// The next request's number.
     pub fn number(&self) -> SequenceId {
         SequenceId(self.next.fetch_add(1, Ordering::Relaxed))
@@ -84,14 +97,29 @@ impl Requests {
         id.0.strip_prefix(&prefix)?.parse().ok().map(SequenceId)
     }
 
-    /// Counts an answer.
-    pub fn finish(&self) {
-        self.finished.fetch_add(1, Ordering::Relaxed);
+    /// Counts one that was taken and has ended.
+    pub fn end(&self, ended: Ended) {
+        match ended.outcome {
+            Outcome::Finished(_) => drop(self.finished.fetch_add(1, Ordering::Relaxed)),
+            Outcome::Failed(_) => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+            Outcome::Abandoned => {}
+        }
+        self.counters.request(ended);
     }
 
-    /// Counts an error.
-    pub fn fail(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+    /// Counts one that was not taken, by whom where somebody was asked. Its model is not told: it need not exist.
+    pub fn refuse(&self, provider: Option<ProviderId>, error: &ErrorData) {
+        self.counters.request(Ended::new(None, provider, Outcome::Failed(error.kind)));
+    }
+
+    /// Begins to wait for the end of a request for vectors.
+    pub fn open(&self) -> Open<'_> {
+        Open(Some(self))
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// How many were answered, and how many failed.
@@ -120,6 +148,41 @@ impl Requests {
     /// Held for one lookup at a time; a panic elsewhere cannot leave the map half changed.
     fn remote(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Remote>>> {
         self.remote.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open<'_> {
+    /// Counts its end.
+    pub fn end(mut self, made: &Result<EmbeddingsResult, ErrorData>) {
+        let Some(requests) = self.0.take() else { return };
+        match made {
+            Ok(made) => requests.end(embedded(made)),
+            Err(error) => requests.end(Ended::new(None, None, Outcome::Failed(error.kind))),
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if let Some(requests) = self.0.take() {
+            requests.end(Ended::new(None, None, Outcome::Abandoned));
+        }
+    }
+}
+
+/// Vectors that were made, as an answer that came to its end.
+fn embedded(made: &EmbeddingsResult) -> Ended {
+    let time = |ms: f64| Duration::try_from_secs_f64(ms / 1e3).ok();
+    let (timings, engine) = (&made.timings, made.provider.clone());
+    Ended {
+        prompt_tokens: made.prompt_tokens,
+        times: Times {
+            queue: time(timings.queue_ms).filter(|_| engine.is_engine()),
+            load: time(timings.load_ms),
+            total: time(timings.total_ms),
+            ..Times::default()
+        },
+        ..Ended::new(Some(made.model.clone()), Some(engine), Outcome::Finished(FinishReason::Stop))
     }
 }
 

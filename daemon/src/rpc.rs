@@ -8,6 +8,7 @@ mod embeddings;
 mod files;
 mod follow;
 mod generate;
+mod metrics;
 mod models;
 mod providers;
 mod pulls;

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Finished, Logprobs, SequenceId, TokenId};
-use protocol::{ErrorData, FinishReason, GenerateEvent, ModelId, RequestId, Timings, Usage};
+use protocol::{ErrorData, FinishReason, GenerateEvent, ModelId, Priority, RequestId, Timings, Usage};
 use tokio::sync::mpsc;
 
 pub use self::reader::Reader;
 
 use crate::backend::Backend;
 use crate::error::internal;
+use crate::metrics::{Ended, Outcome, Times};
 use crate::requests::Requests;
 use crate::scheduler::{Scheduler, Update};
 
@@ -38,6 +39,8 @@ pub struct Head {
     pub prompt_tokens: u32,
     /// Of its draws.
     pub seed: u64,
+    /// How urgent it is.
+    pub priority: Priority,
     /// How many samples are wanted.
     pub samples: u32,
     /// When it came.
@@ -53,8 +56,8 @@ pub struct Answer {
     requests: Arc<Requests>,
     /// Of each sample, by its number.
     readers: Vec<Reader>,
-    load: Duration,
-    queue: Duration,
+    /// For the load and for other requests, once the engine has it.
+    waited: Option<(Duration, Duration)>,
     first_token: Option<Duration>,
     /// Events that are due before the next update is taken.
     due: VecDeque<GenerateEvent>,
@@ -77,8 +80,7 @@ impl Answer {
             scheduler,
             requests,
             readers,
-            load: Duration::ZERO,
-            queue: Duration::ZERO,
+            waited: None,
             first_token: None,
             due: VecDeque::new(),
             ended: false,
@@ -122,7 +124,7 @@ impl Answer {
                 self.due.push_back(GenerateEvent::Loading { done_bytes, total_bytes });
             }
             Some(Update::Started { load, queue }) => {
-                (self.load, self.queue) = (load, queue);
+                self.waited = Some((load, queue));
                 let Head { prompt_tokens, seed, .. } = self.head;
                 self.due.push_back(GenerateEvent::Started { prompt_tokens, seed: Some(seed) });
             }
@@ -174,7 +176,17 @@ impl Answer {
             total_ms = timings.total_ms, "finished"
         );
         self.end(GenerateEvent::Finished { finish_reason, blocked: None, usage, timings });
-        self.requests.finish();
+        let decode = Duration::from_micros(finished.decode_us);
+        let ended = self.ended(Outcome::Finished(finish_reason));
+        self.requests.end(Ended {
+            cached_tokens: finished.cached_tokens,
+            times: Times {
+                token: Times::token(decode, finished.completion_tokens, self.head.samples),
+                total: Some(self.head.arrived.elapsed()),
+                ..ended.times
+            },
+            ..ended
+        });
     }
 
     fn fail(&mut self, error: ErrorData) {
@@ -182,8 +194,23 @@ impl Answer {
             request = %self.head.request_id, trace = self.head.trace_id, model = %self.head.model, kind = ?error.kind,
             "failed: {}", error.message
         );
+        let ended = self.ended(Outcome::Failed(error.kind));
         self.end(GenerateEvent::Failed { error });
-        self.requests.fail();
+        self.requests.end(ended);
+    }
+
+    /// What is known of it however it ends.
+    fn ended(&self, outcome: Outcome) -> Ended {
+        let Head { model, backend, priority, prompt_tokens, .. } = &self.head;
+        let (load, queue) = self.waited.unzip();
+        Ended {
+            priority: Some(*priority),
+            // What the engine never had was no work.
+            prompt_tokens: self.waited.map_or(0, |_| *prompt_tokens),
+            completion_tokens: self.readers.iter().map(Reader::tokens).sum(),
+            times: Times { load, queue, first_token: self.first_token, ..Times::default() },
+            ..Ended::new(Some(model.clone()), Some((*backend).into()), outcome)
+        }
     }
 
     fn end(&mut self, last: GenerateEvent) {
@@ -192,16 +219,25 @@ impl Answer {
     }
 
     fn timings(&self, finished: &Finished) -> Timings {
+        let (load, queue) = self.waited.unwrap_or_default();
         let (prefill, decode) = (Duration::from_micros(finished.prefill_us), Duration::from_micros(finished.decode_us));
         Timings {
-            queue_ms: ms(self.queue),
-            load_ms: ms(self.load),
+            queue_ms: ms(queue),
+            load_ms: ms(load),
             prefill_ms: ms(prefill),
             decode_ms: ms(decode),
             first_token_ms: self.first_token.map_or(0.0, ms),
             total_ms: ms(self.head.arrived.elapsed()),
             prefill_tokens_per_s: rate(finished.prompt_tokens, prefill),
             decode_tokens_per_s: rate(finished.completion_tokens.saturating_sub(1), decode),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.requests.end(self.ended(Outcome::Abandoned));
         }
     }
 }

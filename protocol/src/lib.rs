@@ -2,7 +2,7 @@
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
 //! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`turn`], [`embeddings`], [`models`], [`events`],
-//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`usage`], [`config`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
+//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`usage`], [`config`], [`metrics`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
@@ -15,6 +15,7 @@ pub mod events;
 pub mod format;
 pub mod generate;
 pub mod message;
+pub mod metrics;
 pub mod models;
 mod named;
 pub mod openrpc;
@@ -41,6 +42,7 @@ pub use generate::{
     TokenCount, TokenLogprob, TokenLogprobs, Usage,
 };
 pub use message::{Message, Role};
+pub use metrics::{Bucket, Histogram, Metrics, ModelMetrics, PullMetrics, RequestMetrics, ResidentMetrics};
 pub use models::{
     Capability, LoadModel, Model, ModelId, ModelList, ModelRef, ModelSource, ModelState, ModelType, Quantization,
     Residency, ResidencyState, Unloaded,

@@ -5,7 +5,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::error::Kind;
-use crate::{catalogue, config, embeddings, events, generate, models, providers, pulls, status, storage, usage};
+use crate::{
+    catalogue, config, embeddings, events, generate, metrics, models, providers, pulls, status, storage, usage,
+};
 
 /// One method as the wire sees it.
 #[derive(Debug)]
@@ -208,6 +210,11 @@ pub const METHODS: &[Method] = &[
     ),
     call("daemon.ping", "A sign of life, without any work behind it.", schema::<status::Pong>),
     call("daemon.status", "What the daemon is doing.", schema::<status::Status>),
+    call(
+        "daemon.metrics",
+        "What was counted since the daemon's start, and what is so now.",
+        schema::<metrics::Metrics>,
+    ),
     call("daemon.config", "What the daemon is set to, and where each value is from.", schema::<config::Configuration>),
     call(
         "daemon.reload",

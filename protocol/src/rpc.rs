@@ -17,6 +17,7 @@ use crate::events::SubscribeModels;
 #[cfg(feature = "client")]
 use crate::generate::GenerateEvent;
 use crate::generate::{CancelRequest, Cancelled, GenerateRequest, GenerateResult, TokenCount};
+use crate::metrics::Metrics;
 use crate::models::{LoadModel, Model, ModelList, ModelRef, Unloaded};
 use crate::providers::{ConfigureProvider, Provider, ProviderList, ProviderRef, ProviderTest, RemovedProvider};
 #[cfg(feature = "client")]
@@ -249,6 +250,10 @@ pub trait Daemon {
     /// What the daemon is doing.
     #[method(name = "status")]
     async fn status(&self) -> RpcResult<Status>;
+
+    /// What was counted since its start, and what is so now.
+    #[method(name = "metrics")]
+    async fn metrics(&self) -> RpcResult<Metrics>;
 
     /// What the daemon is set to, and where each value is from.
     #[method(name = "config")]

@@ -10,7 +10,7 @@ use crate::cli::{finish, run, stdout};
 use crate::support::{Daemon, Start, program, until};
 
 /// The commands in an order in which each has something to say, with what is typed into them. HOME is the daemon's.
-const LINES: [(&str, &str); 45] = [
+const LINES: [(&str, &str); 46] = [
     ("ping", ""),
     ("models", ""),
     ("events", ""),
@@ -24,6 +24,7 @@ const LINES: [(&str, &str); 45] = [
     ("load test/echo --keep-alive forever", ""),
     ("ps", ""),
     ("status", ""),
+    ("top --once --interval 0.1", ""),
     ("unload test/echo", ""),
     ("unload test/echo", ""),
     ("pull org/name --wait", ""),
@@ -117,6 +118,8 @@ fn check(name: &str, more: &[&str]) {
         (r#"\{"type":"loading"[^\n]*\n"#, ""),
         (", the one to begin with", ""),
         (r"\d+(\.\d)? ?(µs|ms|s)\b", "DURATION"),
+        (r"(DURATION +)[\d.]+ .B", "${1}SOME"),
+        ("MEMORY +REQUESTS", "MEMORY   REQUESTS"),
         (r"\d{4}-\d\d-\d\d", "DATE"),
         (r"req_[0-9a-f]+(_\d+)?", "req_N"),
         (r"pid \d+", "pid N"),

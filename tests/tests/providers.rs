@@ -94,6 +94,34 @@ fn the_same_call_is_answered_by_a_server() {
 }
 
 #[test]
+fn requests_to_servers_are_counted_under_their_names() {
+    let server = Server::start(echo::openai);
+    let daemon = knowing(&server, Start::fake());
+    daemon.call("generate.text", json!({ "prompt": "one two", "provider": "cluster" })).unwrap();
+    let stopped = json!({ "prompt": "one two", "provider": "cluster", "options": { "stop_sequences": ["two"] } });
+    daemon.call("generate.text", stopped).unwrap();
+    let unknown = json!({ "prompt": "x", "provider": "cluster", "model": "org/no-such-model" });
+    assert_eq!(kind(&daemon.call("generate.text", unknown).unwrap_err()), "model_not_found");
+    let mut client = daemon.connect();
+    client.stream(json!({ "prompt": "on and on", "provider": "cluster" }));
+    client.event_of("text");
+    assert_eq!(daemon.call("daemon.metrics", json!({})).unwrap()["server_requests"], 1);
+    drop(client);
+    let counted = |model: Option<&str>| {
+        let metrics = daemon.call("daemon.metrics", json!({})).unwrap();
+        let of = |it: &&Value| it["engine"] == "cluster" && it["model"].as_str() == model;
+        metrics["requests"].as_array().unwrap().iter().find(of).cloned().unwrap_or_default()
+    };
+    until("who left is counted", || counted(Some("qwen"))["outcomes"]["abandoned"] == 1);
+    let qwen = counted(Some("qwen"));
+    assert_eq!(qwen["outcomes"], json!({ "abandoned": 1, "stop": 2 }));
+    assert_eq!((&qwen["prompt_tokens"], &qwen["first_token_ms"]["count"]), (&json!(18), &json!(3)), "{qwen}");
+    assert_eq!((&qwen["queue_ms"]["count"], &qwen["total_ms"]["count"]), (&json!(0), &json!(2)), "{qwen}");
+    // A name that only a client knows takes no room.
+    assert_eq!(counted(None)["outcomes"], json!({ "model_not_found": 1 }));
+}
+
+#[test]
 fn a_model_names_the_server_that_has_it() {
     let server = Server::start(|asked| match &*asked.path {
         "/some/v1/models" => Reply::json(200, &json!({"data": [{"id": "org/big"}, {"id": "small"}]})),

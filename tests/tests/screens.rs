@@ -25,8 +25,9 @@ fn commands(daemon: &Daemon) -> Vec<Vec<String>> {
         words.map(str::to_owned).chain(["--help".to_owned()]).collect()
     };
     let helps = told["pages"].as_array().unwrap().iter().map(words);
+    let top = ["top", "--once", "--interval", "0.1"];
     let tables = ["models", "ps", "catalogue", "pulls", "du", "providers", "usage", "status", "events", "ping"];
-    helps.chain(tables.map(|table| vec![table.to_owned()])).collect()
+    helps.chain(tables.map(|table| vec![table.to_owned()])).chain([top.map(str::to_owned).to_vec()]).collect()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 30] = [
+const WALK: [&str; 31] = [
     "lib",
     "rpc",
     "idle",
@@ -32,6 +32,7 @@ const WALK: [&str; 30] = [
     "bounded",
     "private",
     "requests",
+    "metrics",
     "secrets",
     "telemetry",
     "hugging_face",

@@ -60,6 +60,13 @@ impl Terminal {
         self.session.send_control(letter).expect("the terminal takes keys");
     }
 
+    /// Sends the command a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let terminal = self.session.process().get_file_handle().expect("the terminal is open");
+        let reader = rustix::termios::tcgetpgrp(&terminal).expect("somebody reads it");
+        rustix::process::kill_process_group(reader, signal).expect("it takes signals");
+    }
+
     /// Waits until a text is seen, and returns what stood before it.
     pub fn sees(&mut self, text: &str) -> String {
         self.session.exp_string(text).unwrap_or_else(|error| panic!("{text:?} is seen: {error}"))

@@ -27,27 +27,31 @@ pub fn ps(status: &Status, width: Option<usize>) -> String {
 fn requests(requests: &[RequestStatus]) -> Table {
     let mut table = Table::new(&["REQUEST", "MODEL", "APP", "PRIORITY", "STATE", "AGE", "TOKENS", "TRACE"]);
     for request in requests {
-        let state = match request.state {
-            _ if request.paused => Cell::new("paused", YELLOW),
-            RequestState::Waiting => match request.position {
-                None | Some(0) => Cell::new("waiting", YELLOW),
-                Some(before) => Cell::new(format!("behind {before}"), YELLOW),
-            },
-            RequestState::Prefill => Cell::new("reading", GREEN),
-            RequestState::Decode => Cell::new("writing", GREEN),
-        };
         table.row(vec![
             (&*request.request_id.0).into(),
             (&*request.model.0).into(),
             (&*request.app).into(),
             request.priority.name().into(),
-            state,
+            state(request),
             duration_ms(request.age_ms as f64).into(),
             request.completion_tokens.to_string().into(),
             request.trace_id.as_deref().unwrap_or(NONE).into(),
         ]);
     }
     table
+}
+
+/// What a request is doing.
+pub(super) fn state(request: &RequestStatus) -> Cell {
+    match request.state {
+        _ if request.paused => Cell::new("paused", YELLOW),
+        RequestState::Waiting => match request.position {
+            None | Some(0) => Cell::new("waiting", YELLOW),
+            Some(before) => Cell::new(format!("behind {before}"), YELLOW),
+        },
+        RequestState::Prefill => Cell::new("reading", GREEN),
+        RequestState::Decode => Cell::new("writing", GREEN),
+    }
 }
 
 /// `status`.

@@ -50,8 +50,7 @@ impl Generation {
         let work = Work::Embed(Embedding { sequence, inputs, pooling: pooling_of(pooling) });
         let job = Job { model, work, keep_alive: request.keep_alive, trace_id: request.trace_id, arrived, claim };
         let updates = self.scheduler.submit(job).await?;
-        let (mut collected, finished) = collect(updates, texts).await.inspect_err(|_| self.requests.fail())?;
-        self.requests.finish();
+        let (mut collected, finished) = collect(updates, texts).await?;
         if request.normalize {
             collected.vectors.iter_mut().for_each(|vector| normalize(vector));
         }

@@ -2,6 +2,7 @@
 
 mod engines;
 mod signs;
+mod vectors;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use protocol::{
-    Capability, ConfigureProvider, EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateRequest, GenerateResult,
-    Kind, ModelId, Provider as Described, ProviderId, ProviderList, ProviderTest, RequestId, TokenCount,
+    Capability, ConfigureProvider, ErrorData, GenerateRequest, GenerateResult, Kind, ModelId, Provider as Described,
+    ProviderId, ProviderList, ProviderTest, RequestId, TokenCount,
 };
 
 use signs::{Signs, signs};
@@ -25,10 +26,10 @@ use super::{Answer, Provider, edit};
 use crate::app::App;
 use crate::backend::{Backend, Programs};
 use crate::error::{internal, invalid};
-use crate::generation::{Asked, Generation, check_size, embedding};
+use crate::generation::{Asked, Generation, check_size};
 use crate::requests::Requests;
 use crate::stream::ms;
-use crate::usage::{Usage, Used};
+use crate::usage::Usage;
 
 /// How long a request that names a model alone waits for servers to say whether they have it.
 const LISTING: Duration = Duration::from_secs(5);
@@ -102,17 +103,23 @@ impl Registry {
     /// Checks a request and asks for the answer. Dropping the answer cancels it.
     pub async fn start(&self, request: GenerateRequest, app: App) -> Result<Answer, ErrorData> {
         let name = app.name.clone();
-        let asked = Asked::check(request, app).await?;
-        let loaded = self.loaded().await?;
-        let plan = self.plan(&loaded, Wanted::of(&asked.request), Capability::Generate).await?;
+        let planned = self.planned(request, app).await.inspect_err(|error| self.requests.refuse(None, error));
+        let (asked, loaded, plan) = planned?;
         let provider = |candidate: &Candidate| loaded.provider(&candidate.provider);
         let answer = Answer::start(self.requests.number(), asked, plan, provider).await?;
         Ok(answer.counted(self.usage.clone(), name))
     }
 
+    async fn planned(&self, request: GenerateRequest, app: App) -> Result<(Asked, Arc<Loaded>, Plan), ErrorData> {
+        let asked = Asked::check(request, app).await?;
+        let loaded = self.loaded().await?;
+        let plan = self.plan(&loaded, Wanted::of(&asked.request), Capability::Generate).await?;
+        Ok((asked, loaded, plan))
+    }
+
     /// The whole answer at once.
     pub async fn whole(&self, request: GenerateRequest, app: App) -> Result<GenerateResult, ErrorData> {
-        check_size(&request.options)?;
+        check_size(&request.options).inspect_err(|error| self.requests.refuse(None, error))?;
         let (samples, logprobs) = (request.options.n, request.options.logprobs.is_some());
         whole(self.start(request, app).await?, samples, logprobs).await
     }
@@ -132,30 +139,6 @@ impl Registry {
         };
         asked.request.model = model;
         self.generation.count(asked, backend).await
-    }
-
-    /// Makes vectors of texts. Nobody else is asked in place of the one who is meant: vectors of different models do not
-    /// compare.
-    pub async fn embed(&self, request: EmbeddingsRequest, app: App) -> Result<EmbeddingsResult, ErrorData> {
-        embedding::check(&request)?;
-        let loaded = self.loaded().await?;
-        let here = ProviderId::from(Backend::Mlx);
-        let provider = request.provider.as_ref().or(request.model.is_none().then_some(&here));
-        let wanted = Wanted { provider, model: request.model.as_ref(), tier: None, fallback: false };
-        let plan = self.plan(&loaded, wanted, Capability::Embed).await?;
-        let Some(Candidate { provider, model }) = plan.candidates.into_iter().next() else {
-            return Err(internal("a plan has no candidate"));
-        };
-        let Some(provider) = loaded.provider(&provider) else { return Err(internal("a provider went away")) };
-        let made = provider.embed(self.requests.number(), request, model, app.clone()).await?;
-        self.usage.count(Used {
-            provider: made.provider.clone(),
-            model: made.model.clone(),
-            app: app.name,
-            prompt_tokens: made.prompt_tokens,
-            completion_tokens: 0,
-        });
-        Ok(made)
     }
 
     /// Ends a request; false when it had ended or never was.

@@ -104,6 +104,31 @@ impl Server {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn begin(&self, sequence: SequenceId, asked: Asked, model: Option<ModelId>) -> Result<Stream, ErrorData> {
+        let client = self.client()?;
+        let model = self.model(model)?;
+        let call = pieces::call(&model, &asked);
+        let listed = self.requests.list(Remote {
+            sequence,
+            trace_id: asked.request.trace_id.clone(),
+            model,
+            provider: self.id.clone(),
+            app: asked.claim.app.name.clone(),
+            priority: asked.claim.priority,
+            arrived: asked.arrived,
+            pieces: 0.into(),
+            cancel: CancellationToken::new(),
+        });
+        let started = tokio::select! {
+            started = client.generate(&call) => self.heard(started)?,
+            () = listed.remote.cancel.cancelled() => {
+                return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before it had an answer"));
+            }
+            () = pieces::over(asked.arrived, asked.claim.deadline) => return Err(pieces::overdue(&self.id)),
+        };
+        Ok(pieces::events(started, listed, &asked, Arc::clone(&self.requests)))
+    }
+
     fn model(&self, named: Option<ModelId>) -> Result<ModelId, ErrorData> {
         named.or_else(|| self.settings.default_model.clone()).ok_or_else(|| {
             let id = &self.id;
@@ -156,28 +181,8 @@ impl Provider for Server {
     }
 
     async fn start(&self, sequence: SequenceId, asked: Asked, model: Option<ModelId>) -> Result<Stream, ErrorData> {
-        let client = self.client()?;
-        let model = self.model(model)?;
-        let call = pieces::call(&model, &asked);
-        let listed = self.requests.list(Remote {
-            sequence,
-            trace_id: asked.request.trace_id.clone(),
-            model,
-            provider: self.id.clone(),
-            app: asked.claim.app.name.clone(),
-            priority: asked.claim.priority,
-            arrived: asked.arrived,
-            pieces: 0.into(),
-            cancel: CancellationToken::new(),
-        });
-        let started = tokio::select! {
-            started = client.generate(&call) => self.heard(started)?,
-            () = listed.remote.cancel.cancelled() => {
-                return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before it had an answer"));
-            }
-            () = pieces::over(asked.arrived, asked.claim.deadline) => return Err(pieces::overdue(&self.id)),
-        };
-        Ok(pieces::events(started, listed, &asked, Arc::clone(&self.requests)))
+        let begun = self.begin(sequence, asked, model).await;
+        begun.inspect_err(|error| self.requests.refuse(Some(self.id.clone()), error))
     }
 
     async fn embed(
@@ -197,11 +202,9 @@ impl Provider for Server {
         }
         let deadline = request.deadline_ms.map(Duration::from_millis);
         let made = tokio::select! {
-            made = client.embed(&model.0, &request.input) => self.heard(made),
-            () = pieces::over(began, deadline) => Err(pieces::overdue(&self.id)),
+            made = client.embed(&model.0, &request.input) => self.heard(made)?,
+            () = pieces::over(began, deadline) => return Err(pieces::overdue(&self.id)),
         };
-        let made = made.inspect_err(|_| self.requests.fail())?;
-        self.requests.finish();
         let mut embeddings = made.vectors;
         if request.normalize {
             for vector in &mut embeddings {

@@ -1,4 +1,4 @@
-//! `daemon.hello`, `daemon.ping`, `daemon.status`, `daemon.config`, `daemon.reload`, `daemon.shutdown`, `rpc.discover`.
+//! `daemon.hello`, `daemon.ping`, `daemon.status`, `daemon.metrics`, `daemon.config`, `daemon.reload`, `daemon.shutdown`, `rpc.discover`.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use jsonrpsee::core::{RpcResult, async_trait};
 use protocol::rpc::{DaemonServer, DiscoverServer};
 use protocol::{
-    Configuration, ErrorData, Hello, OLDEST_PROTOCOL, PROTOCOL_VERSION, Pong, Reloaded, RequestState, RequestStatus,
-    Status, Welcome,
+    Configuration, ErrorData, Hello, Metrics, OLDEST_PROTOCOL, PROTOCOL_VERSION, Pong, Reloaded, RequestState,
+    RequestStatus, Status, Welcome,
 };
 
 use super::{Rpc, error};
@@ -37,6 +37,10 @@ impl DaemonServer for Rpc {
 
     async fn status(&self) -> RpcResult<Status> {
         self.describe().await.map_err(error)
+    }
+
+    async fn metrics(&self) -> RpcResult<Metrics> {
+        self.measure().await.map_err(error)
     }
 
     async fn config(&self) -> RpcResult<Configuration> {
@@ -133,6 +137,6 @@ impl Rpc {
     }
 }
 
-fn version() -> String {
+pub(super) fn version() -> String {
     env!("CARGO_PKG_VERSION").into()
 }

@@ -68,7 +68,7 @@ impl Rpc {
         let found = tokio::task::spawn_blocking(move || library.snapshot()).await;
         let mut models = found.map_err(|_| internal("looking at the library panicked"))?.models.clone();
         self.0.registry.name_engines(&mut models).await?;
-        for ResidentSnapshot { model: local, residency } in self.0.scheduler.snapshot().await?.residents {
+        for ResidentSnapshot { model: local, residency, .. } in self.0.scheduler.snapshot().await?.residents {
             let place = models.iter().position(|model| model.id.folder() == local.id.folder());
             let place = place.unwrap_or_else(|| {
                 models.push(gone(&local));

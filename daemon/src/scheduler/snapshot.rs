@@ -32,6 +32,8 @@ pub struct ResidentSnapshot {
     pub model: Arc<LocalModel>,
     /// How it is held.
     pub residency: ResidencyStatus,
+    /// What its engine said of its memory last.
+    pub memory: engine::Memory,
 }
 
 /// One request at one moment.
@@ -73,7 +75,11 @@ impl Snapshot {
         let mut snapshot = Self { memory, lost, ..Self::default() };
         for resident in residency.residents() {
             let residency = status(resident, pid(resident.engine), now);
-            snapshot.residents.push(ResidentSnapshot { model: Arc::clone(&resident.model), residency });
+            snapshot.residents.push(ResidentSnapshot {
+                model: Arc::clone(&resident.model),
+                residency,
+                memory: resident.memory,
+            });
             let order = resident.waiting.order(&resident.rows(), now);
             let places: HashMap<SequenceId, u32> = order.into_iter().zip(0..).collect();
             let running = resident.running.iter().map(|running| RequestSnapshot::running(resident, running));

@@ -1,4 +1,4 @@
-//! One HTTP connection: JSON-RPC by `POST`, or a WebSocket, both served by jsonrpsee under the same rules.
+//! One HTTP connection: JSON-RPC by `POST`, or a WebSocket, both served by jsonrpsee under the same rules; and `/metrics`.
 //!
 //! For `curl --unix-socket` and for programs that have a WebSocket library at hand.
 
@@ -19,6 +19,7 @@ use super::Limits;
 use super::accept::Shared;
 use super::peer::Peer;
 use super::rules::{OneAnswer, Rules};
+use super::scrape::Scraped;
 use super::stall::Impatient;
 
 /// Serves the connection, of which `received` was read already, until its end.
@@ -40,6 +41,7 @@ pub(super) async fn serve(stream: UnixStream, received: Bytes, id: u32, shared: 
         .build(shared.methods.clone(), shared.stop.clone());
     let closed = service.on_session_closed();
     let service = MapRequest::new(service, move |request| prepare(request, &peer));
+    let service = Scraped::new(service, shared.methods.clone());
     if let Err(error) = serve_with_graceful_shutdown(io, service, shared.shutdown.clone().cancelled_owned()).await {
         tracing::debug!(%error, "an HTTP connection ended early");
     }

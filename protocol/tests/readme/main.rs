@@ -12,7 +12,7 @@ use protocol::tools::{MAX_NAME_BYTES, MAX_TOOL_BYTES, MAX_TOOLS};
 use protocol::{
     CancelRequest, Cancelled, Catalogue, Configuration, ConfigureProvider, DeleteModel, Deleted, EmbeddingsRequest,
     EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, Hello, ImportModel, Kind,
-    LoadModel, MAX_MESSAGE_BYTES, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider,
+    LoadModel, MAX_MESSAGE_BYTES, Metrics, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider,
     ProviderList, ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, Reloaded, RemovedProvider, StartPull,
     Status, Storage, SubscribeModels, SubscribePulls, TokenCount, Unloaded, UsageReport, Verified, Welcome,
 };
@@ -82,6 +82,7 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("daemon.hello", (Some(check::<Hello>), check::<Welcome>)),
         ("daemon.ping", (None, check::<Pong>)),
         ("daemon.status", (None, check::<Status>)),
+        ("daemon.metrics", (None, check::<Metrics>)),
         ("daemon.config", (None, check::<Configuration>)),
         ("daemon.reload", (None, check::<Reloaded>)),
         ("daemon.shutdown", (None, check::<()>)),

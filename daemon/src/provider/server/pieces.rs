@@ -11,6 +11,7 @@ use protocol::{ErrorData, FinishReason, GenerateEvent, Kind, ModelId, ProviderId
 use super::Stream;
 use super::check::Check;
 use crate::generation::Asked;
+use crate::metrics::{Ended, Outcome, Times};
 use crate::requests::{Listed, Requests};
 use crate::stream::{ms, rate};
 use crate::text::{StopMatcher, StopPiece};
@@ -97,8 +98,7 @@ impl Answer {
         }
         let held = self.stops.finish();
         self.say(held);
-        let completion_tokens = self.listed.remote.pieces.load(Ordering::Relaxed);
-        self.finish(FinishReason::Deadline, None, Usage { completion_tokens, ..Usage::default() });
+        self.finish(FinishReason::Deadline, None, self.so_far());
     }
 
     fn take(&mut self, piece: Piece) {
@@ -120,8 +120,7 @@ impl Answer {
         self.say(text);
         if hit.is_some() {
             // The rest is not waited for, and so not counted by the server.
-            let completion_tokens = self.listed.remote.pieces.load(Ordering::Relaxed);
-            self.finish(FinishReason::Stop, None, Usage { completion_tokens, ..Usage::default() });
+            self.finish(FinishReason::Stop, None, self.so_far());
         }
     }
 
@@ -168,8 +167,7 @@ impl Answer {
             completion_tokens = usage.completion_tokens, total_ms = timings.total_ms, "finished"
         );
         self.due.push_back(GenerateEvent::Finished { finish_reason, blocked, usage, timings });
-        self.has_ended = true;
-        self.requests.finish();
+        self.count(Outcome::Finished(finish_reason), usage);
     }
 
     fn fail(&mut self, error: ErrorData) {
@@ -178,9 +176,36 @@ impl Answer {
             request = %self.requests.id(remote.sequence), trace = remote.trace_id, provider = %remote.provider,
             model = %remote.model, kind = ?error.kind, "failed: {}", error.message
         );
+        self.count(Outcome::Failed(error.kind), self.so_far());
         self.due.push_back(GenerateEvent::Failed { error });
+    }
+
+    /// What is known of the tokens of an answer whose server has not told them.
+    fn so_far(&self) -> Usage {
+        let completion_tokens = self.listed.remote.pieces.load(Ordering::Relaxed);
+        Usage { completion_tokens, ..Usage::default() }
+    }
+
+    /// Counts its end.
+    fn count(&mut self, outcome: Outcome, usage: Usage) {
         self.has_ended = true;
-        self.requests.fail();
+        let remote = &self.listed.remote;
+        let total = remote.arrived.elapsed();
+        let finished = matches!(outcome, Outcome::Finished(_)).then_some(total);
+        let decode = finished.zip(self.first).map(|(total, first)| total.saturating_sub(first));
+        self.requests.end(Ended {
+            priority: Some(remote.priority),
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            cached_tokens: usage.cached_tokens,
+            times: Times {
+                first_token: self.first,
+                token: decode.and_then(|decode| Times::token(decode, usage.completion_tokens, 1)),
+                total: finished,
+                ..Times::default()
+            },
+            ..Ended::new(Some(remote.model.clone()), Some(remote.provider.clone()), outcome)
+        });
     }
 
     /// What can be told from here: the wait for the first piece is all of queue, network and prompt.
@@ -196,6 +221,15 @@ impl Answer {
             prefill_tokens_per_s: rate(usage.prompt_tokens, first),
             decode_tokens_per_s: rate(usage.completion_tokens.saturating_sub(1), decode),
             ..Timings::default()
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let so_far = self.so_far();
+            self.count(Outcome::Abandoned, so_far);
         }
     }
 }
