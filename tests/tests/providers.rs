@@ -414,3 +414,20 @@ fn a_deadline_holds_for_a_server_too() {
     let status = daemon.call("daemon.status", json!({})).unwrap();
     assert_eq!(status["requests"], json!([]));
 }
+
+#[test]
+fn who_does_not_wait_for_long_is_answered_by_the_next() {
+    let server = Server::start(|_| Reply::stream(completion(&["Rhine"])));
+    let endless =
+        |files: &mut crate::support::model::Files| files.config["fake"] = json!({ "token_ms": 5, "repeat": 500 });
+    let daemon = knowing(&server, Start::fake().args(&["--batch", "1"]).model("test/endless", endless));
+    let mut runs = daemon.connect();
+    runs.stream(json!({ "provider": "mlx", "prompt": "on and on", "options": { "max_tokens": 4000 } }));
+    runs.events_until("text");
+    let asked = |time: &str| json!({ "provider": "mlx", "prompt": "x", "fallback": true, time: 100 });
+    let result = daemon.call("generate.text", asked("queue_timeout_ms")).unwrap();
+    assert_eq!((&result["provider"], &result["text"]), (&json!("cluster"), &json!("Rhine")));
+    assert_eq!(result["passed_over"][0]["error"]["kind"], "timeout");
+    let error = daemon.call("generate.text", asked("deadline_ms")).unwrap_err();
+    assert_eq!(kind(&error), "timeout", "nobody else has more time");
+}
