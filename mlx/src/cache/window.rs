@@ -83,34 +83,44 @@ impl WindowCache {
     fn behind(&self, old: Option<&Array>, new: &Array) -> Result<Array> {
         let Some(old) = old else { return Ok(new.clone()) };
         let held = self.len.min(self.window);
-        let ordered = self.ordered(old)?;
         let seen = held.min(self.window - 1);
         if seen == 0 {
             return Ok(new.clone());
         }
-        ops::concatenate(&[&rows(&ordered, held - seen, held)?, new], 2)
+        ops::concatenate(&[&self.ordered(old, held - seen, held)?, new], 2)
     }
 
-    /// All that are held of `buffer`, the oldest first.
-    fn ordered(&self, buffer: &Array) -> Result<Array> {
+    /// Those from `start` to before `end` of all that are held of `buffer`, the oldest first.
+    fn ordered(&self, buffer: &Array, start: i32, end: i32) -> Result<Array> {
         let held = self.len.min(self.window);
-        // From `next` on until the window is full, and then what lies before it.
-        if self.len > self.window && self.next < self.window {
-            return ops::concatenate(&[rows(buffer, self.next, held)?, rows(buffer, 0, self.next)?], 2);
+        // The oldest lies at `next` once the window is full, and what lies before it is younger.
+        let oldest = if self.len > self.window && self.next < self.window { self.next } else { 0 };
+        let (start, end) = (start + oldest, end + oldest);
+        if end <= held {
+            rows(buffer, start, end)
+        } else if start >= held {
+            rows(buffer, start - held, end - held)
+        } else {
+            ops::concatenate(&[rows(buffer, start, held)?, rows(buffer, 0, end - held)?], 2)
         }
-        rows(buffer, 0, held)
     }
 
     /// A copy of the keys and values of those of these tokens that are there: the last ones. `None` where none is.
     pub fn frozen(&self, wanted: Range<i32>) -> Result<Option<[Array; 2]>> {
-        let both = match &self.recent {
-            Some(recent) => recent.clone(),
-            None => [self.ordered(whole(self.keys.as_ref())?)?, self.ordered(whole(self.values.as_ref())?)?],
+        let there = match &self.recent {
+            Some([keys, _]) => tokens(keys)?,
+            None => self.len.min(self.window),
         };
-        let first = self.len - tokens(&both[0])?;
+        let first = self.len - there;
         let (start, end) = (wanted.start.max(first) - first, wanted.end.min(self.len) - first);
-        let [keys, values] = &both;
-        (start < end).then(|| Ok([copied(keys, start..end)?, copied(values, start..end)?])).transpose()
+        if start >= end {
+            return Ok(None);
+        }
+        let part = |place: usize, buffer: Option<&Array>| match &self.recent {
+            Some(recent) => copied(&recent[place], start..end),
+            None => self.ordered(whole(buffer)?, start, end)?.contiguous(),
+        };
+        Ok(Some([part(0, self.keys.as_ref())?, part(1, self.values.as_ref())?]))
     }
 
     /// Drops what is there to be frozen alone.
