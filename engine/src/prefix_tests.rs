@@ -187,7 +187,9 @@ impl List {
 
     fn longest(&mut self, kind: u8, chunks: &[u32]) -> Vec<u32> {
         let places: Vec<_> = (1..=chunks.len()).map_while(|len| self.place(kind, &chunks[..len])).collect();
-        places.iter().for_each(|place| self.touch(*place));
+        for place in &places {
+            self.touch(*place);
+        }
         places.iter().map(|place| self.entries[*place].payload).collect()
     }
 
