@@ -13,10 +13,10 @@ use std::rc::Rc;
 
 use crate::message::TokenId;
 
-/// Tokens of a chunk. A prompt that branches off in the middle of one computes half of it again on average, which is less
-/// than one step's worth on a GPU; and so many tokens fill the pieces that prompts are computed in, on every device. Smaller
-/// ones would save tokens of which nobody feels the time, and cost a pair of buffers more for every layer; larger ones
-/// would miss short system prompts.
+/// Tokens of a chunk. A prompt that branches off in the middle of one computes half of it again on average, which is
+/// less than one step's worth on a GPU; and so many tokens fill the pieces that prompts are computed in, on every
+/// device. Smaller ones would save tokens of which nobody feels the time, and cost a pair of buffers more for every
+/// layer; larger ones would miss short system prompts.
 pub const CHUNK: usize = 64;
 
 /// Tokens after which looking back takes as long as everything else that a model does with a token: about
@@ -104,8 +104,8 @@ impl<K: PartialEq + Clone, P> Prefixes<K, P> {
         }
     }
 
-    /// The payloads of the longest beginning of `tokens` that is held, a chunk each; counted as a hit of so many tokens and
-    /// a miss of the others. They are used now.
+    /// The payloads of the longest beginning of `tokens` that is held, a chunk each; counted as a hit of so many
+    /// tokens and a miss of the others. They are used now.
     pub fn longest(&mut self, kind: &K, tokens: &[TokenId]) -> Vec<&P> {
         let path = self.walk(kind, tokens);
         let hit = path.len() * CHUNK;
@@ -120,8 +120,8 @@ impl<K: PartialEq + Clone, P> Prefixes<K, P> {
         self.used(path)
     }
 
-    /// Puts in the last chunk of `path`, which is whole chunks, in place of one that is there. Answers whether it is held
-    /// then: not where a chunk before it is missing, or all of them together exceed the budget.
+    /// Puts in the last chunk of `path`, which is whole chunks, in place of one that is there. Answers whether it is
+    /// held then: not where a chunk before it is missing, or all of them together exceed the budget.
     pub fn insert(&mut self, kind: &K, path: &[TokenId], payload: P, bytes: u64) -> bool {
         let Some(start) = path.len().checked_sub(CHUNK).filter(|start| start.is_multiple_of(CHUNK)) else {
             return false;

@@ -1,8 +1,8 @@
 //! What the loaded model has computed of beginnings of prompts and of answers, for all sequences to come.
 //!
-//! A sequence hands in each chunk as soon as it is computed, and so does one that is cancelled or fails later. It takes
-//! what its prompt begins with at its own beginning, as a copy: attention needs keys and values in one piece, and a step
-//! writes behind them in place.
+//! A sequence hands in each chunk as soon as it is computed, and so does one that is cancelled or fails later. It
+//! takes what its prompt begins with at its own beginning, as a copy: attention needs keys and values in one piece,
+//! and a step writes behind them in place.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -45,8 +45,8 @@ impl Kept {
         Rc::new(Self { chunks: RefCell::new(Prefixes::new(most_bytes)) })
     }
 
-    /// Fills the empty `caches` of a sequence with what is kept of the beginning of its prompt, less its last token. Answers
-    /// what hands in the rest, and the tokens that the caches have.
+    /// Fills the empty `caches` of a sequence with what is kept of the beginning of its prompt, less its last token.
+    /// Answers what hands in the rest, and the tokens that the caches have.
     pub fn begin(self: &Rc<Self>, submission: &Submission, caches: &mut [Cache]) -> Result<(Recorder, usize)> {
         let Submission { prompt, kv_bits, .. } = submission;
         let mut recorder = Recorder { kept: Rc::downgrade(self), kv_bits: *kv_bits, tokens: prompt.clone(), chunks: 0 };
@@ -87,8 +87,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Adds the next token of the answer, and hands in what `caches` have of those before it. They may have more: the step
-    /// after this token may be under way, and is not known to be sound.
+    /// Adds the next token of the answer, and hands in what `caches` have of those before it. They may have more: the
+    /// step after this token may be under way, and is not known to be sound.
     pub fn given(&mut self, token: TokenId, caches: &[Cache]) -> Result<()> {
         let done = self.tokens.len();
         self.tokens.push(token);

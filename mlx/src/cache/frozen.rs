@@ -1,8 +1,8 @@
-//! What the layers keep of one chunk of tokens, copied out so that it outlives the sequence that computed it, and caches
-//! made of such copies.
+//! What the layers keep of one chunk of tokens, copied out so that it outlives the sequence that computed it, and
+//! caches made of such copies.
 //!
-//! No copy holds a cache's buffer (but for 16 KiB at most, which MLX spares a copy for), and no cache holds a frozen one: a
-//! step writes to its own in place.
+//! No copy holds a cache's buffer (but for 16 KiB at most, which MLX spares a copy for), and no cache holds a frozen
+//! one: a step writes to its own in place.
 
 use std::ops::Range;
 
@@ -68,7 +68,8 @@ impl Cache {
         }
     }
 
-    /// Whether a sequence can go on behind a piece of this layer, of a chunk of so many tokens, if it has what lies before.
+    /// Whether a sequence can go on behind a piece of this layer, of a chunk of so many tokens, if it has what lies
+    /// before.
     pub fn is_whole(&self, piece: &Piece, chunk: usize) -> bool {
         match (self, piece) {
             (Self::Window(cache), piece) => piece.tokens() >= chunk.min(cache.window() as usize - 1),
@@ -89,8 +90,8 @@ impl Cache {
         }
     }
 
-    /// Puts `path` of chunks of `chunk` tokens into this cache, which is empty, of the same layer and can be thawed so. It
-    /// gets room for `room` tokens, if it keeps all.
+    /// Puts `path` of chunks of `chunk` tokens into this cache, which is empty, of the same layer and can be thawed
+    /// so. It gets room for `room` tokens, if it keeps all.
     pub fn thaw(&mut self, path: &[&Piece], chunk: usize, room: i32) -> Result<()> {
         let len = (path.len() * chunk) as i32;
         match self {

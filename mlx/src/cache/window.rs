@@ -21,7 +21,7 @@ pub struct WindowCache {
     values: Buffer,
     /// Tokens seen.
     len: i32,
-    /// What the last call of several tokens answered: there is more to be frozen than a window. Gone when it is forgotten,
+    /// What the last call of several tokens answered: more is to be frozen than a window. Gone when it is forgotten,
     /// and before anything is written in place.
     recent: Option<[Array; 2]>,
     /// Where the next single token goes; behind the last one until the window is full, then around.
