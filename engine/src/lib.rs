@@ -7,7 +7,7 @@
 //!
 //! In reading order: [`message`] says what crosses, [`grammar`] what an answer may be held to, [`frame`] how it is
 //! written, [`backend`] what an engine must be able to do, [`serve`] the loop that every engine process runs around its
-//! backend. Beside them, [`convert`]: what an engine's program says when it writes a model anew and serves none, and
+//! backend, and [`prefix`] what a backend may keep of the beginnings of prompts. Beside them, [`convert`]: what an engine's program says when it writes a model anew and serves none, and
 //! [`weight_files`]: where the weights of a folder are, and [`gguf`]: what a file in GGUF holds.
 //!
 //! This crate knows neither MLX nor tokio: the daemon and every engine depend on it, it depends on neither.
@@ -18,6 +18,7 @@ pub mod frame;
 pub mod gguf;
 pub mod grammar;
 pub mod message;
+pub mod prefix;
 pub mod serve;
 mod weight_files;
 

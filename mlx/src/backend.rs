@@ -1,6 +1,7 @@
 //! MLX behind the boundary of the `engine` crate: the resident model and the device it lies on.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use engine::backend::{Backend, Pace, Step};
@@ -8,13 +9,14 @@ use engine::grammar::Vocabulary;
 use engine::message::{
     Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pooling, Sampling, SequenceId, Submission, TokenId,
 };
-use mlx_rs::Dtype;
+use mlx_rs::{Dtype, memory};
 
 use crate::config::Config;
 use crate::device::{self, Device};
 use crate::embedding::Text;
 use crate::error::{Error, Result};
 use crate::network::Network;
+use crate::prefix::Kept;
 use crate::sequence::Sequence;
 use crate::weights::Weights;
 
@@ -29,9 +31,11 @@ pub struct Mlx {
     resident: Option<Resident>,
 }
 
-/// A loaded model. The model goes before the stream that its arrays belong to.
+/// A loaded model. It and what is kept of prompts go before the stream that their arrays belong to.
 struct Resident {
     network: Network,
+    /// Nowhere without a budget.
+    kept: Option<Rc<Kept>>,
     vocabulary: Vocabulary,
     device: Device,
 }
@@ -49,9 +53,9 @@ impl Mlx {
 
     /// The logits after a submission's prompt, computed as it asks. Like [`Self::logits`], for comparing.
     pub fn logits_after(&self, submission: &Submission) -> std::result::Result<Vec<f32>, Failure> {
-        let Resident { network, device, .. } = self.resident()?;
+        let resident @ Resident { network, device, .. } = self.resident()?;
         let model = network.decoder()?;
-        device.scope(|| Sequence::new(submission, model)?.logits(model, device)).map_err(Failure::from)
+        device.scope(|| resident.begin(submission)?.logits(model, device)).map_err(Failure::from)
     }
 
     /// The likeliest `count` tokens after `prompt`, one after the other. Like [`Self::logits`], for comparing.
@@ -76,6 +80,17 @@ impl Mlx {
     }
 }
 
+impl Resident {
+    /// A sequence that has what is kept of its prompt.
+    fn begin(&self, submission: &Submission) -> Result<Sequence> {
+        let sequence = Sequence::new(submission, self.network.decoder()?)?;
+        match &self.kept {
+            Some(kept) => sequence.sharing(kept, submission),
+            None => Ok(sequence),
+        }
+    }
+}
+
 fn missing() -> Failure {
     Failure::new(FailureKind::Internal, "no model is loaded")
 }
@@ -95,15 +110,20 @@ impl Backend for Mlx {
         let device = Device::open()?;
         let (network, loaded) = device.scope(|| load_on(&device, &load.path, progress))?;
         let vocabulary = Vocabulary::new(load.path.clone(), loaded.vocab_size);
-        self.resident = Some(Resident { network, vocabulary, device });
+        let kept = (load.prefix_bytes > 0).then(|| Kept::new(load.prefix_bytes));
+        self.resident = Some(Resident { network, kept, vocabulary, device });
         Ok(loaded)
     }
 
     fn begin(&mut self, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { network, vocabulary, device } = self.resident.as_mut().ok_or_else(missing)?;
-        let sequence = device.scope(|| Sequence::new(submission, network.decoder()?))?;
+        let resident = self.resident.as_mut().ok_or_else(missing)?;
+        let sequence = resident.device.scope(|| resident.begin(submission))?;
         let Some(grammar) = &submission.grammar else { return Ok(sequence) };
-        Ok(sequence.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
+        Ok(sequence.obeying(resident.vocabulary.constrain(grammar, &submission.stop_tokens)?))
+    }
+
+    fn computed(&self, sequence: &Sequence) -> u32 {
+        sequence.computed()
     }
 
     fn step(&mut self, sequence: &mut Sequence, pace: Pace) -> std::result::Result<Step, Failure> {
@@ -112,7 +132,7 @@ impl Backend for Mlx {
     }
 
     fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { network, vocabulary, device } = self.resident.as_mut().ok_or_else(missing)?;
+        let Resident { network, vocabulary, device, .. } = self.resident.as_mut().ok_or_else(missing)?;
         let forked = device.scope(|| sequence.fork(submission, network.decoder()?))?;
         let Some(grammar) = &submission.grammar else { return Ok(forked) };
         Ok(forked.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
@@ -137,8 +157,18 @@ impl Backend for Mlx {
         sequence.built()
     }
 
+    fn trim(&mut self) {
+        let Some(Resident { kept, device, .. }) = &self.resident else { return };
+        if let Some(kept) = kept {
+            kept.clear();
+        }
+        // It can fail only on a device that is lost, which the next step tells.
+        let _ = device.scope(memory::clear_cache);
+    }
+
     fn memory(&self) -> Memory {
-        device::memory()
+        let kept = self.resident.as_ref().and_then(|resident| resident.kept.as_ref());
+        Memory { prefix_bytes: kept.map_or(0, |kept| kept.bytes()), ..device::memory() }
     }
 }
 

@@ -4,6 +4,7 @@
 //! view beyond the step that asked for it. Only where a sequence is forked is a clone meant: whoever writes first copies.
 
 mod conv;
+mod frozen;
 mod full;
 mod packed;
 mod window;
@@ -17,6 +18,7 @@ use crate::array::write;
 use crate::error::{Error, Result};
 
 pub use self::conv::ConvCache;
+pub use self::frozen::Piece;
 pub use self::full::FullCache;
 pub use self::packed::PackedCache;
 pub use self::window::WindowCache;

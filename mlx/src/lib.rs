@@ -2,7 +2,7 @@
 //!
 //! [`Mlx`] stands behind the boundary of the `engine` crate; the program `talkied-mlx` serves it to the daemon. Only
 //! token numbers and errors leave this crate: no MLX type is public, and neither text nor templates are known here.
-//! In reading order: the backend, the sequence it steps, the grammar it may obey, the models and their layers, what they are loaded from;
+//! In reading order: the backend, the sequence it steps, the prefixes that sequences leave behind, the grammar that one may obey, the models and their layers, what they are loaded from;
 //! and beside all that the conversion, which writes a model anew and runs none.
 
 mod array;
@@ -24,6 +24,7 @@ mod logprobs;
 mod models;
 mod network;
 mod packed;
+mod prefix;
 mod sampler;
 mod sequence;
 mod weights;

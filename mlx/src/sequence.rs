@@ -6,6 +6,7 @@
 //! Where a grammar is obeyed, a token cannot be chosen before the one before it is read; its logits can be computed all
 //! the same, and the tokens that may come are found while they are.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use engine::backend::{Pace, Step};
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::grammar;
 use crate::logprobs;
 use crate::models::Model;
+use crate::prefix::{Kept, Recorder};
 use crate::sampler::Sampler;
 
 /// Tokens after which MLX's spare buffers are given back: the caches' growth leaves ever larger ones behind.
@@ -32,6 +34,8 @@ pub struct Sequence {
     done: usize,
     /// One for each layer.
     caches: Vec<Cache>,
+    /// Hands what they have to those who begin alike.
+    recorder: Recorder,
     sampler: Sampler,
     constraint: Option<Constraint>,
     /// The token that the next step follows, of shape `[1]`: the last of the prompt, or the last that was given.
@@ -74,6 +78,7 @@ impl Sequence {
             prompt: prompt.clone(),
             done: 0,
             caches,
+            recorder: Recorder::default(),
             sampler: Sampler::new(&submission.sampling, prompt, facts.vocab_size)?,
             constraint: None,
             input: tokens(&prompt[prompt.len() - 1..]),
@@ -90,7 +95,19 @@ impl Sequence {
     /// Another for the same prompt, as far as that is computed, before a token is given. Both hold the same buffers until
     /// one of them writes, which then makes a copy for itself.
     pub(crate) fn fork(&self, submission: &Submission, model: &dyn Model) -> Result<Self> {
-        Ok(Self { done: self.done, caches: self.caches.clone(), ..Self::new(submission, model)? })
+        let (caches, recorder) = (self.caches.clone(), self.recorder.clone());
+        Ok(Self { done: self.done, caches, recorder, ..Self::new(submission, model)? })
+    }
+
+    /// Takes what is kept of the beginning of the prompt, before the first step, and keeps what comes behind.
+    pub(crate) fn sharing(mut self, kept: &Rc<Kept>, submission: &Submission) -> Result<Self> {
+        (self.recorder, self.done) = kept.begin(submission, &mut self.caches)?;
+        Ok(self)
+    }
+
+    /// Tokens of the prompt that are in the caches.
+    pub(crate) fn computed(&self) -> u32 {
+        self.done as u32
     }
 
     /// Bytes for each token in the caches, once one is there.
@@ -136,6 +153,7 @@ impl Sequence {
         // Only the caches are wanted: neither the head nor the last layer's MLP is ever computed.
         model.hidden(&chunk, &mut self.caches)?;
         transforms::eval(self.caches.iter().flat_map(Cache::state))?;
+        self.recorder.computed(end, &mut self.caches)?;
         memory::clear_cache()?;
         self.done = end;
         Ok(Step::Prefill { done: end as u32 })
@@ -159,8 +177,10 @@ impl Sequence {
         }
         let id = self.input.try_item_exact().map_err(|error| Error::Internal(error.to_string()))?;
         if nan.try_item_exact().map_err(|error| Error::Internal(error.to_string()))? {
+            self.recorder.disown();
             return Err(Error::nan());
         }
+        self.recorder.given(id, &self.caches)?;
         self.chosen = logits.map(|logits| (id, logits));
         let is_whole = match &mut self.constraint {
             Some(constraint) => constraint.accept(id)?,

@@ -1,5 +1,5 @@
-//! The caches are written in place: MLX's peak of memory says so. Alone in its program, since that peak is the
-//! process's.
+//! The caches are written in place, and what is kept of prompts is given back: MLX's own count of memory says so. Alone in
+//! their program, since that count is the process's.
 
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -7,13 +7,15 @@
 #[expect(dead_code, reason = "each program of tests needs a part of it")]
 mod checkpoint;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use engine::backend::{Backend, Pace, Step};
-use engine::message::{KvBits, Load, SequenceId, Submission};
+use engine::message::{KvBits, Load, Loaded, SequenceId, Submission};
 use mlx_rs::memory;
 use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
-use talkied_mlx::Mlx;
+use talkied_mlx::{Mlx, Sequence};
 
 /// Room for the prompt and the steps in whole steps of the cache, so that it never grows while it is watched.
 const PROMPT: usize = 4000;
@@ -23,9 +25,15 @@ const fn buffer_bytes(tokens: usize) -> usize {
     tokens * 2 * 16 * 4
 }
 
-/// One after the other: the peak is the process's.
+/// One after the other: the count is the process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_step_copies_no_cache() {
+    let _alone = alone();
     let full = Checkpoint::llama().with("max_position_embeddings", json!(8192));
     check(&full, None, buffer_bytes(4096));
     // The window has long been full, so that each step overwrites its oldest token.
@@ -41,9 +49,18 @@ fn a_step_copies_no_cache() {
 fn check(checkpoint: &Checkpoint, kv_bits: Option<KvBits>, smallest: usize) {
     let folder = checkpoint.write();
     let mut mlx = Mlx::new();
-    let loaded = mlx.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
+    let load = Load { prefix_bytes: 1 << 30, ..Load::new(folder.path().to_owned()) };
+    let loaded = mlx.load(&load, &mut |_, _| {}).unwrap();
     let submission = Submission { kv_bits, ..Submission::greedy(SequenceId(1), &vec![3; PROMPT], 40) };
-    let mut sequence = mlx.begin(&submission).unwrap();
+    for kept in [0, PROMPT / 64 * 64] {
+        let sequence = mlx.begin(&submission).unwrap();
+        assert_eq!(mlx.computed(&sequence) as usize, kept);
+        check_steps(&mut mlx, sequence, &loaded, smallest);
+    }
+}
+
+/// The last step ends a chunk, whose copy is counted: that of one chunk, and not of a cache.
+fn check_steps(mlx: &mut Mlx, mut sequence: Sequence, loaded: &Loaded, smallest: usize) {
     while matches!(mlx.step(&mut sequence, Pace::Alone).unwrap(), Step::Prefill { .. }) {}
     // A window's buffer is a view of the last chunk's until a step writes to it.
     mlx.step(&mut sequence, Pace::Alone).unwrap();
@@ -57,4 +74,29 @@ fn check(checkpoint: &Checkpoint, kv_bits: Option<KvBits>, smallest: usize) {
     // On a GPU the step before may still read a buffer, which is then copied once; on a processor none is ever.
     let most = if loaded.device == "cpu" { smallest / 2 } else { 4 * buffer_bytes(4096) };
     assert!(more < most, "steps needed {more} bytes more, and one buffer has {smallest}");
+}
+
+#[test]
+fn kept_prefixes_take_what_they_say_and_give_it_back() {
+    let _alone = alone();
+    let folder = Checkpoint::llama().wide_heads().with("max_position_embeddings", json!(8192)).write();
+    // A chunk of two layers of two heads of 64 numbers: copies of 32 KiB, which MLX shares no larger buffer for.
+    let chunk = 2 * buffer_bytes(64) as u64 * 4 * 2;
+    let mut mlx = Mlx::new();
+    let load = Load { prefix_bytes: 50 * chunk, ..Load::new(folder.path().to_owned()) };
+    mlx.load(&load, &mut |_, _| {}).unwrap();
+    let before = memory::active_memory().unwrap() as u64;
+    for first in 0..12 {
+        let prompt: Vec<u32> = (0..1000).map(|place| (first + place * 7) % 96).collect();
+        mlx.tokens(&Submission::greedy(SequenceId(1), &prompt, 3)).unwrap();
+        let kept = mlx.memory().prefix_bytes;
+        assert!(kept <= 50 * chunk, "{kept}");
+        let more = memory::active_memory().unwrap() as u64 - before;
+        assert!((kept..kept + chunk).contains(&more), "{more} bytes more, {kept} of them kept");
+    }
+    assert_eq!(mlx.memory().prefix_bytes, 50 * chunk);
+    mlx.trim();
+    assert_eq!(mlx.memory().prefix_bytes, 0);
+    let after = memory::active_memory().unwrap() as u64;
+    assert!(after <= before, "{before} before, {after} after");
 }

@@ -9,6 +9,7 @@ mod checkpoint;
 #[path = "support/engine.rs"]
 mod program;
 
+use engine::frame;
 use engine::message::{Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId};
 
 use crate::checkpoint::Checkpoint;
@@ -67,5 +68,53 @@ fn a_model_that_cannot_be_loaded_ends_the_engine_with_its_reason() {
 fn an_engine_without_a_daemon_ends() {
     let engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    engine.end();
+}
+
+/// Prompt tokens that were kept, of the sequence that runs.
+fn cached(engine: &mut Engine) -> u32 {
+    loop {
+        match engine.result() {
+            Event::Token { .. } => {}
+            Event::Finished(finished) => return finished.cached_tokens,
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+/// Bytes of kept prefixes that are told next.
+fn prefix_bytes(engine: &mut Engine) -> u64 {
+    loop {
+        if let Event::Memory(memory) = frame::read(&mut engine.socket).unwrap().expect("the engine still speaks") {
+            return memory.prefix_bytes;
+        }
+    }
+}
+
+#[test]
+fn a_prompt_is_kept_for_the_next_until_the_engine_is_trimmed() {
+    let folder = Checkpoint::llama().write();
+    let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
+    engine.send(&Command::Load(Load { prefix_bytes: 1 << 24, ..Load::new(folder.path().to_owned()) }));
+    assert!(matches!(engine.result(), Event::Ready(_)));
+    assert_eq!(prefix_bytes(&mut engine), 0);
+    let prompt: Vec<TokenId> = (0..200).map(|place| place * 7 % 96).collect();
+    // A chunk has 64 tokens, and two layers keep keys and values of two heads of 16 numbers of each.
+    let chunk = 64 * 2 * 2 * 2 * 16 * 4;
+    for (sequence, kept) in [(1, 0), (2, 192)] {
+        engine.send(&submission(sequence, &prompt, 3));
+        assert_eq!(cached(&mut engine), kept);
+        assert_eq!(prefix_bytes(&mut engine), 3 * chunk);
+    }
+    engine.send(&submission(3, &prompt[..150], 800));
+    assert!(matches!(engine.result(), Event::Token { .. }));
+    engine.send(&Command::Cancel(SequenceId(3)));
+    assert_eq!(cached(&mut engine), 128);
+    prefix_bytes(&mut engine);
+    engine.send(&Command::Trim);
+    assert_eq!(prefix_bytes(&mut engine), 0);
+    engine.send(&submission(4, &prompt, 3));
+    assert_eq!(cached(&mut engine), 0);
+    engine.send(&Command::Unload);
     engine.end();
 }

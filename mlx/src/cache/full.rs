@@ -1,8 +1,11 @@
 //! Keys and values of all tokens.
 
+use std::ops::Range;
+
 use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result};
 
+use super::frozen::{copied, with_room};
 use super::{Buffer, in_steps, put, tokens};
 use crate::array::rows;
 
@@ -30,6 +33,21 @@ impl FullCache {
         Ok((view(&self.keys, end)?, view(&self.values, end)?))
     }
 
+    /// A copy of these tokens' keys and values.
+    pub fn frozen(&self, tokens: Range<i32>) -> Result<[Array; 2]> {
+        Ok([copied(whole(&self.keys)?, tokens.clone())?, copied(whole(&self.values)?, tokens)?])
+    }
+
+    /// Fills an empty one with the keys and values of `len` tokens, in parts; there is room for `room`.
+    pub fn thaw(&mut self, parts: &[&[Array; 2]], len: i32, room: i32) -> Result<()> {
+        let buffer = |place: usize| {
+            let parts: Vec<_> = parts.iter().map(|part| &part[place]).collect();
+            with_room(&parts, in_steps(room))
+        };
+        (self.keys, self.values, self.len) = (Some(buffer(0)?), Some(buffer(1)?), len);
+        Ok(())
+    }
+
     /// Keys and values with the room behind them.
     pub fn buffers(&self) -> [Option<&Array>; 2] {
         [self.keys.as_ref(), self.values.as_ref()]
@@ -37,6 +55,9 @@ impl FullCache {
 }
 
 fn view(buffer: &Buffer, end: i32) -> Result<Array> {
-    let buffer = buffer.as_ref().ok_or_else(|| Exception::custom("no tokens were written"))?;
-    rows(buffer, 0, end)
+    rows(whole(buffer)?, 0, end)
+}
+
+fn whole(buffer: &Buffer) -> Result<&Array> {
+    buffer.as_ref().ok_or_else(|| Exception::custom("no tokens were written"))
 }

@@ -4,10 +4,13 @@
 //! All of the room is handed out, and never a view: on a processor MLX multiplies with a whole buffer as it lies, and
 //! copies a part of one first. What lies behind the last token is zeros, which attention must not see.
 
+use std::ops::Range;
+
 use engine::message::KvBits;
 use mlx_rs::error::{Exception, Result as MlxResult};
 use mlx_rs::{Array, ops};
 
+use super::frozen::{copied, with_room};
 use super::{in_steps, tokens, written};
 use crate::array::{rows, scalar};
 use crate::error::{Error, Result};
@@ -74,6 +77,34 @@ impl PackedCache {
         let (keys, values) = self.packed()?;
         let unpacked = |packed: &Packed| rows(&packed.unpack(packed.scales.dtype())?, 0, self.len);
         Ok((unpacked(keys)?, unpacked(values)?))
+    }
+
+    /// A copy of these tokens' keys and values.
+    pub fn frozen(&self, tokens: Range<i32>) -> MlxResult<[Packed; 2]> {
+        let (keys, values) = self.packed()?;
+        let copy = |array: &Array| copied(array, tokens.clone());
+        let part = |whole: &Packed| {
+            let biases = whole.biases.as_ref().map(copy).transpose()?;
+            Ok::<_, Exception>(Packed { weight: copy(&whole.weight)?, scales: copy(&whole.scales)?, biases, ..*whole })
+        };
+        Ok([part(keys)?, part(values)?])
+    }
+
+    /// Fills an empty one with the keys and values of `len` tokens, in parts; there is room for `room`.
+    pub fn thaw(&mut self, parts: &[&[Packed; 2]], len: i32, room: i32) -> MlxResult<()> {
+        let buffer = |place: usize| {
+            let all = |of: fn(&Packed) -> Option<&Array>| {
+                let parts: Vec<_> = parts.iter().filter_map(|part| of(&part[place])).collect();
+                if parts.is_empty() { Ok(None) } else { with_room(&parts, in_steps(room)).map(Some) }
+            };
+            let first = parts.first().map(|part| &part[place]);
+            let (weight, scales) = (all(|part| Some(&part.weight))?, all(|part| Some(&part.scales))?);
+            let biases = all(|part| part.biases.as_ref())?;
+            let whole = first.zip(weight.zip(scales));
+            Ok::<_, Exception>(whole.map(|(first, (weight, scales))| Packed { weight, scales, biases, ..*first }))
+        };
+        (self.keys, self.values, self.len) = (buffer(0)?, buffer(1)?, len);
+        Ok(())
     }
 
     /// What keys and values consist of, with the room behind them.

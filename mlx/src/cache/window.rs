@@ -4,9 +4,12 @@
 //! them finds the whole window before it; only then all but the last window are dropped. Attention does not mind the
 //! order of what it looks at: positions are in the keys.
 
+use std::ops::Range;
+
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, ops};
 
+use super::frozen::{copied, zeros};
 use super::{Buffer, in_steps, put, tokens};
 use crate::array::rows;
 
@@ -18,6 +21,9 @@ pub struct WindowCache {
     values: Buffer,
     /// Tokens seen.
     len: i32,
+    /// What the last call of several tokens answered: more is to be frozen than a window. Gone when it is forgotten,
+    /// and before anything is written in place.
+    recent: Option<[Array; 2]>,
     /// Where the next single token goes; behind the last one until the window is full, then around.
     next: i32,
 }
@@ -25,7 +31,7 @@ pub struct WindowCache {
 impl WindowCache {
     /// An empty one; `window` is at least 1.
     pub fn new(window: i32) -> Self {
-        Self { window, keys: None, values: None, len: 0, next: 0 }
+        Self { window, keys: None, values: None, len: 0, recent: None, next: 0 }
     }
 
     /// Tokens seen: the position of the next.
@@ -48,6 +54,7 @@ impl WindowCache {
     }
 
     fn turn(&mut self, keys: &Array, values: &Array) -> Result<(Array, Array)> {
+        self.recent = None;
         let start = if self.next == self.window { 0 } else { self.next };
         let room = in_steps(start + 1).min(self.window);
         put(&mut self.keys, keys, start, room)?;
@@ -67,6 +74,7 @@ impl WindowCache {
         self.keys = Some(rows(keys, end - held, end)?);
         self.values = Some(rows(values, end - held, end)?);
         self.next = held;
+        self.recent = Some(all.clone());
         let [keys, values] = all;
         Ok((keys, values))
     }
@@ -75,17 +83,67 @@ impl WindowCache {
     fn behind(&self, old: Option<&Array>, new: &Array) -> Result<Array> {
         let Some(old) = old else { return Ok(new.clone()) };
         let held = self.len.min(self.window);
-        // Oldest first: from `next` on until the window is full, and then what lies before it.
-        let ordered = if self.len > self.window && self.next < self.window {
-            ops::concatenate(&[rows(old, self.next, held)?, rows(old, 0, self.next)?], 2)?
-        } else {
-            rows(old, 0, held)?
-        };
         let seen = held.min(self.window - 1);
         if seen == 0 {
             return Ok(new.clone());
         }
-        ops::concatenate(&[&rows(&ordered, held - seen, held)?, new], 2)
+        ops::concatenate(&[&self.ordered(old, held - seen, held)?, new], 2)
+    }
+
+    /// Those from `start` to before `end` of all that are held of `buffer`, the oldest first.
+    fn ordered(&self, buffer: &Array, start: i32, end: i32) -> Result<Array> {
+        let held = self.len.min(self.window);
+        // The oldest lies at `next` once the window is full, and what lies before it is younger.
+        let oldest = if self.len > self.window && self.next < self.window { self.next } else { 0 };
+        let (start, end) = (start + oldest, end + oldest);
+        if end <= held {
+            rows(buffer, start, end)
+        } else if start >= held {
+            rows(buffer, start - held, end - held)
+        } else {
+            ops::concatenate(&[rows(buffer, start, held)?, rows(buffer, 0, end - held)?], 2)
+        }
+    }
+
+    /// A copy of the keys and values of those of these tokens that are there: the last ones. `None` where none is.
+    pub fn frozen(&self, wanted: Range<i32>) -> Result<Option<[Array; 2]>> {
+        let there = match &self.recent {
+            Some([keys, _]) => tokens(keys)?,
+            None => self.len.min(self.window),
+        };
+        let first = self.len - there;
+        let (start, end) = (wanted.start.max(first) - first, wanted.end.min(self.len) - first);
+        if start >= end {
+            return Ok(None);
+        }
+        let part = |place: usize, buffer: Option<&Array>| match &self.recent {
+            Some(recent) => copied(&recent[place], start..end),
+            None => self.ordered(whole(buffer)?, start, end)?.contiguous(),
+        };
+        Ok(Some([part(0, self.keys.as_ref())?, part(1, self.values.as_ref())?]))
+    }
+
+    /// Drops what is there to be frozen alone.
+    pub fn forget(&mut self) {
+        self.recent = None;
+    }
+
+    /// Fills an empty one that saw `len` tokens, with at least those that the next one sees of them, in parts.
+    pub fn thaw(&mut self, parts: &[&[Array; 2]], len: i32) -> Result<()> {
+        let held = len.min(self.window);
+        let buffer = |place: usize| {
+            let Some(first) = parts.first() else { return Ok(None) };
+            let all: Vec<_> = parts.iter().map(|part| &part[place]).collect();
+            let all = ops::concatenate(&all, 2)?;
+            let count = tokens(&all)?;
+            if count >= held {
+                return rows(&all, count - held, count).map(Some);
+            }
+            // The oldest, which nobody sees: the next is written over it or put behind the others.
+            ops::concatenate(&[&zeros(&first[place], held - count)?, &all], 2).map(Some)
+        };
+        (self.keys, self.values, self.len, self.next) = (buffer(0)?, buffer(1)?, len, held);
+        Ok(())
     }
 
     /// Keys and values with the room behind them.

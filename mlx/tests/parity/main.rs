@@ -9,6 +9,7 @@ mod contradictions;
 mod convert;
 #[path = "../real/given.rs"]
 mod given;
+mod prefix;
 mod reference;
 
 use std::fmt::Write;

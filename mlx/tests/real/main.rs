@@ -12,6 +12,7 @@ mod given;
 mod llama;
 mod model;
 mod parity;
+mod prefix;
 mod reference;
 mod requests;
 mod sentences;

@@ -1,0 +1,178 @@
+//! What the layers keep of one chunk of tokens, copied out so that it outlives the sequence that computed it, and
+//! caches made of such copies.
+//!
+//! No copy holds a cache's buffer (but for 16 KiB at most, which MLX spares a copy for), and no cache holds a frozen
+//! one: a step writes to its own in place.
+
+use std::ops::Range;
+
+use mlx_rs::Array;
+use mlx_rs::error::Result;
+use mlx_rs::ops;
+
+use super::{Cache, tokens};
+use crate::array::rows;
+use crate::packed::Packed;
+
+/// Of one layer.
+#[derive(Clone)]
+pub enum Piece {
+    /// Keys and values of every token, `[1, heads, tokens, dims]`.
+    Full([Array; 2]),
+    /// The same in few bits.
+    Packed([Packed; 2]),
+    /// Keys and values of the last tokens of the chunk: all where the window still had them, else those that the next
+    /// token sees or fewer. `None` for none.
+    Window(Option<[Array; 2]>),
+    /// What a convolution sees before the token after the chunk, `[1, tokens, channels]`, where it was still there.
+    Conv(Option<Array>),
+}
+
+impl Piece {
+    /// What it consists of.
+    pub fn arrays(&self) -> Vec<&Array> {
+        match self {
+            Self::Full(both) | Self::Window(Some(both)) => both.iter().collect(),
+            Self::Packed(both) => both.iter().flat_map(Packed::arrays).flatten().collect(),
+            Self::Conv(last) => last.iter().collect(),
+            Self::Window(None) => Vec::new(),
+        }
+    }
+
+    /// Of a window, the tokens that are there.
+    fn tokens(&self) -> usize {
+        match self {
+            Self::Window(Some([keys, _])) => keys.shape()[2] as usize,
+            _ => 0,
+        }
+    }
+}
+
+impl Cache {
+    /// A copy of what is kept of the tokens of `chunk`, which were all computed.
+    pub fn frozen(&self, chunk: Range<i32>) -> Result<Piece> {
+        Ok(match self {
+            Self::Full(cache) => Piece::Full(cache.frozen(chunk)?),
+            Self::Packed(cache) => Piece::Packed(cache.frozen(chunk)?),
+            Self::Window(cache) => Piece::Window(cache.frozen(chunk)?),
+            Self::Conv(cache) => Piece::Conv(cache.frozen(chunk.end)?),
+        })
+    }
+
+    /// Drops what is there to be frozen alone.
+    pub fn forget(&mut self) {
+        match self {
+            Self::Full(_) | Self::Packed(_) => {}
+            Self::Window(cache) => cache.forget(),
+            Self::Conv(cache) => cache.forget(),
+        }
+    }
+
+    /// Whether a sequence can go on behind a piece of this layer, of a chunk of so many tokens, if it has what lies
+    /// before.
+    pub fn is_whole(&self, piece: &Piece, chunk: usize) -> bool {
+        match (self, piece) {
+            (Self::Window(cache), piece) => piece.tokens() >= chunk.min(cache.window() as usize - 1),
+            (_, Piece::Conv(last)) => last.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Whether this cache could be thawed from `path` of chunks of `chunk` tokens.
+    pub fn can_thaw(&self, path: &[&Piece], chunk: usize) -> bool {
+        match (self, path.last()) {
+            (Self::Window(cache), _) => {
+                let seen = (cache.window() as usize - 1).min(path.len() * chunk);
+                last_of_window(path, seen, chunk).is_some()
+            }
+            (Self::Conv(_), Some(Piece::Conv(last))) => last.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Puts `path` of chunks of `chunk` tokens into this cache, which is empty, of the same layer and can be thawed
+    /// so. It gets room for `room` tokens, if it keeps all.
+    pub fn thaw(&mut self, path: &[&Piece], chunk: usize, room: i32) -> Result<()> {
+        let len = (path.len() * chunk) as i32;
+        match self {
+            Self::Full(cache) => {
+                let parts: Vec<_> = path.iter().filter_map(|piece| piece.full()).collect();
+                cache.thaw(&parts, len, room)
+            }
+            Self::Packed(cache) => {
+                let parts: Vec<_> = path.iter().filter_map(|piece| piece.packed()).collect();
+                cache.thaw(&parts, len, room)
+            }
+            Self::Window(cache) => {
+                let seen = (cache.window() - 1).min(len);
+                let pieces = last_of_window(path, seen as usize, chunk).unwrap_or_default();
+                cache.thaw(&pieces.iter().filter_map(|piece| piece.window()).collect::<Vec<_>>(), len)
+            }
+            Self::Conv(cache) => {
+                cache.thaw(path.last().and_then(|piece| piece.conv()).cloned(), len);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Piece {
+    fn full(&self) -> Option<&[Array; 2]> {
+        if let Self::Full(both) = self { Some(both) } else { None }
+    }
+
+    fn packed(&self) -> Option<&[Packed; 2]> {
+        if let Self::Packed(both) = self { Some(both) } else { None }
+    }
+
+    fn window(&self) -> Option<&[Array; 2]> {
+        if let Self::Window(both) = self { both.as_ref() } else { None }
+    }
+
+    fn conv(&self) -> Option<&Array> {
+        if let Self::Conv(last) = self { last.as_ref() } else { None }
+    }
+}
+
+/// The last pieces of `path` that have `seen` tokens together, one behind the other without a gap.
+fn last_of_window<'a>(path: &'a [&'a Piece], seen: usize, chunk: usize) -> Option<&'a [&'a Piece]> {
+    let (mut start, mut held) = (path.len(), 0);
+    while held < seen {
+        start = start.checked_sub(1)?;
+        let tokens = path[start].tokens();
+        held += tokens;
+        // Before one that lacks its first tokens there is a gap.
+        if held < seen && tokens < chunk {
+            return None;
+        }
+    }
+    Some(&path[start..])
+}
+
+/// The rows from `start` to before `end`, in a buffer of their own.
+pub(super) fn copied(buffer: &Array, rows: Range<i32>) -> Result<Array> {
+    self::rows(buffer, rows.start, rows.end)?.contiguous()
+}
+
+/// The rows of all, and as many zeros behind them as make `room`.
+pub(super) fn with_room(parts: &[&Array], room: i32) -> Result<Array> {
+    let held = parts.iter().map(|part| tokens(part)).sum::<Result<i32>>()?;
+    let mut parts = parts.to_vec();
+    let zeros = match parts.first() {
+        Some(first) if held < room => Some(zeros(first, room - held)?),
+        _ => None,
+    };
+    parts.extend(&zeros);
+    ops::concatenate(&parts, 2)
+}
+
+/// So many rows of zeros, else like `like`.
+pub(super) fn zeros(like: &Array, rows: i32) -> Result<Array> {
+    let mut shape = like.shape().to_vec();
+    shape[2] = rows;
+    ops::zeros_dtype(&shape, like.dtype())
+}
+
+#[cfg(test)]
+#[path = "frozen_tests.rs"]
+mod tests;

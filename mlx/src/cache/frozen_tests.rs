@@ -1,0 +1,148 @@
+//! A cache made of frozen chunks goes on as the one that they were taken from.
+
+use engine::message::KvBits;
+
+use super::*;
+use crate::array::tokens_of;
+use crate::cache::{ConvCache, FullCache, PackedCache, WindowCache};
+
+/// Tokens of a chunk here.
+const LEN: usize = 4;
+
+/// Two heads of so many numbers: each the token's own position, negative in the second.
+fn positions(from: i32, count: i32, dims: i32) -> Array {
+    let row = |sign: f32| Array::from_iter((from..from + count).map(|token| sign * token as f32), &[1, 1, count, 1]);
+    let both = ops::concatenate(&[row(1.0), row(-1.0)], 1).unwrap();
+    ops::multiply(&both, Array::ones::<f32>(&[1, 1, 1, dims]).unwrap()).unwrap()
+}
+
+/// What a step of `count` tokens sees, a list for keys and one for values, each in some order where it is one token.
+fn seen(cache: &mut Cache, count: i32) -> Vec<Vec<f32>> {
+    let (from, dims) = (cache.len(), 32);
+    let new = positions(from, count, dims);
+    let both = match cache {
+        Cache::Full(cache) => cache.update(&new, &new).unwrap(),
+        Cache::Window(cache) => cache.update(&new, &new).unwrap(),
+        Cache::Packed(cache) => {
+            cache.append(&new, &new).unwrap();
+            cache.unpacked().unwrap()
+        }
+        Cache::Conv(cache) => {
+            let both = positions(from, count, 1).reshape(&[1, -1, 1]).unwrap();
+            // Those of the first head.
+            let new = tokens_of(&both, 0, count).unwrap();
+            let all = cache.update(&new).unwrap();
+            (all.clone(), all)
+        }
+    };
+    let listed = |array: Array| {
+        let mut numbers = array.reshape(&[-1]).unwrap().to_vec_exact::<f32>().unwrap();
+        if count == 1 {
+            numbers.sort_by(f32::total_cmp);
+        }
+        numbers
+    };
+    vec![listed(both.0), listed(both.1)]
+}
+
+fn kinds() -> Vec<(&'static str, Cache)> {
+    let windows = [1, 2, 3, 4, 5, 6, 9, 300].map(|window| ("window", Cache::Window(WindowCache::new(window))));
+    let convs = [1, 2, 3, 5].map(|tokens| ("conv", Cache::Conv(ConvCache::new(tokens))));
+    let packed = Cache::Packed(PackedCache::new(KvBits::Eight, 32));
+    let full = Cache::Full(FullCache::default());
+    [("full", full), ("packed", packed)].into_iter().chain(windows).chain(convs).collect()
+}
+
+/// Runs `steps` on an empty cache, freezes the chunks that were passed after each, and answers the pieces.
+fn frozen(empty: &Cache, steps: &[i32], ahead: i32) -> Vec<Piece> {
+    let mut cache = empty.clone();
+    let mut pieces = Vec::new();
+    for step in steps {
+        seen(&mut cache, *step);
+        while (pieces.len() + 1) * LEN <= (cache.len() - ahead).max(0) as usize {
+            let start = (pieces.len() * LEN) as i32;
+            pieces.push(cache.frozen(start..start + LEN as i32).unwrap());
+        }
+        if *step > 1 {
+            cache.forget();
+        }
+    }
+    pieces
+}
+
+/// That a cache thawed from the first chunks sees what a cold one sees, in steps of one token and of several.
+fn check(name: &str, empty: &Cache, steps: &[i32], ahead: i32) {
+    let pieces = frozen(empty, steps, ahead);
+    let path: Vec<&Piece> = pieces.iter().collect();
+    assert!(!path.is_empty());
+    for count in 1..=path.len() {
+        let path = &path[..count];
+        assert!(empty.can_thaw(path, LEN), "{name}, {count} chunks after {steps:?}");
+        assert!(empty.is_whole(path[count - 1], LEN), "{name}, chunk {count} after {steps:?}");
+        for next in [vec![1; 12], vec![3, 1, 1, 6, 1], vec![9, 1, 300, 1]] {
+            let (mut cold, mut warm) = (empty.clone(), empty.clone());
+            seen(&mut cold, (count * LEN) as i32);
+            warm.thaw(path, LEN, 20).unwrap();
+            assert_eq!(warm.len(), cold.len());
+            for step in next {
+                let (expected, found) = (seen(&mut cold, step), seen(&mut warm, step));
+                assert_eq!(found, expected, "{name}, {count} chunks after {steps:?}, then {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thawed_cache_sees_what_a_cold_one_sees() {
+    for (name, empty) in kinds() {
+        check(name, &empty, &[4, 4, 4, 4], 0);
+        check(name, &empty, &[19], 0);
+        check(name, &empty, &[3, 7, 2, 9], 0);
+        check(name, &empty, &[1; 18], 0);
+        // The step after the last that is known to be sound is under way.
+        check(name, &empty, &[1; 18], 1);
+        check(name, &empty, &[6, 1, 1, 1, 1, 1, 1, 1], 1);
+    }
+}
+
+#[test]
+fn what_is_gone_is_not_made_up() {
+    let mut window = Cache::window(3);
+    let mut conv = Cache::conv(3);
+    for cache in [&mut window, &mut conv] {
+        seen(cache, 10);
+        cache.forget();
+    }
+    let gone = [window.frozen(0..4).unwrap(), conv.frozen(0..4).unwrap()];
+    assert!(!window.is_whole(&gone[0], LEN) && !Cache::window(3).can_thaw(&[&gone[0]], LEN));
+    assert!(!conv.is_whole(&gone[1], LEN) && !Cache::conv(3).can_thaw(&[&gone[1]], LEN));
+}
+
+#[test]
+fn a_gap_in_a_window_is_found() {
+    let pieces = frozen(&Cache::window(9), &[16], 0);
+    let path: Vec<&Piece> = pieces.iter().collect();
+    let none = Piece::Window(None);
+    let empty = Cache::window(9);
+    assert!(empty.can_thaw(&[&none, path[1], path[2]], LEN), "eight tokens before the next are there");
+    assert!(!empty.can_thaw(&[path[0], &none, path[2]], LEN));
+    assert!(!empty.can_thaw(&[path[0], path[1], &none], LEN));
+    // A window that has not seen as many as it could.
+    assert!(empty.can_thaw(&path[..1], LEN) && !empty.can_thaw(&[&none], LEN));
+}
+
+#[test]
+fn a_piece_shares_no_buffer_with_the_cache() {
+    let mut cache = FullCache::default();
+    let new = positions(0, 300, 64);
+    cache.update(&new, &new).unwrap();
+    let pieces = cache.frozen(0..4).unwrap();
+    mlx_rs::transforms::eval(pieces.iter().chain(cache.buffers().into_iter().flatten())).unwrap();
+    let before = cache.buffers().map(|buffer| buffer.unwrap().as_slice::<f32>().as_ptr());
+    cache.update(&positions(300, 1, 64), &positions(300, 1, 64)).unwrap();
+    mlx_rs::transforms::eval(cache.buffers().into_iter().flatten()).unwrap();
+    let after = cache.buffers().map(|buffer| buffer.unwrap().as_slice::<f32>().as_ptr());
+    assert_eq!(after, before, "written in place");
+    assert_eq!(pieces[0].shape(), [1, 2, 4, 64]);
+    assert_eq!(pieces[0].nbytes(), 2 * 4 * 64 * 4);
+}
