@@ -36,8 +36,8 @@ pub trait Model {
         self.hidden_of(ids, &mut [caches])
     }
 
-    /// [`Self::hidden`] of several sequences, `[rows, tokens, hidden]` of `[rows, tokens]`: the caches of each row are all
-    /// those of a sequence.
+    /// [`Self::hidden`] of several sequences, `[rows, tokens, hidden]` of `[rows, tokens]`: the caches of each row are
+    /// all those of a sequence.
     fn hidden_of(&self, ids: &Array, rows: &mut [&mut [Cache]]) -> MlxResult<Array>;
 
     /// The logits `[rows, tokens, vocabulary]` after each token, from the last vectors.

@@ -66,8 +66,8 @@ fn check(checkpoint: &Checkpoint, kv_bits: Option<KvBits>, rows: usize, smallest
         step(&mut mlx, &mut sequences);
     }
     let more = memory::peak_memory().unwrap().saturating_sub(before);
-    // On a GPU the step before may still read a buffer, which is then copied once; on a processor none is ever. Scores of
-    // all sequences are there at once.
+    // On a GPU the step before may still read a buffer, which is then copied once; on a processor none is ever. Scores
+    // of all sequences are there at once.
     let most = rows * if loaded.device == "cpu" { smallest / 2 } else { 4 * buffer_bytes(4096) };
     assert!(more < most, "steps of {rows} needed {more} bytes more, and one buffer has {smallest}");
 }

@@ -67,8 +67,8 @@ impl Scores<'_> {
     }
 }
 
-/// Adds `keys` and `values` to the cache and lets `queries` attend to what it holds. All with axes `[rows, heads, tokens,
-/// dims]`; several heads of the queries share one of the keys. Each row looks at its own cache.
+/// Adds `keys` and `values` to the cache and lets `queries` attend to what it holds. All with axes `[rows, heads,
+/// tokens, dims]`; several heads of the queries share one of the keys. Each row looks at its own cache.
 pub fn attend(
     queries: &Array,
     keys: &Array,

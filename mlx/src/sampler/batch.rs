@@ -1,9 +1,7 @@
 //! The next tokens of several sequences at once, each by its own options, seed and history.
 //!
-//! A row gets, to the last bit, what [`Sampler::next`] gives it alone for the same logits: every operation works row by row
-//! or number by number, and what a row does not ask for leaves its numbers as they are. MLX's functions of single numbers
-//! round differently at the end of an array whose size the processor's vectors do not divide; only `top_p` and `xtc` look at
-//! such numbers, and only to compare them.
+//! A row gets, to the last bit, what [`Sampler::next`] gives it alone for the same logits: every operation works row by
+//! row or number by number, and what a row does not ask for leaves its numbers as they are.
 
 use std::collections::BTreeSet;
 
@@ -69,8 +67,8 @@ fn drawn(samplers: &mut [&mut Sampler], logits: &Array) -> Result<Array> {
     choices(samplers, &ops::multiply(&logits, &cooling)?)
 }
 
-/// A draw for each row with its own key, as MLX draws for one row alone, which is not how it draws for several: it would take
-/// all their noise from one key. Those that take the likeliest token do so together.
+/// A draw for each row with its own key, as MLX draws for one row alone, which is not how it draws for several: it
+/// would take all their noise from one key. Those that take the likeliest token do so together.
 fn choices(samplers: &mut [&mut Sampler], logits: &Array) -> Result<Array> {
     let mut start = 0;
     let mut parts = Vec::new();

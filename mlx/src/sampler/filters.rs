@@ -28,8 +28,8 @@ pub fn min_p(logits: &Array, log_share: &Array) -> Result<Array> {
     keep(logits, &threshold)
 }
 
-/// Whether a token is likelier than the least likely of those above a threshold: what `sample_utils.apply_xtc` drops now
-/// and then.
+/// Whether a token is likelier than the least likely of those above a threshold: what `sample_utils.apply_xtc` drops
+/// now and then.
 pub fn xtc(logits: &Array, threshold: &Array) -> Result<Array> {
     let probs = ops::softmax_axis(logits, -1, true)?;
     let infinite = scalar(f32::INFINITY, &probs)?;

@@ -1,9 +1,9 @@
-//! A step of several sequences: one pass of the model for all, one draw, one read. Each keeps its own caches, so that it may
-//! join, leave, wait or fail at any step.
+//! A step of several sequences: one pass of the model for all, one draw, one read. Each keeps its own caches, so that
+//! it may join, leave, wait or fail at any step.
 //!
-//! Where the device computes ahead, the step after is started before the tokens of this one are read. Its arrays are used as
-//! they are while the same sequences go on in the same order; else rows are gathered, and a row that nobody asks for is
-//! computed in vain.
+//! Where the device computes ahead, the step after is started before the tokens of this one are read. Its arrays are
+//! used as they are while the same sequences go on in the same order; else rows are gathered, and a row that nobody
+//! asks for is computed in vain.
 
 use std::time::Instant;
 
@@ -21,14 +21,14 @@ use crate::grammar;
 use crate::models::Model;
 use crate::sampler::batch as sampler;
 
-/// The next token of each sequence, in their order. What goes wrong with one is its own; where MLX refuses an operation, all
-/// that it was for fail.
+/// The next token of each sequence, in their order. What goes wrong with one is its own; where MLX refuses an
+/// operation, all that it was for fail.
 ///
-/// The logits of a row depend on its neighbours only by rounding, where a product of several rows has another kernel than one
-/// of a single row. On a processor none has, but that packed matrices are unpacked from some rows on
-/// ([`crate::device::WeightPolicy`]): eight rows and more then have logits that differ by up to 1e-5 on a tiny model whose
-/// logits span 20, and fewer have the same to the last bit. GPUs have kernels for one row, for few and for many. Where two
-/// logits are nearer to each other than that, the likeliest token may be either.
+/// The logits of a row depend on its neighbours only by rounding, where a product of several rows has another kernel
+/// than one of a single row. On a processor none has, but that packed matrices are unpacked from some rows on
+/// ([`crate::device::WeightPolicy`]): eight rows and more then have logits that differ by up to 1e-5 on a tiny model
+/// whose logits span 20, and fewer have the same to the last bit. GPUs have kernels for one row, for few and for many,
+/// which are not measured. Where two logits are nearer to each other than that, the likeliest token may be either.
 pub fn decode(rows: &mut [&mut Sequence], model: &dyn Model, device: &Device) -> Vec<Result<Step>> {
     let mut turn = Turn { rows: Vec::new(), ends: Vec::new() };
     for (place, sequence) in rows.iter_mut().enumerate() {

@@ -6,8 +6,8 @@ use talkied_mlx::{Mlx, Sequence};
 
 use crate::model;
 
-/// Largest difference of a log-probability. On a processor the model's matrices are plain numbers, whose products do not
-/// depend on the number of rows; GPUs have other kernels for one row than for several.
+/// Largest difference of a log-probability. On a processor the model's matrices are plain numbers, whose products do
+/// not depend on the number of rows; GPUs have other kernels for one row than for several.
 const TOLERANCE: f32 = 1e-3;
 
 /// Tokens of each answer.
