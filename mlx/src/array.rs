@@ -31,7 +31,7 @@ pub fn joined(parts: &[&Array]) -> Result<Array> {
     Ok(joined)
 }
 
-/// The heads from `start` to before `end` of an array `[1, heads, tokens, dims]`; a view.
+/// The heads from `start` to before `end` of an array `[rows, heads, tokens, dims]`; a view.
 pub fn heads(array: &Array, start: i32, end: i32) -> Result<Array> {
     let &[batch, _, tokens, dims] = array.shape() else {
         return Err(Exception::custom(format!("no heads in the shape {:?}", array.shape())));
@@ -53,6 +53,15 @@ pub fn tokens_of(array: &Array, start: i32, end: i32) -> Result<Array> {
         return Err(Exception::custom(format!("no tokens in the shape {:?}", array.shape())));
     };
     slice(array, [0, start, 0], [batch, end, dims])
+}
+
+/// The entries from `start` to before `end` of the first axis of an array with one axis or two; a view.
+pub fn part(array: &Array, start: i32, end: i32) -> Result<Array> {
+    match *array.shape() {
+        [_] => slice(array, [start], [end]),
+        [_, columns] => slice(array, [start, 0], [end, columns]),
+        _ => Err(Exception::custom(format!("no parts of the shape {:?}", array.shape()))),
+    }
 }
 
 /// What lies from `start` to before `stop` of an array with as many axes; a view. `mlx-rs`'s own indexing takes five

@@ -17,7 +17,7 @@ use crate::embedding::Text;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::prefix::Kept;
-use crate::sequence::Sequence;
+use crate::sequence::{Sequence, batch};
 use crate::weights::Weights;
 
 /// The engine's state, bound to the thread that makes it:
@@ -129,6 +129,17 @@ impl Backend for Mlx {
     fn step(&mut self, sequence: &mut Sequence, pace: Pace) -> std::result::Result<Step, Failure> {
         let Resident { network, device, .. } = self.resident()?;
         device.scope(|| sequence.step(network.decoder()?, device, pace)).map_err(Failure::from)
+    }
+
+    fn decode(&mut self, rows: &mut [&mut Sequence]) -> Vec<std::result::Result<Step, Failure>> {
+        let resident = self.resident().and_then(|resident| Ok((resident, resident.network.decoder()?)));
+        match resident {
+            Ok((Resident { device, .. }, model)) => {
+                let steps = device.scope(|| batch::decode(rows, model, device));
+                steps.into_iter().map(|step| step.map_err(Failure::from)).collect()
+            }
+            Err(failure) => rows.iter().map(|_| Err(failure.clone())).collect(),
+        }
     }
 
     fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {

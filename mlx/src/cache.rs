@@ -86,6 +86,24 @@ impl Cache {
     }
 }
 
+/// What one layer keeps of the sequences that a step computes together.
+pub enum LayerCache<'a> {
+    /// Of a single one.
+    One(&'a mut Cache),
+    /// Of several, each of which has a cache of its own: it can leave, wait or fail without touching the others.
+    Rows(Vec<&'a mut Cache>),
+}
+
+impl<'a> LayerCache<'a> {
+    /// That of layer `place`, where each of `rows` has the caches of all layers of a sequence.
+    pub fn at(place: usize, rows: &'a mut [&mut [Cache]]) -> Self {
+        match rows {
+            [caches] => Self::One(&mut caches[place]),
+            rows => Self::Rows(rows.iter_mut().map(|caches| &mut caches[place]).collect()),
+        }
+    }
+}
+
 /// Empty `caches` of one model, with those that keep every token in `bits` for each number; `head_dim` numbers make a
 /// head. What is bounded stays as it is: a window, and what a convolution sees.
 ///

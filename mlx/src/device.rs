@@ -2,6 +2,7 @@
 
 mod info;
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
@@ -15,6 +16,9 @@ use crate::error::Result;
 
 /// Buffers that MLX keeps for reuse, at least and at most. Without a limit it keeps as much as it may use.
 const SCRATCH_BYTES: RangeInclusive<u64> = 256 << 20..=2 << 30;
+
+/// Steps after which MLX's spare buffers are given back: the caches' growth leaves ever larger ones behind.
+const CLEAR_EVERY: u32 = 256;
 
 /// Holds a value to the thread that made it: arrays belong to the streams of their thread, though `mlx-rs` lets them
 /// go.
@@ -38,6 +42,8 @@ pub struct Device {
     pub shared_chunk: usize,
     /// Whether a step is started before the token of the last one is read.
     pub pipelines: bool,
+    /// Steps of one token so far, however many sequences they were for.
+    steps: Cell<u32>,
 }
 
 impl Device {
@@ -76,6 +82,7 @@ impl Device {
             prefill_chunk: 64,
             shared_chunk: 64,
             pipelines: false,
+            steps: Cell::new(0),
         }
     }
 
@@ -94,6 +101,7 @@ impl Device {
             prefill_chunk: 2048,
             shared_chunk: 512,
             pipelines: true,
+            steps: Cell::new(0),
         }
     }
 
@@ -103,6 +111,15 @@ impl Device {
             Pace::Alone => self.prefill_chunk,
             Pace::Shared => self.shared_chunk,
         }
+    }
+
+    /// To be called once for each step of one token, of all the sequences that it is for.
+    pub fn stepped(&self) -> Result<()> {
+        self.steps.set((self.steps.get() + 1) % CLEAR_EVERY);
+        if self.steps.get() == 0 {
+            memory::clear_cache()?;
+        }
+        Ok(())
     }
 
     /// Runs `work` with every operation on this device's stream, which is then looked up once.

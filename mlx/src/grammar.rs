@@ -2,17 +2,16 @@
 //!
 //! The tokens that may come next are found by the processor, while the device computes the logits.
 
-use engine::grammar::Constraint;
+use mlx_rs::error::Result;
 use mlx_rs::{Array, ops};
 
 use crate::array::scalar;
-use crate::error::Result;
 
-/// `logits` of shape `[1, vocabulary]` with −∞ for every token that may not come next.
-pub fn mask(logits: &Array, constraint: &mut Constraint) -> Result<Array> {
-    let flags = constraint.allowed(logits.shape()[1] as u32)?;
-    let flags = Array::from_slice(&flags, &[1, flags.len() as i32]);
-    Ok(ops::select(&flags, logits, &scalar(f32::NEG_INFINITY, logits)?)?)
+/// `logits` of shape `[rows, vocabulary]` with −∞ for every token that may not come next, which `allowed` says of each
+/// row, one after the other: what their constraints answer.
+pub fn mask(logits: &Array, allowed: &[bool]) -> Result<Array> {
+    let flags = Array::from_slice(allowed, logits.shape());
+    ops::select(&flags, logits, &scalar(f32::NEG_INFINITY, logits)?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Masks on logits, and sequences that obey: on a tiny checkpoint whose tokens are the printable characters.
 
 use engine::backend::{Backend, Pace, Step};
-use engine::grammar::{Grammar, Vocabulary};
+use engine::grammar::{Constraint, Grammar, Vocabulary};
 use engine::message::{FailureKind, Load, Sampling, SequenceId, Submission, TokenId};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -75,7 +75,12 @@ fn logits_of_tokens_that_may_not_come_are_no_more() {
     let kept = |constraint: &mut Constraint| {
         device.scope(|| {
             let logits = Array::from_slice(&[0.5_f32; 97], &[1, 97]);
-            let masked: Vec<f32> = mask(&logits, constraint).unwrap().reshape(&[-1]).unwrap().to_vec_exact().unwrap();
+            let masked: Vec<f32> = mask(&logits, &constraint.allowed(97).unwrap())
+                .unwrap()
+                .reshape(&[-1])
+                .unwrap()
+                .to_vec_exact()
+                .unwrap();
             assert!(masked.iter().all(|logit| [0.5, f32::NEG_INFINITY].contains(logit)));
             (0..97).filter(|token| masked[*token as usize] > 0.0).collect::<Vec<_>>()
         })

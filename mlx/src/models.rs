@@ -32,9 +32,15 @@ use crate::weights::Weights;
 pub trait Model {
     /// The last vectors `[1, tokens, hidden]` of `ids`, of shape `[1, tokens]`, which follow what the caches hold. Lazy:
     /// a caller that evaluates only the caches pays nothing for what lies behind the last of them.
-    fn hidden(&self, ids: &Array, caches: &mut [Cache]) -> MlxResult<Array>;
+    fn hidden(&self, ids: &Array, caches: &mut [Cache]) -> MlxResult<Array> {
+        self.hidden_of(ids, &mut [caches])
+    }
 
-    /// The logits `[1, tokens, vocabulary]` after each token, from the last vectors.
+    /// [`Self::hidden`] of several sequences, `[rows, tokens, hidden]` of `[rows, tokens]`: the caches of each row are
+    /// all those of a sequence.
+    fn hidden_of(&self, ids: &Array, rows: &mut [&mut [Cache]]) -> MlxResult<Array>;
+
+    /// The logits `[rows, tokens, vocabulary]` after each token, from the last vectors.
     fn logits(&self, hidden: &Array) -> MlxResult<Array>;
 
     /// What a sequence keeps, a cache for each layer, all empty.

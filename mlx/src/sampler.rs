@@ -4,12 +4,13 @@
 //! Nothing here reads a number back: the last tokens and the random key stay arrays, so that a step can be built
 //! before the one before it is done.
 
+pub mod batch;
 mod filters;
 mod penalties;
 
 use engine::message::{Sampling, TokenId, Xtc};
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::ops::indexing::argmax_axis;
+use mlx_rs::ops::indexing::{argmax_axis, put_along_axis};
 use mlx_rs::{Array, Dtype, ops, random};
 
 use self::penalties::Penalties;
@@ -59,6 +60,18 @@ impl Sampler {
         Ok(token)
     }
 
+    /// Whether the logits change before anything is chosen.
+    fn adjusts(&self) -> bool {
+        self.bias.is_some() || self.penalized.is_some()
+    }
+
+    /// The key of the next draw.
+    fn draw_key(&mut self) -> MlxResult<Array> {
+        let (key, draw) = random::split(&self.key, 2)?;
+        self.key = key;
+        Ok(draw)
+    }
+
     /// Bias and penalties. Logits that need none stay in the model's type.
     fn adjust(&self, logits: &Array) -> MlxResult<Array> {
         let mut logits = logits.clone();
@@ -78,22 +91,34 @@ impl Sampler {
         let Sampling { temperature, top_p, min_p, top_k, .. } = self.sampling;
         if top_p < 1.0 {
             logits = ops::subtract(&logits, &logits.logsumexp_axis(-1, true)?)?;
-            logits = filters::top_p(&logits, top_p)?;
+            logits = filters::top_p(&logits, &Array::from_f32(top_p))?;
         }
         if min_p > 0.0 {
-            logits = filters::min_p(&logits, min_p)?;
+            logits = filters::min_p(&logits, &Array::from_f32(min_p.ln()))?;
         }
-        if let Some(xtc) = &self.sampling.xtc {
-            let (key, draw) = random::split(&self.key, 2)?;
-            self.key = key;
-            logits = filters::xtc(&logits, xtc, &draw)?;
+        if self.sampling.xtc.is_some() {
+            let draw = self.draw_key()?;
+            logits = self.xtc(&logits, &draw)?;
         }
         if (1..logits.shape()[1] as u32).contains(&top_k) {
             logits = filters::top_k(&logits, top_k as i32)?;
         }
-        let (key, draw) = random::split(&self.key, 2)?;
-        self.key = key;
+        let draw = self.draw_key()?;
         random::categorical(&ops::multiply(&logits, &scalar(1.0 / temperature, &logits)?)?, -1, None, &draw)
+    }
+}
+
+impl Sampler {
+    /// `sample_utils.apply_xtc`: now and then, all but the least likely of the tokens above a threshold are dropped.
+    fn xtc(&self, logits: &Array, draw: &Array) -> MlxResult<Array> {
+        let Some(Xtc { probability, threshold, spared }) = &self.sampling.xtc else { return Ok(logits.clone()) };
+        let mut dropped = filters::xtc(logits, &Array::from_f32(*threshold))?;
+        if !spared.is_empty() {
+            let spared = tokens(spared).reshape(&[1, -1])?;
+            dropped = put_along_axis(&dropped, &spared, Array::from_bool(false), -1)?;
+        }
+        let happens = filters::chance(draw)?.le(Array::from_f32(*probability))?;
+        filters::keep_unless(logits, &happens.logical_and(&dropped)?)
     }
 }
 

@@ -85,17 +85,17 @@ fn drawn_tokens_join_the_history_and_old_ones_leave_it() {
 #[test]
 fn top_p_keeps_the_fewest_tokens_with_that_share() {
     let logprobs = log_row(&[0.1, 0.4, 0.2, 0.3]);
-    assert_eq!(kept(&filters::top_p(&logprobs, 0.35).unwrap()), [1]);
-    assert_eq!(kept(&filters::top_p(&logprobs, 0.45).unwrap()), [1, 3]);
-    assert_eq!(kept(&filters::top_p(&logprobs, 0.75).unwrap()), [1, 2, 3]);
-    assert_eq!(kept(&filters::top_p(&logprobs, 0.95).unwrap()), [0, 1, 2, 3]);
+    assert_eq!(kept(&filters::top_p(&logprobs, &Array::from_f32(0.35)).unwrap()), [1]);
+    assert_eq!(kept(&filters::top_p(&logprobs, &Array::from_f32(0.45)).unwrap()), [1, 3]);
+    assert_eq!(kept(&filters::top_p(&logprobs, &Array::from_f32(0.75)).unwrap()), [1, 2, 3]);
+    assert_eq!(kept(&filters::top_p(&logprobs, &Array::from_f32(0.95)).unwrap()), [0, 1, 2, 3]);
 }
 
 #[test]
 fn min_p_keeps_a_share_of_the_likeliest() {
     let logprobs = log_row(&[0.1, 0.4, 0.2, 0.3]);
-    assert_eq!(kept(&filters::min_p(&logprobs, 0.6).unwrap()), [1, 3]);
-    assert_eq!(kept(&filters::min_p(&logprobs, 1.0).unwrap()), [1]);
+    assert_eq!(kept(&filters::min_p(&logprobs, &Array::from_f32(0.6_f32.ln())).unwrap()), [1, 3]);
+    assert_eq!(kept(&filters::min_p(&logprobs, &Array::from_f32(1.0_f32.ln())).unwrap()), [1]);
 }
 
 #[test]
@@ -162,12 +162,15 @@ fn xtc(probability: f32, threshold: f32, spared: &[u32]) -> Xtc {
 #[test]
 fn xtc_leaves_the_least_likely_of_those_above_the_threshold() {
     let logits = log_row(&[0.4, 0.3, 0.2, 0.1]);
-    let left = |xtc: &Xtc| kept(&filters::xtc(&logits, xtc, &random::key(1).unwrap()).unwrap());
-    assert_eq!(left(&xtc(1.0, 0.15, &[])), [2, 3]);
-    assert_eq!(left(&xtc(1.0, 0.15, &[0])), [0, 2, 3]);
+    let left = |xtc: Xtc| {
+        let sampler = Sampler::new(&Sampling { xtc: Some(xtc), ..sampling() }, &[0], 4).unwrap();
+        kept(&sampler.xtc(&logits, &random::key(1).unwrap()).unwrap())
+    };
+    assert_eq!(left(xtc(1.0, 0.15, &[])), [2, 3]);
+    assert_eq!(left(xtc(1.0, 0.15, &[0])), [0, 2, 3]);
     // One alone above the threshold stays, and so does everything when none is.
-    assert_eq!(left(&xtc(1.0, 0.35, &[])), [0, 1, 2, 3]);
-    assert_eq!(left(&xtc(1.0, 0.5, &[])), [0, 1, 2, 3]);
+    assert_eq!(left(xtc(1.0, 0.35, &[])), [0, 1, 2, 3]);
+    assert_eq!(left(xtc(1.0, 0.5, &[])), [0, 1, 2, 3]);
 }
 
 #[test]

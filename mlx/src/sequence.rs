@@ -5,27 +5,29 @@
 //!
 //! Where a grammar is obeyed, a token cannot be chosen before the one before it is read; its logits can be computed all
 //! the same, and the tokens that may come are found while they are.
+//!
+//! Steps are computed for several sequences at once: see [`batch`].
+
+pub mod batch;
+mod share;
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::backend::{Pace, Step};
 use engine::grammar::Constraint;
 use engine::message::{Logprobs, Submission, TokenId};
-use mlx_rs::{Array, Dtype, memory, transforms};
+use mlx_rs::{Dtype, memory, transforms};
 
 use crate::array::tokens;
 use crate::cache::{self, Cache};
 use crate::device::{Device, OneThread};
 use crate::error::{Error, Result};
-use crate::grammar;
 use crate::logprobs;
 use crate::models::Model;
 use crate::prefix::{Kept, Recorder};
 use crate::sampler::Sampler;
-
-/// Tokens after which MLX's spare buffers are given back: the caches' growth leaves ever larger ones behind.
-const CLEAR_EVERY: u32 = 256;
+use crate::sequence::share::Share;
 
 /// A sequence that runs. Stays on the thread of its backend.
 pub struct Sequence {
@@ -38,8 +40,8 @@ pub struct Sequence {
     recorder: Recorder,
     sampler: Sampler,
     constraint: Option<Constraint>,
-    /// The token that the next step follows, of shape `[1]`: the last of the prompt, or the last that was given.
-    input: Array,
+    /// The token that the next step follows: the last of the prompt, or the last that was given.
+    input: Share,
     /// The step after `input`, already being computed.
     ahead: Option<Started>,
     /// Tokens given so far, and wanted at most.
@@ -48,20 +50,22 @@ pub struct Sequence {
     /// How many likeliest tokens' log-probabilities go with each token, where they are wanted.
     logprobs: Option<u32>,
     /// The token that was given last, and the logits that it was chosen from; kept only where they are asked for.
-    chosen: Option<(TokenId, Array)>,
+    chosen: Option<(TokenId, Share)>,
     /// Spent on building graphs, which the device then computes.
     built: Duration,
+    /// Why its caches may be half written, where a step was broken off: it must not go on.
+    broken: Option<String>,
     _thread: OneThread,
 }
 
-/// A step that the device computes.
+/// A step that the device computes: what it has for this sequence.
 struct Started {
-    /// The next token, or where a grammar has a say in that, its logits of shape `[1, vocabulary]`.
-    next: Array,
+    /// The next token, or where a grammar has a say in that, its logits.
+    next: Share,
     /// Whether a logit is NaN. Read with the token, and so a matter of microseconds.
-    nan: Array,
+    nan: Share,
     /// The logits as the model computed them, where they are asked for.
-    logits: Option<Array>,
+    logits: Option<Share>,
 }
 
 impl Sequence {
@@ -81,13 +85,14 @@ impl Sequence {
             recorder: Recorder::default(),
             sampler: Sampler::new(&submission.sampling, prompt, facts.vocab_size)?,
             constraint: None,
-            input: tokens(&prompt[prompt.len() - 1..]),
+            input: Share::whole(tokens(&prompt[prompt.len() - 1..])),
             ahead: None,
             given: 0,
             wanted: submission.max_tokens,
             logprobs: submission.logprobs,
             chosen: None,
             built: Duration::ZERO,
+            broken: None,
             _thread: OneThread::default(),
         })
     }
@@ -95,6 +100,7 @@ impl Sequence {
     /// Another for the same prompt, as far as that is computed, before a token is given. Both hold the same buffers until
     /// one of them writes, which then makes a copy for itself.
     pub(crate) fn fork(&self, submission: &Submission, model: &dyn Model) -> Result<Self> {
+        self.sound()?;
         let (caches, recorder) = (self.caches.clone(), self.recorder.clone());
         Ok(Self { done: self.done, caches, recorder, ..Self::new(submission, model)? })
     }
@@ -123,7 +129,7 @@ impl Sequence {
     /// Log-probabilities at the token given last, where they are wanted.
     pub(crate) fn logprobs(&mut self) -> Result<Option<Logprobs>> {
         let Some((count, (id, logits))) = self.logprobs.zip(self.chosen.take()) else { return Ok(None) };
-        logprobs::at(&logits, id, count).map(Some)
+        logprobs::at(&logits.alone()?, id, count).map(Some)
     }
 
     /// Has the text obey a grammar, before its first token.
@@ -133,8 +139,10 @@ impl Sequence {
 
     /// Computes a chunk of the prompt, or the next token.
     pub(crate) fn step(&mut self, model: &dyn Model, device: &Device, pace: Pace) -> Result<Step> {
-        let rest = self.prompt.len() - 1 - self.done;
-        if rest > 0 { self.prefill(model, rest.min(device.chunk(pace))) } else { self.token(model, device) }
+        match self.prompt.len() - 1 - self.done {
+            0 => batch::decode(&mut [self], model, device).swap_remove(0),
+            rest => self.prefill(model, rest.min(device.chunk(pace))),
+        }
     }
 
     /// Computes the whole prompt and the logits after it.
@@ -142,7 +150,7 @@ impl Sequence {
         while self.done + 1 < self.prompt.len() {
             self.step(model, device, Pace::Alone)?;
         }
-        let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
+        let hidden = model.hidden(&self.input.alone()?.reshape(&[1, 1])?, &mut self.caches)?;
         let logits = model.logits(&hidden)?.reshape(&[-1])?.as_dtype(Dtype::Float32)?;
         logits.to_vec_exact().map_err(|error| Error::Internal(error.to_string()))
     }
@@ -159,50 +167,23 @@ impl Sequence {
         Ok(Step::Prefill { done: end as u32 })
     }
 
-    fn token(&mut self, model: &dyn Model, device: &Device) -> Result<Step> {
-        let Started { next, nan, logits } = match self.ahead.take() {
-            Some(started) => started,
-            None => self.start(model)?,
-        };
-        self.input = match &mut self.constraint {
-            Some(constraint) => self.sampler.next(&grammar::mask(&next, constraint)?)?,
-            None => next,
-        };
-        self.given += 1;
-        if device.pipelines && self.given < self.wanted && self.room(model) {
-            self.ahead = Some(self.start(model)?);
-        }
-        if self.given.is_multiple_of(CLEAR_EVERY) {
-            memory::clear_cache()?;
-        }
-        let id = self.input.try_item_exact().map_err(|error| Error::Internal(error.to_string()))?;
-        if nan.try_item_exact().map_err(|error| Error::Internal(error.to_string()))? {
-            self.recorder.disown();
-            return Err(Error::nan());
-        }
-        self.recorder.given(id, &self.caches)?;
-        self.chosen = logits.map(|logits| (id, logits));
-        let is_whole = match &mut self.constraint {
-            Some(constraint) => constraint.accept(id)?,
-            None => false,
-        };
-        Ok(if is_whole { Step::Last(id) } else { Step::Token(id) })
+    /// But for its last token, whose step gives the first of the answer.
+    fn is_prompt_done(&self) -> bool {
+        self.done + 1 == self.prompt.len()
     }
 
-    /// Builds the step after `input` and has it computed, without waiting.
-    fn start(&mut self, model: &dyn Model) -> Result<Started> {
-        if !self.room(model) {
+    /// That another step can be taken.
+    fn may_go_on(&self, model: &dyn Model) -> Result<()> {
+        self.sound()?;
+        if self.ahead.is_none() && !self.room(model) {
             return Err(Error::NotSupported(format!("the context of {} tokens is full", model.facts().context)));
         }
-        let begun = Instant::now();
-        let hidden = model.hidden(&self.input.reshape(&[1, 1])?, &mut self.caches)?;
-        let logits = model.logits(&hidden)?.reshape(&[1, -1])?;
-        let nan = logits.is_nan()?.any(false)?;
-        let kept = self.logprobs.is_some().then(|| logits.clone());
-        let next = if self.constraint.is_some() { logits } else { self.sampler.next(&logits)? };
-        self.built += begun.elapsed();
-        transforms::async_eval([&next, &nan])?;
-        Ok(Started { next, nan, logits: kept })
+        Ok(())
+    }
+
+    /// That no step was broken off.
+    fn sound(&self) -> Result<()> {
+        self.broken.as_ref().map_or(Ok(()), |words| Err(Error::Internal(words.clone())))
     }
 
     fn room(&self, model: &dyn Model) -> bool {

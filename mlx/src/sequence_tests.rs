@@ -1,7 +1,7 @@
 //! Chunks, steps ahead, and ends of a sequence, on a tiny checkpoint.
 
 use engine::message::{KvBits, Sampling, SequenceId};
-use mlx_rs::ops;
+use mlx_rs::{Array, ops};
 use serde_json::json;
 
 use super::*;
@@ -11,12 +11,12 @@ use crate::device::WeightPolicy;
 use crate::models;
 use crate::weights::Weights;
 
-fn load(checkpoint: &Checkpoint) -> (Box<dyn Model>, Device) {
+pub(super) fn load(checkpoint: &Checkpoint) -> (Box<dyn Model>, Device) {
     let device = Device::open().unwrap();
     (load_on(&device, checkpoint), device)
 }
 
-fn load_on(device: &Device, checkpoint: &Checkpoint) -> Box<dyn Model> {
+pub(super) fn load_on(device: &Device, checkpoint: &Checkpoint) -> Box<dyn Model> {
     let folder = checkpoint.write();
     let config = Config::read(folder.path()).unwrap();
     let mut progress = |_, _| {};
@@ -26,16 +26,16 @@ fn load_on(device: &Device, checkpoint: &Checkpoint) -> Box<dyn Model> {
     model
 }
 
-fn submission(prompt: &[TokenId], max_tokens: u32) -> Submission {
+pub(super) fn submission(prompt: &[TokenId], max_tokens: u32) -> Submission {
     let sampling = Sampling { top_p: 0.9, seed: 3, ..Sampling::greedy() };
     Submission { sampling, ..Submission::greedy(SequenceId(1), prompt, max_tokens) }
 }
 
-fn prompt(len: u32) -> Vec<TokenId> {
+pub(super) fn prompt(len: u32) -> Vec<TokenId> {
     (0..len).map(|i| i * 31 % 96).collect()
 }
 
-fn tokens_of(submission: &Submission, model: &dyn Model, device: &Device) -> Vec<TokenId> {
+pub(super) fn tokens_of(submission: &Submission, model: &dyn Model, device: &Device) -> Vec<TokenId> {
     tokens_until_the_end(Sequence::new(submission, model).unwrap(), submission, model, device)
 }
 
@@ -173,7 +173,7 @@ fn packed_keys_and_values_depend_on_no_chunk_and_eight_bits_lose_little() {
 }
 
 /// The largest difference.
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
+pub(super) fn difference(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
@@ -290,7 +290,7 @@ fn tokens_outside_the_vocabulary_are_refused() {
 }
 
 /// With NaN in these rows of a tensor.
-fn with_nan(name: &str, rows: std::ops::Range<i32>) -> Checkpoint {
+pub(super) fn with_nan(name: &str, rows: std::ops::Range<i32>) -> Checkpoint {
     damaged(Checkpoint::llama(), name, rows)
 }
 

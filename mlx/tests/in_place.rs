@@ -31,49 +31,63 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How many sequences steps are for.
+const ROWS: [usize; 2] = [1, 3];
+
 #[test]
 fn a_step_copies_no_cache() {
     let _alone = alone();
-    let full = Checkpoint::llama().with("max_position_embeddings", json!(8192));
-    check(&full, None, buffer_bytes(4096));
-    // The window has long been full, so that each step overwrites its oldest token.
-    let types = json!(["full_attention", "sliding_attention"]);
-    check(&full.with("layer_types", types).with("sliding_window", json!(2048)), None, buffer_bytes(2048));
-    // Two heads of 64 numbers. Scales are a ninth of all that is kept, and as large as the scores of a step.
-    let wide = Checkpoint::llama().wide_heads().with("max_position_embeddings", json!(8192));
-    check(&wide, Some(KvBits::Eight), 4096 * 2 * 64);
-    check(&wide, Some(KvBits::Four), 4096 * 2 * 64 / 2);
+    for rows in ROWS {
+        let full = Checkpoint::llama().with("max_position_embeddings", json!(8192));
+        check(&full, None, rows, buffer_bytes(4096));
+        // The window has long been full, so that each step overwrites its oldest token.
+        let types = json!(["full_attention", "sliding_attention"]);
+        let windows = full.with("layer_types", types).with("sliding_window", json!(2048));
+        check(&windows, None, rows, buffer_bytes(2048));
+        // Two heads of 64 numbers. Scales are a ninth of all that is kept, and as large as the scores of a step.
+        let wide = Checkpoint::llama().wide_heads().with("max_position_embeddings", json!(8192));
+        check(&wide, Some(KvBits::Eight), rows, 4096 * 2 * 64);
+        check(&wide, Some(KvBits::Four), rows, 4096 * 2 * 64 / 2);
+    }
 }
 
-/// That steps after a prompt need less than the smallest buffer of a layer.
-fn check(checkpoint: &Checkpoint, kv_bits: Option<KvBits>, smallest: usize) {
+/// That steps of `rows` sequences after their prompts need less for each than the smallest buffer of its layers.
+fn check(checkpoint: &Checkpoint, kv_bits: Option<KvBits>, rows: usize, smallest: usize) {
     let folder = checkpoint.write();
     let mut mlx = Mlx::new();
     let load = Load { prefix_bytes: 1 << 30, ..Load::new(folder.path().to_owned()) };
     let loaded = mlx.load(&load, &mut |_, _| {}).unwrap();
     let submission = Submission { kv_bits, ..Submission::greedy(SequenceId(1), &vec![3; PROMPT], 40) };
     for kept in [0, PROMPT / 64 * 64] {
-        let sequence = mlx.begin(&submission).unwrap();
-        assert_eq!(mlx.computed(&sequence) as usize, kept);
-        check_steps(&mut mlx, sequence, &loaded, smallest);
+        let sequences: Vec<Sequence> = (0..rows).map(|_| mlx.begin(&submission).unwrap()).collect();
+        assert!(sequences.iter().all(|sequence| mlx.computed(sequence) as usize == kept));
+        check_steps(&mut mlx, sequences, &loaded, smallest);
     }
 }
 
 /// The last step ends a chunk, whose copy is counted: that of one chunk, and not of a cache.
-fn check_steps(mlx: &mut Mlx, mut sequence: Sequence, loaded: &Loaded, smallest: usize) {
-    while matches!(mlx.step(&mut sequence, Pace::Alone).unwrap(), Step::Prefill { .. }) {}
+fn check_steps(mlx: &mut Mlx, mut sequences: Vec<Sequence>, loaded: &Loaded, smallest: usize) {
+    let rows = sequences.len();
+    for sequence in &mut sequences {
+        while matches!(mlx.step(sequence, Pace::Alone).unwrap(), Step::Prefill { .. }) {}
+    }
+    let step = |mlx: &mut Mlx, sequences: &mut [Sequence]| {
+        let steps = mlx.decode(&mut sequences.iter_mut().collect::<Vec<_>>());
+        assert!(steps.iter().all(|step| matches!(step, Ok(Step::Token(_)))), "{steps:?}");
+    };
     // A window's buffer is a view of the last chunk's until a step writes to it.
-    mlx.step(&mut sequence, Pace::Alone).unwrap();
+    step(mlx, &mut sequences);
     let before = memory::active_memory().unwrap();
-    assert!(before > 4 * smallest + loaded.weight_bytes as usize, "the caches are not counted");
+    assert!(before > 4 * rows * smallest + loaded.weight_bytes as usize, "the caches are not counted");
     memory::reset_peak_memory().unwrap();
     for _ in 0..32 {
-        mlx.step(&mut sequence, Pace::Alone).unwrap();
+        step(mlx, &mut sequences);
     }
     let more = memory::peak_memory().unwrap().saturating_sub(before);
-    // On a GPU the step before may still read a buffer, which is then copied once; on a processor none is ever.
-    let most = if loaded.device == "cpu" { smallest / 2 } else { 4 * buffer_bytes(4096) };
-    assert!(more < most, "steps needed {more} bytes more, and one buffer has {smallest}");
+    // On a GPU the step before may still read a buffer, which is then copied once; on a processor none is ever. Scores
+    // of all sequences are there at once.
+    let most = rows * if loaded.device == "cpu" { smallest / 2 } else { 4 * buffer_bytes(4096) };
+    assert!(more < most, "steps of {rows} needed {more} bytes more, and one buffer has {smallest}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_att
 use mlx_rs::ops;
 
 use crate::array::scalar;
-use crate::cache::{Cache, WindowCache};
+use crate::cache::{Cache, LayerCache, WindowCache};
 
 /// How a projection is cut into heads.
 #[derive(Debug, Clone, Copy)]
@@ -25,25 +25,26 @@ impl Heads {
         self.count * self.dims
     }
 
-    /// `[1, tokens, count · dims]` to `[1, tokens, count, dims]`
+    /// `[rows, tokens, count · dims]` to `[rows, tokens, count, dims]`
     pub fn cut(self, x: &Array) -> Result<Array> {
-        x.reshape(&[1, x.shape()[1], self.count, self.dims])
+        x.reshape(&[x.shape()[0], x.shape()[1], self.count, self.dims])
     }
 
-    /// `[1, tokens, count · dims]` to `[1, count, tokens, dims]`
+    /// `[rows, tokens, count · dims]` to `[rows, count, tokens, dims]`
     pub fn split(self, x: &Array) -> Result<Array> {
         match x.shape()[1] {
             // The numbers of one token lie in both orders.
-            1 => x.reshape(&[1, self.count, 1, self.dims]),
+            1 => x.reshape(&[x.shape()[0], self.count, 1, self.dims]),
             _ => self.cut(x)?.transpose_axes(&[0, 2, 1, 3]),
         }
     }
 
     /// The way back.
     pub fn join(self, x: &Array) -> Result<Array> {
+        let rows = x.shape()[0];
         match x.shape()[2] {
-            1 => x.reshape(&[1, 1, self.width()]),
-            tokens => x.transpose_axes(&[0, 2, 1, 3])?.reshape(&[1, tokens, self.width()]),
+            1 => x.reshape(&[rows, 1, self.width()]),
+            tokens => x.transpose_axes(&[0, 2, 1, 3])?.reshape(&[rows, tokens, self.width()]),
         }
     }
 }
@@ -66,9 +67,29 @@ impl Scores<'_> {
     }
 }
 
-/// Adds `keys` and `values` to the cache and lets `queries` attend to what it holds. All with axes `[1, heads, tokens,
-/// dims]`; several heads of the queries share one of the keys.
-pub fn attend(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, scores: Scores<'_>) -> Result<Array> {
+/// Adds `keys` and `values` to the cache and lets `queries` attend to what it holds. All with axes `[rows, heads,
+/// tokens, dims]`; several heads of the queries share one of the keys. Each row looks at its own cache.
+pub fn attend(
+    queries: &Array,
+    keys: &Array,
+    values: &Array,
+    cache: &mut LayerCache<'_>,
+    scores: Scores<'_>,
+) -> Result<Array> {
+    let caches = match cache {
+        LayerCache::One(cache) => return attend_one(queries, keys, values, cache, scores),
+        LayerCache::Rows(caches) => caches,
+    };
+    let each = |array: &Array| array.split_equal(caches.len() as i32, 0);
+    let (queries, keys, values) = (each(queries)?, each(keys)?, each(values)?);
+    let new = queries.iter().zip(&keys).zip(&values);
+    let seen =
+        new.zip(caches).map(|(((queries, keys), values), cache)| attend_one(queries, keys, values, cache, scores));
+    ops::concatenate(&seen.collect::<Result<Vec<_>>>()?, 0)
+}
+
+/// [`attend`] for one sequence.
+fn attend_one(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, scores: Scores<'_>) -> Result<Array> {
     let tokens = queries.shape()[2];
     let window = match cache {
         Cache::Window(cache) => window_mask(cache, tokens)?,

@@ -39,14 +39,14 @@ impl Experts {
 
 /// The experts of each token, and what the router made of them.
 pub struct Choice {
-    /// `[1, tokens, chosen]`
+    /// `[rows, tokens, chosen]`
     experts: Array,
     /// As `experts`.
     pub scores: Array,
 }
 
 impl Choice {
-    /// Those with the highest of `scores`, `[1, tokens, count]`, in no order.
+    /// Those with the highest of `scores`, `[rows, tokens, count]`, in no order.
     pub fn best(scores: &Array, experts: Experts) -> MlxResult<Self> {
         let rest = experts.count - experts.chosen;
         let ordered = ops::argpartition_axis(scores, rest, -1)?;
@@ -89,7 +89,7 @@ impl SwitchGlu {
         })
     }
 
-    /// The sum of what the chosen experts make of `x`, `[1, tokens, hidden]`, each times its score.
+    /// The sum of what the chosen experts make of `x`, `[rows, tokens, hidden]`, each times its score.
     pub fn forward(&self, x: &Array, choice: &Choice) -> MlxResult<Array> {
         let Choice { experts, scores } = choice;
         let y = if experts.size() < SORTED_FROM {
@@ -97,23 +97,23 @@ impl SwitchGlu {
         } else {
             self.sorted(x, experts)?
         };
-        // [1, tokens, chosen, 1, hidden], and a score for each of the chosen
+        // [rows, tokens, chosen, 1, hidden], and a score for each of the chosen
         ops::multiply(&y.squeeze_axes(&[-2])?, scores.expand_dims(-1)?)?.sum_axis(-2, false)
     }
 
     /// `run` with the choices in the order of their experts, and back.
     fn sorted(&self, x: &Array, experts: &Array) -> MlxResult<Array> {
-        let &[_, tokens, chosen] = experts.shape() else {
+        let &[rows, tokens, chosen] = experts.shape() else {
             return Err(mlx_rs::error::Exception::custom(format!("no experts in the shape {:?}", experts.shape())));
         };
         let flat = experts.reshape(&[-1])?;
         let order = ops::argsort_axis(&flat, 0)?;
         let token = ops::floor_divide(&order, Array::from_slice(&[chosen as u32], &[1]))?;
-        let x = ops::indexing::take_axis(x.reshape(&[tokens, 1, -1])?, &token, 0)?;
+        let x = ops::indexing::take_axis(x.reshape(&[rows * tokens, 1, -1])?, &token, 0)?;
         let sorted = ops::indexing::take_axis(&flat, &order, 0)?;
         let y = self.run(&x, &sorted, Order::Sorted)?;
         let back = ops::argsort_axis(&order, 0)?;
-        ops::indexing::take_axis(&y, &back, 0)?.reshape(&[1, tokens, chosen, 1, -1])
+        ops::indexing::take_axis(&y, &back, 0)?.reshape(&[rows, tokens, chosen, 1, -1])
     }
 
     /// `x`: `[…, 1, hidden]`, with axes that go with those of `experts`.

@@ -49,7 +49,7 @@ impl GatedMlp {
         })
     }
 
-    /// `x`: `[1, tokens, hidden]`
+    /// `x`: `[rows, tokens, hidden]`
     pub fn forward(&self, x: &Array) -> MlxResult<Array> {
         let (gate, up) = (self.gate.forward(x)?, self.up.forward(x)?);
         self.down.forward(&match self.activation {

@@ -51,7 +51,8 @@ impl Qkv {
         Ok(Self { projection, heads, kv_heads })
     }
 
-    /// `[1, tokens, hidden]` to queries, keys and values, `[1, heads, tokens, dims]`, the first two turned by `rope`.
+    /// `[rows, tokens, hidden]` to queries, keys and values, `[rows, heads, tokens, dims]`, the first two turned by
+    /// `rope`.
     pub fn forward(&self, x: &Array, rope: &Rope, offset: &Offset) -> MlxResult<[Array; 3]> {
         let Self { projection, heads: Heads { count, dims }, kv_heads } = self;
         match projection {

@@ -36,7 +36,7 @@ fn check_same(one: &Qkv, each: &Qkv) {
     let rope = Rope::new(&Settings::read(&config, 10_000.0).unwrap(), HEADS[0]).unwrap();
     for tokens in [1, 5] {
         let x = random::normal::<f32>(&[1, tokens, 64], 0.0, 1.0, &random::key(9).unwrap()).unwrap();
-        let [one, each] = [one, each].map(|qkv| qkv.forward(&x, &rope, &Offset::new(3)).unwrap());
+        let [one, each] = [one, each].map(|qkv| qkv.forward(&x, &rope, &Offset::new(vec![3])).unwrap());
         for (one, each) in one.iter().zip(&each) {
             assert_eq!(one.shape(), each.shape());
             let difference = one.subtract(each).unwrap().abs().unwrap().max(None).unwrap().item_exact::<f32>();

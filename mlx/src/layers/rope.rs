@@ -7,21 +7,26 @@ use super::attention::Heads;
 use crate::config::rope::{Llama3, Long, Rope as Settings, Scaling, Yarn};
 use crate::error::{Error, Result};
 
-/// Where the first token of a step lies: one number for all its layers, which MLX takes as an array.
+/// Where the first token of a step lies in each row: numbers for all its layers, which MLX takes as an array.
 pub struct Offset {
-    tokens: i32,
+    rows: Vec<i32>,
+    /// One number, or `[rows]`.
     array: Array,
 }
 
 impl Offset {
-    /// After so many tokens.
-    pub fn new(tokens: i32) -> Self {
-        Self { tokens, array: Array::from_int(tokens) }
+    /// Each row after so many tokens; at least one row.
+    pub fn new(rows: Vec<i32>) -> Self {
+        let array = match *rows.as_slice() {
+            [tokens] => Array::from_int(tokens),
+            ref rows => Array::from_slice(rows, &[rows.len() as i32]),
+        };
+        Self { rows, array }
     }
 
-    /// The tokens before.
-    pub fn tokens(&self) -> i32 {
-        self.tokens
+    /// The tokens before, of each row.
+    pub fn rows(&self) -> &[i32] {
+        &self.rows
     }
 }
 
@@ -74,7 +79,7 @@ impl Rope {
         })
     }
 
-    /// `x` of shape `[…, tokens, dims]`, the first token at `offset`.
+    /// `x` of shape `[rows, …, tokens, dims]`, the first token of each row at its `offset`.
     pub fn forward(&self, x: &Array, offset: &Offset) -> MlxResult<Array> {
         let Self { dims, traditional, base, scale, wavelengths, stretch } = self;
         let stretched = match stretch {

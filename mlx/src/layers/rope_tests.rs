@@ -27,7 +27,7 @@ fn given_wavelengths_turn_as_the_base_does() {
     let turned = |scaling, offset| -> Vec<f32> {
         Rope::new(&settings(scaling), Heads { count: 1, dims: 4 })
             .unwrap()
-            .forward(&x, &Offset::new(offset))
+            .forward(&x, &Offset::new(vec![offset]))
             .unwrap()
             .to_vec_exact()
             .unwrap()

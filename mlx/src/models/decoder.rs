@@ -5,7 +5,7 @@ use mlx_rs::{Array, Dtype, ops};
 
 use super::{Facts, Model};
 use crate::array::scalar;
-use crate::cache::Cache;
+use crate::cache::{Cache, LayerCache};
 use crate::config::sizes::Sizes;
 use crate::error::Result;
 use crate::layers::attention::soft_cap;
@@ -17,8 +17,9 @@ use crate::weights::Weights;
 
 /// One layer of a decoder.
 pub trait Block {
-    /// `x`: `[1, tokens, hidden]`, and so is what comes out. The first token lies at `offset`.
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array>;
+    /// `x`: `[rows, tokens, hidden]`, and so is what comes out. The first token of each row lies at its
+    /// `offset`.
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array>;
 
     /// What the layer keeps of a sequence, empty.
     fn cache(&self) -> Cache;
@@ -80,14 +81,14 @@ impl<B: Block> Decoder<B> {
 }
 
 impl<B: Block> Model for Decoder<B> {
-    fn hidden(&self, ids: &Array, caches: &mut [Cache]) -> MlxResult<Array> {
+    fn hidden_of(&self, ids: &Array, rows: &mut [&mut [Cache]]) -> MlxResult<Array> {
         let mut x = self.embed_tokens.forward(ids)?;
         if let Some(scale) = self.around.embedding_scale {
             x = ops::multiply(&x, &scalar(scale, &x)?)?;
         }
-        let offset = Offset::new(caches.first().map_or(0, Cache::len));
-        for (layer, cache) in self.layers.iter().zip(caches) {
-            x = layer.forward(&x, cache, &offset)?;
+        let offset = Offset::new(rows.iter().map(|caches| caches.first().map_or(0, Cache::len)).collect());
+        for (place, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &mut LayerCache::at(place, rows), &offset)?;
         }
         self.norm.forward(&x)
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
-use crate::cache::Cache;
+use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
@@ -93,8 +93,8 @@ impl Attention {
         })
     }
 
-    /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    /// `x`: `[rows, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let queries = self.rope.forward(&self.heads.split(&self.q_proj.forward(x)?)?, offset)?;
         let keys = self.rope.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?, offset)?;
         let values = self.kv_heads.split(&self.v_proj.forward(x)?)?;
@@ -113,7 +113,7 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let seen = self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?;
         let x = ops::add(x, &self.post_attention_layernorm.forward(&seen)?)?;
         let wide = self.mlp.forward(&self.pre_feedforward_layernorm.forward(&x)?)?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
-use crate::cache::Cache;
+use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
 use crate::config::sizes::{Absent, Sizes};
@@ -82,8 +82,8 @@ impl Attention {
         })
     }
 
-    /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    /// `x`: `[rows, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let queries = self.q_norm.forward(&self.heads.split(&self.q_proj.forward(x)?)?)?;
         let keys = self.k_norm.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?)?;
         let (queries, keys) = (self.rope.forward(&queries, offset)?, self.rope.forward(&keys, offset)?);
@@ -104,7 +104,7 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let seen = self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?;
         let x = add(x, &self.post_attention_layernorm.forward(&seen)?)?;
         let wide = self.mlp.forward(&self.pre_feedforward_layernorm.forward(&x)?)?;

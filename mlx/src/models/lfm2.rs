@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
-use crate::cache::Cache;
+use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
 use crate::config::sizes::{Absent, Sizes};
@@ -109,8 +109,8 @@ impl Attention {
         })
     }
 
-    /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    /// `x`: `[rows, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let queries = self.q_layernorm.forward(&self.heads.split(&self.q_proj.forward(x)?)?)?;
         let keys = self.k_layernorm.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?)?;
         let (queries, keys) = (self.rope.forward(&queries, offset)?, self.rope.forward(&keys, offset)?);
@@ -151,17 +151,32 @@ impl ShortConv {
         Ok(Self { in_proj, out_proj, conv: weight, bias, tokens })
     }
 
-    /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache) -> MlxResult<Array> {
-        let Cache::Conv(cache) = cache else { return Err(Exception::custom("a convolution needs a cache of its own")) };
+    /// `x`: `[rows, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>) -> MlxResult<Array> {
         let parts = self.in_proj.forward(x)?.split_equal(3, -1)?;
         let [before, after, x] = parts.as_slice() else { return Err(Exception::custom("three parts were asked for")) };
-        let seen = cache.update(&ops::multiply(before, x)?)?;
+        let seen = seen(&ops::multiply(before, x)?, cache)?;
         let mut y = ops::conv1d(&seen, &self.conv, None, None, None, self.conv.shape()[0])?;
         if let Some(bias) = &self.bias {
             y = ops::add(&y, bias)?;
         }
         self.out_proj.forward(&ops::multiply(after, &y)?)
+    }
+}
+
+/// What a convolution sees, `[rows, before + tokens, channels]`: `new` behind what each row's cache holds.
+fn seen(new: &Array, cache: &mut LayerCache<'_>) -> MlxResult<Array> {
+    let of_one = |new: &Array, cache: &mut Cache| match cache {
+        Cache::Conv(cache) => cache.update(new),
+        _ => Err(Exception::custom("a convolution needs a cache of its own")),
+    };
+    match cache {
+        LayerCache::One(cache) => of_one(new, cache),
+        LayerCache::Rows(caches) => {
+            let each = new.split_equal(caches.len() as i32, 0)?;
+            let seen = each.iter().zip(caches).map(|(new, cache)| of_one(new, cache));
+            ops::concatenate(&seen.collect::<MlxResult<Vec<_>>>()?, 0)
+        }
     }
 }
 
@@ -184,7 +199,7 @@ impl Mlp {
         Ok(Self { w1: linear("w1", wide, hidden)?, w2: linear("w2", hidden, wide)?, w3: linear("w3", wide, hidden)? })
     }
 
-    /// `x`: `[1, tokens, hidden]`
+    /// `x`: `[rows, tokens, hidden]`
     fn forward(&self, x: &Array) -> MlxResult<Array> {
         self.w2.forward(&swiglu(&self.w1.forward(x)?, &self.w3.forward(x)?)?)
     }
@@ -198,7 +213,7 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let normed = self.operator_norm.forward(x)?;
         let y = match &self.operator {
             Operator::Attention(attention) => attention.forward(&normed, cache, offset)?,

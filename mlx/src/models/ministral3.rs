@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
-use crate::cache::Cache;
+use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
@@ -38,17 +38,19 @@ struct Temperature {
 }
 
 impl Temperature {
-    /// `queries`: `[1, heads, tokens, dims]`, the first at position `offset`.
-    fn apply(self, queries: Array, offset: i32) -> MlxResult<Array> {
-        let tokens = queries.shape()[2];
-        if offset + tokens <= self.first_context {
+    /// `queries`: `[rows, heads, tokens, dims]`, the first of each row at its position of `offset`.
+    fn apply(self, queries: Array, offset: &Offset) -> MlxResult<Array> {
+        let (rows, tokens) = (queries.shape()[0], queries.shape()[2]);
+        if offset.rows().iter().all(|before| before + tokens <= self.first_context) {
             return Ok(queries);
         }
         let factor = |position: i32| {
             let contexts = (position / self.first_context) as f32;
             1.0 + self.llama_4_scaling_beta * contexts.ln_1p()
         };
-        let factors = Array::from_iter((offset..offset + tokens).map(factor), &[tokens, 1]);
+        let positions = offset.rows().iter().flat_map(|before| *before..before + tokens);
+        let factors: Vec<f32> = positions.map(factor).collect();
+        let factors = Array::from_slice(&factors, &[rows, 1, tokens, 1]);
         ops::multiply(&queries, &factors.as_dtype(queries.dtype())?)
     }
 }
@@ -82,11 +84,11 @@ impl Attention {
         })
     }
 
-    /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    /// `x`: `[rows, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let queries = self.rope.forward(&self.heads.split(&self.q_proj.forward(x)?)?, offset)?;
         let keys = self.rope.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?, offset)?;
-        let queries = self.temperature.apply(queries, offset.tokens())?;
+        let queries = self.temperature.apply(queries, offset)?;
         let values = self.kv_heads.split(&self.v_proj.forward(x)?)?;
         let output = attend(&queries, &keys, &values, cache, Scores::of(self.heads.dims))?;
         self.o_proj.forward(&self.heads.join(&output)?)
@@ -102,7 +104,7 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
         ops::add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
     }

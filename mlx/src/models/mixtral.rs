@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
-use crate::cache::Cache;
+use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
 use crate::config::sizes::{Absent, Sizes};
@@ -80,8 +80,8 @@ impl Attention {
         })
     }
 
-    /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    /// `x`: `[rows, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let queries = self.rope.forward(&self.heads.split(&self.q_proj.forward(x)?)?, offset)?;
         let keys = self.rope.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?, offset)?;
         let values = self.kv_heads.split(&self.v_proj.forward(x)?)?;
@@ -108,7 +108,7 @@ impl SparseMlp {
         Ok(Self { gate, switch_mlp, experts })
     }
 
-    /// `x`: `[1, tokens, hidden]`
+    /// `x`: `[rows, tokens, hidden]`
     fn forward(&self, x: &Array) -> MlxResult<Array> {
         let mut choice = Choice::best(&self.gate.forward(x)?, self.experts)?;
         choice.scores = ops::softmax_axis(&choice.scores, -1, true)?;
@@ -124,7 +124,7 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
         ops::add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
-use crate::cache::Cache;
+use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
 use crate::config::sizes::{Absent, Sizes};
@@ -88,8 +88,8 @@ impl Attention {
         })
     }
 
-    /// `x`: `[1, tokens, hidden]`
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    /// `x`: `[rows, tokens, hidden]`
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let queries = self.q_norm.forward(&self.heads.split(&self.q_proj.forward(x)?)?)?;
         let keys = self.k_norm.forward(&self.kv_heads.split(&self.k_proj.forward(x)?)?)?;
         let (queries, keys) = (self.rope.forward(&queries, offset)?, self.rope.forward(&keys, offset)?);
@@ -120,7 +120,7 @@ impl SparseMlp {
         Ok(Self { gate, switch_mlp, experts, normed })
     }
 
-    /// `x`: `[1, tokens, hidden]`
+    /// `x`: `[rows, tokens, hidden]`
     fn forward(&self, x: &Array) -> MlxResult<Array> {
         let gates = ops::softmax_axis(&self.gate.forward(x)?, -1, true)?;
         let mut choice = Choice::best(&gates, self.experts)?;
@@ -144,7 +144,7 @@ struct Block {
 }
 
 impl Layer for Block {
-    fn forward(&self, x: &Array, cache: &mut Cache, offset: &Offset) -> MlxResult<Array> {
+    fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
         let normed = self.post_attention_layernorm.forward(&x)?;
         let y = match &self.mlp {

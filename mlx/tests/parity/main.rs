@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may end in a panic, and shows its figures")]
 
+mod batch;
 mod contradictions;
 mod convert;
 #[path = "../real/given.rs"]

@@ -7,6 +7,7 @@
 #[path = "../../../tests/tests/support.rs"]
 mod support;
 
+mod batch;
 mod formats;
 mod given;
 mod llama;

@@ -1,5 +1,6 @@
 //! An engine's program as the daemon runs it: its standard input is one end of a pair of sockets.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command as Program, Stdio};
@@ -10,13 +11,15 @@ use engine::message::{Command, Event, FinishReason, TokenId, VERSION};
 pub struct Engine {
     pub socket: UnixStream,
     child: Child,
+    /// Results that were told and are not yet taken.
+    told: VecDeque<Event>,
 }
 
 impl Engine {
     pub fn start(program: &str) -> Self {
         let (socket, other) = UnixStream::pair().unwrap();
         let child = Program::new(program).stdin(Stdio::from(OwnedFd::from(other))).spawn().unwrap();
-        let mut engine = Self { socket, child };
+        let mut engine = Self { socket, child, told: VecDeque::new() };
         assert_eq!(engine.next(), Event::Hello { version: VERSION });
         engine
     }
@@ -31,6 +34,9 @@ impl Engine {
 
     /// Skips what tells of progress.
     pub fn result(&mut self) -> Event {
+        if let Some(event) = self.told.pop_front() {
+            return event;
+        }
         loop {
             match self.next() {
                 Event::Loading { .. } | Event::Prefill { .. } | Event::Memory(_) => {}
@@ -39,13 +45,24 @@ impl Engine {
         }
     }
 
-    /// All tokens of the sequence that runs.
+    /// All tokens of the sequence that tells of itself first. What others tell meanwhile comes after.
     pub fn tokens(&mut self) -> (Vec<TokenId>, FinishReason) {
-        let mut tokens = Vec::new();
+        let (mut tokens, mut ours, mut others) = (Vec::new(), None, VecDeque::new());
         loop {
-            match self.result() {
+            let event = self.result();
+            let sequence = match &event {
+                Event::Token { sequence, .. } => *sequence,
+                Event::Finished(finished) => finished.sequence,
+                event => panic!("{event:?}"),
+            };
+            match event {
+                event if *ours.get_or_insert(sequence) != sequence => others.push_back(event),
                 Event::Token { id, .. } => tokens.push(id),
-                Event::Finished(finished) => return (tokens, finished.reason),
+                Event::Finished(finished) => {
+                    others.append(&mut self.told);
+                    self.told = others;
+                    return (tokens, finished.reason);
+                }
                 event => panic!("{event:?}"),
             }
         }
