@@ -1,6 +1,5 @@
 //! Candle behind the boundary of the `engine` crate: the resident model.
 
-use std::path::Path;
 use std::rc::Rc;
 
 use engine::backend::{Backend, Pace, Step};
@@ -17,9 +16,6 @@ use crate::model::Model;
 use crate::sequence::Sequence;
 use crate::timeline::{Kept, Running, Timeline};
 use crate::weights::{Packed, Weights};
-
-/// Ended sequences take no more than half of the weights' room, or than this if that is more.
-const KEPT_BYTES: u64 = 256 << 20;
 
 /// What one chunk of a prompt takes while it is computed, of models as people run them here.
 const SCRATCH_BYTES: u64 = 256 << 20;
@@ -87,7 +83,7 @@ impl Backend for Candle {
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> std::result::Result<Loaded, Failure> {
         // The old model goes first: there may be no room for two.
         self.resident = None;
-        let resident = Resident::load(&load.path, self.packed, progress)?;
+        let resident = Resident::load(load, self.packed, progress)?;
         let loaded = Loaded {
             vocab_size: resident.model.config.vocab_size as u32,
             weight_bytes: resident.weight_bytes,
@@ -153,7 +149,8 @@ impl Backend for Candle {
 }
 
 impl Resident {
-    fn load(path: &Path, packed: Packed, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
+    fn load(load: &Load, packed: Packed, progress: &mut dyn FnMut(u64, u64)) -> Result<Self> {
+        let path = load.path.as_path();
         let (config, source) = files::open(path)?;
         let mut weights = Weights::new(source, packed, device::open(), progress);
         let model = Model::load(config, &mut weights)?;
@@ -161,7 +158,7 @@ impl Resident {
         let vocabulary = Vocabulary::new(files::folder(path).to_owned(), model.config.vocab_size as u32);
         // Once, so that the first request is not the slow one.
         model.logits(&model.hidden(&[0], &mut model.caches(&account))?)?;
-        let kept = Kept::new(KEPT_BYTES.max(weight_bytes / 2));
+        let kept = Kept::new(load.prefix_bytes);
         Ok(Self { model, vocabulary, weight_bytes, account, kept })
     }
 }

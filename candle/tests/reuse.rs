@@ -60,7 +60,7 @@ impl Answer {
 
 fn load(folder: &TempDir) -> Candle {
     let mut candle = Candle::new();
-    candle.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
+    candle.load(&Load { prefix_bytes: 256 << 20, ..Load::new(folder.path()) }, &mut |_, _| {}).unwrap();
     candle
 }
 
@@ -139,7 +139,7 @@ fn what_is_too_short_or_belongs_to_another_model_is_computed_anew() {
     assert!(candle.memory().active_bytes > idle, "what is kept is counted");
     // A sequence of the old model that ends with the new one is not kept.
     let late = candle.begin(&submission(&text)).unwrap();
-    candle.load(&Load::new(folder.path().to_owned()), &mut |_, _| {}).unwrap();
+    candle.load(&Load { prefix_bytes: 256 << 20, ..Load::new(folder.path()) }, &mut |_, _| {}).unwrap();
     drop(late);
     assert_eq!(candle.memory().active_bytes, idle);
     let anew = Answer::of(&mut candle, &submission(&text));

@@ -11,6 +11,7 @@ mod files;
 mod home;
 mod keys;
 mod logs;
+mod memory;
 mod models;
 mod patient;
 mod pulls;
@@ -67,7 +68,7 @@ type SaidOne = (Severity, String, Option<String>);
 type Check = fn(&Patient) -> Said;
 
 /// All checks, in the order in which one thing needs another.
-const CHECKS: [(&str, Check); 11] = [
+const CHECKS: [(&str, Check); 12] = [
     ("home", home::check),
     ("config", config::check),
     ("service", service::check),
@@ -75,6 +76,7 @@ const CHECKS: [(&str, Check); 11] = [
     ("daemon", daemon::check),
     ("engines", engines::check),
     ("models", models::check),
+    ("memory", memory::check),
     ("pulls", pulls::check),
     ("keys", keys::check),
     ("crashes", crashes::check),

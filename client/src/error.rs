@@ -203,11 +203,10 @@ fn hint_of_kind(kind: Kind, data: Option<&ErrorData>) -> String {
         }
         Kind::ConfigurationError => "put the configuration right, then `talkiectl stop` and run it again",
         Kind::GenerationFailed | Kind::Internal => "the log of talkied says more",
-        Kind::Busy | Kind::HubUnavailable | Kind::QuotaExhausted => return try_again(data),
+        Kind::Busy | Kind::HubUnavailable | Kind::QuotaExhausted | Kind::MemoryPressure => return try_again(data),
         Kind::ModelTooLarge => {
             "`talkiectl catalogue --fits` lists models that fit; `talkiectl ps` shows what is in memory"
         }
-        Kind::MemoryPressure => return try_again(data),
         Kind::Timeout => "run it again, or give it more time with --queue-timeout and --deadline",
         Kind::EngineLost => "run it again: the engine is started anew",
         Kind::ShuttingDown => "run it again when talkied has ended",

@@ -89,7 +89,7 @@ fn a_healthy_daemon_has_no_findings() {
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let checks: Vec<&str> =
         said["findings"].as_array().unwrap().iter().map(|it| it["check"].as_str().unwrap()).collect();
-    let all = "home config service socket daemon engines models pulls keys crashes logs";
+    let all = "home config service socket daemon engines models memory pulls keys crashes logs";
     assert_eq!(checks.join(" "), all);
 }
 
@@ -335,6 +335,43 @@ fn finds_a_model_that_this_machine_has_no_memory_for() {
     fs::write(daemon.home.path().join("catalogue.toml"), catalogue).unwrap();
     let fix = "talkiectl catalogue --fits; talkiectl rm test/echo";
     finds(&mut doctor(daemon.home.path()), "models", "warning", &["test/echo takes", "of memory"], fix);
+}
+
+#[test]
+fn finds_an_engine_that_keeps_ending() {
+    let dies = |files: &mut crate::support::model::Files| files.config["fake"] = json!({ "abort_after": 1 });
+    let daemon = Start::fake().model("test/dies", dies).run();
+    let ask = || daemon.call("generate.text", json!({ "model": "test/dies", "prompt": "hello" }));
+    assert_eq!(ask().unwrap_err()["data"]["kind"], "engine_lost");
+    let once = ills(&mut doctor(daemon.home.path()));
+    assert!(once.iter().all(|(check, ..)| check == "crashes"), "once is no habit: {once:#?}");
+    assert_eq!(ask().unwrap_err()["data"]["kind"], "engine_lost");
+    let twice = ills(&mut doctor(daemon.home.path()));
+    let (_, severity, what, fix) = twice.iter().find(|(check, ..)| check == "memory").expect("it is found");
+    assert_eq!(severity, "problem");
+    assert!(what.contains("the engine of test/dies (mlx) ended 2 times in a row"), "{what}");
+    assert_eq!(fix, "talkiectl logs; talkiectl generate --model test/dies hello");
+}
+
+#[test]
+fn finds_that_memory_runs_short() {
+    let start = Start::fake();
+    let file = start.home().join("memory.pressure");
+    let press = |stalled: u64| {
+        let line = |kind| format!("{kind} avg10=0.00 avg60=0.00 avg300=0.00 total={stalled}\n");
+        fs::write(&file, line("some") + &line("full")).unwrap();
+    };
+    press(0);
+    let stays = |files: &mut crate::support::model::Files| files.config["fake"] = json!({});
+    let daemon = start.args(&["--pressure", file.to_str().unwrap()]).model("test/echo", stays).run();
+    daemon.call("models.load", json!({ "model": "test/echo", "keep_alive": "forever" })).unwrap();
+    let mut stalled = 0;
+    until("it is noticed", || {
+        stalled += 1_000_000;
+        press(stalled);
+        daemon.call("daemon.status", json!({})).unwrap()["memory"]["pressure"] == "hard"
+    });
+    finds(&mut doctor(daemon.home.path()), "memory", "problem", &["next to no memory left"], "talkiectl ps");
 }
 
 #[test]

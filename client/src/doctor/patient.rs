@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use jsonrpsee::core::client::Error as RpcError;
 use protocol::paths::{HOME_VARIABLE, Paths};
-use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient};
+use protocol::rpc::{DaemonClient, ModelsClient, ProvidersClient, PullsClient};
 use protocol::{Catalogue, Model, Provider, Pull, Welcome};
 use talkiectl::service::{Manager, Service, Status};
 use talkiectl::{Client, Error, start};
@@ -61,6 +61,7 @@ pub enum Daemon {
 #[derive(Debug)]
 pub struct Answers {
     pub welcome: Welcome,
+    pub status: Result<protocol::Status, Error>,
     pub models: Result<Vec<Model>, Error>,
     pub catalogue: Result<Catalogue, Error>,
     pub pulls: Result<Vec<Pull>, Error>,
@@ -119,6 +120,7 @@ async fn meet(paths: &Paths) -> Daemon {
 async fn answers(client: &Client, welcome: Welcome) -> Answers {
     Answers {
         welcome,
+        status: bounded(client.status()).await,
         models: bounded(ModelsClient::list(&**client)).await.map(|list| list.models),
         catalogue: bounded(client.catalogue()).await,
         pulls: bounded(PullsClient::list(&**client)).await.map(|list| list.pulls),

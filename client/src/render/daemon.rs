@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use protocol::{PROTOCOL_VERSION, Pong, PreloadState, RequestState, RequestStatus, Status, Timings, Usage};
+use protocol::{
+    MemoryPool, PROTOCOL_VERSION, Pong, PreloadState, Pressure, RequestState, RequestStatus, Status, Timings, Usage,
+};
 use serde::Serialize;
 
 use super::table::{Cell, Table};
@@ -67,16 +69,45 @@ pub fn status(status: &Status) -> String {
         ("socket", status.socket.display().to_string()),
         ("models", status.models_dir.display().to_string()),
         ("memory", format!("{own} of its own, {} of models ({})", bytes(resident), status.residents.len())),
+        ("budget", status.memory.pools.iter().map(pool).collect::<Vec<_>>().join(", ")),
         ("connections", status.connections.to_string()),
         (
             "requests",
             format!("{} now, {} ended, {} of them failed", status.requests.len(), status.finished, status.failed),
         ),
     ];
-    for (name, value) in rows {
+    for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "  {name:<12} {}", printable(&value));
     }
     text += &preloads(status);
+    text += &ills(status);
+    text
+}
+
+/// What models take of what they may.
+fn pool(pool: &MemoryPool) -> String {
+    match pool.budget_bytes {
+        0 => format!("{} taken, without a bound", bytes(pool.held_bytes)),
+        budget => format!("{} taken of {} for models", bytes(pool.held_bytes), bytes(budget)),
+    }
+}
+
+/// What is not well with memory and engines.
+fn ills(status: &Status) -> String {
+    let mut text = String::new();
+    match status.memory.pressure {
+        Pressure::Calm => {}
+        Pressure::Soft => {
+            let _ = writeln!(text, "  {YELLOW}memory runs short: background work stands still{YELLOW:#}");
+        }
+        Pressure::Hard => {
+            let _ = writeln!(text, "  {RED}memory runs out: new requests are refused{RED:#}");
+        }
+    }
+    for lost in &status.lost {
+        let model = printable(&lost.model.0);
+        let _ = writeln!(text, "  {RED}the engine of {model} ended {} times in a row{RED:#}", lost.count);
+    }
     text
 }
 

@@ -24,7 +24,7 @@ fn warm() -> Value {
 fn status() -> Value {
     json!({
         "version": "0.1.0", "protocol": 1, "pid": 4242, "uptime_ms": 5000, "socket": "/s", "models_dir": "/m",
-        "connections": 1, "residents": [warm()], "requests": [], "finished": 0, "failed": 0,
+        "connections": 1, "residents": [warm()], "requests": [], "memory": {"pressure": "calm", "pools": []}, "finished": 0, "failed": 0,
     })
 }
 

@@ -17,7 +17,7 @@ impl Weights<'_> {
     }
 
     fn needed(&self, name: &str, array: &Array) -> u64 {
-        let size = |dtype: Option<Dtype>| dtype.map_or(2, |dtype| dtype_bytes(dtype));
+        let size = |dtype: Option<Dtype>| dtype.map_or(2, dtype_bytes);
         let is_packed = array.dtype() == Dtype::Uint32 && name.ends_with(".weight");
         match self.policy.cast {
             cast if is_packed && self.unpacks() => array.size() as u64 * NUMBERS_IN_A_WORD * size(cast),
