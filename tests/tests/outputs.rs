@@ -126,6 +126,8 @@ fn check(name: &str, more: &[&str]) {
         (r"[\d.]+ .B of [\d.]+ .B free", "SOME of SOME free"),
         (r"[\d.]+ .B of its own", "SOME of its own"),
         (r"[\d.]+ .B of this machine", "SOME of this machine"),
+        (r"of [\d.]+ .B for models", "of SOME for models"),
+        (r"of the [\d.]+ .B that they may", "of the SOME that they may"),
         (r"too large", "–"),
         (r#""(fits|is_default)":(true|false)"#, "\"$1\":BOOL"),
         (r"os error \d+", "os error N"),
