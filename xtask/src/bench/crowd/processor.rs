@@ -1,6 +1,5 @@
 //! The processor's time that a process took, to the nanosecond.
 
-use std::fs;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -8,6 +7,8 @@ use crate::error::{Error, Result};
 /// Of all threads that live, since their start: the first number of `schedstat`, proc(5).
 #[cfg(target_os = "linux")]
 pub fn time_of(pid: u32) -> Result<Duration> {
+    use std::fs;
+
     let folder = format!("/proc/{pid}/task");
     let mut total = 0;
     for task in fs::read_dir(&folder).map_err(Error::io("read", folder.as_ref()))? {
