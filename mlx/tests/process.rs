@@ -96,6 +96,7 @@ fn a_prompt_is_kept_for_the_next_until_the_engine_is_trimmed() {
     let folder = Checkpoint::llama().write();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load { prefix_bytes: 1 << 24, ..Load::new(folder.path().to_owned()) }));
+    engine.send(&Command::Proceed);
     assert!(matches!(engine.result(), Event::Ready(_)));
     assert_eq!(prefix_bytes(&mut engine), 0);
     let prompt: Vec<TokenId> = (0..200).map(|place| place * 7 % 96).collect();
