@@ -349,7 +349,7 @@ impl Default for Settings {
             batch: Batch(16),
             memory: ModelMemory::Auto,
             prefix_cache: PrefixCache::Auto,
-            engine_timeout: Duration::from_mins(2),
+            engine_timeout: Duration::from_mins(5),
             pressure: Cache(None),
             drain: Duration::from_secs(10),
             preload: Vec::new(),

@@ -354,6 +354,13 @@ impl Resident {
         self.sign.filter(|_| works).map(|sign| sign + silence)
     }
 
+    /// Wants no more memory where what wanted it waits no longer.
+    pub(super) fn forget_wish(&mut self) {
+        if self.phase == Phase::Ready && self.waiting.is_empty() && matches!(self.wish, Wish::Since(_)) {
+            self.wish = Wish::None;
+        }
+    }
+
     /// Takes a sign of life, or begins to wait for one.
     pub(super) fn signs(&mut self, now: Instant) {
         self.sign = self.sign.map(|_| now);

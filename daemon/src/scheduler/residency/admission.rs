@@ -48,6 +48,9 @@ impl Batch {
 impl Residency {
     /// Has everything begin that may.
     pub(super) fn fill(&mut self, key: &Key, now: Instant) {
+        if let Some(resident) = self.residents.get_mut(key) {
+            resident.forget_wish();
+        }
         while let Some(resident) = self.residents.get_mut(key).filter(|resident| resident.phase == Phase::Ready) {
             match next(resident, self.limits.batch, self.pressure, now) {
                 Some(Move::Resume(sequence)) if self.may_resume(key, sequence) => self.resume(key, sequence, now),

@@ -212,6 +212,20 @@ fn steady_work_of_one_model_does_not_keep_another_out() {
 }
 
 #[test]
+fn nobody_is_held_up_for_what_waits_no_longer() {
+    let mut script = script();
+    script.warm("a", 0, 40, 10);
+    let (_, waits) = (script.request("a", Priority::Normal), script.request("a", Priority::Normal));
+    let (cancelled, _) = script.residency.cancel(waits, script.now);
+    assert!(cancelled);
+    script.warm("b", 1, 0, 0);
+    script.pass(PATIENCE.as_secs());
+    script.expire();
+    let other = script.request("b", Priority::Normal);
+    assert!(script.started(other), "{:?}", script.seen);
+}
+
+#[test]
 fn soft_pressure_gives_back_caches_and_has_background_work_stand_still() {
     let mut script = script();
     script.warm("a", 0, 40, 1);
