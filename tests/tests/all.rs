@@ -34,6 +34,7 @@ mod screens;
 mod service;
 mod sleep;
 mod source;
+mod steps;
 mod terminal;
 mod tools;
 mod top;
