@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_places;
+mod chaos;
 mod chat;
 mod cli;
 mod config;
