@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use talkied::config::{self, Config, Given, Task};
@@ -62,10 +63,15 @@ fn tell(task: Task, given: Given) -> ExitCode {
     }
 }
 
+/// How long a thread for what blocks waits for more of it. Short: what looks at something every second would keep as many
+/// threads as there are seconds, for each look wakes the one that has waited longest.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
+
 fn serve(config: Config) -> Result<(), String> {
     end_at_second_signal().map_err(|error| format!("failed to watch for signals: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)))
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
         .enable_all()
         .build()
         .map_err(|error| format!("failed to start the runtime: {error}"))?;

@@ -40,6 +40,16 @@ fn main() -> ExitCode {
 #[derive(Default)]
 struct Fake {
     behaviour: Behaviour,
+    done: Done,
+}
+
+/// What it has computed since its start.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    /// Steps that gave tokens, however many sequences got one.
+    steps: u64,
+    /// Pieces of prompts.
+    pieces: u64,
 }
 
 /// How to behave; everything is quick and sound by default.
@@ -52,6 +62,12 @@ struct Behaviour {
     load_steps: u64,
     /// Time for each step, however many sequences get a token by it, and for each text.
     token_ms: u64,
+    /// Tokens of a prompt that a piece of it has, and time for each; all of them where nothing is said.
+    prefill_chunk: Option<u32>,
+    prefill_ms: u64,
+    /// Answers prompts in which this stands with three numbers: steps that it had done when the prompt came, steps that it
+    /// had done before the one that gives the answer's first token, and pieces of any prompt that it computed in between.
+    tell_steps_to: Option<String>,
     /// Bytes that its weights take, and each token of a sequence; 100 and 1 where nothing is said.
     weight_bytes: Option<u64>,
     token_bytes: Option<u64>,
@@ -97,11 +113,14 @@ struct Config {
     fake: Behaviour,
 }
 
+#[derive(Clone)]
 struct Sequence {
     answer: Answer,
     prompt: u32,
     stop: TokenId,
-    prefilled: bool,
+    prefilled: u32,
+    /// What was done when it came, if it is to tell.
+    tells: Option<Done>,
     next: usize,
     logprobs: Option<u32>,
 }
@@ -158,31 +177,36 @@ impl Backend for Fake {
             answer,
             prompt: submission.prompt.len() as u32,
             stop: submission.stop_tokens.first().copied().unwrap_or_default(),
-            prefilled: false,
+            prefilled: 0,
+            tells: self.behaviour.is_asked_for_steps(&submission.prompt).then_some(self.done),
             next: 0,
             logprobs: submission.logprobs,
         })
     }
 
     fn step(&mut self, sequence: &mut Sequence, _: Pace) -> Result<Step, Failure> {
-        if !sequence.prefilled {
-            sequence.prefilled = true;
-            return Ok(Step::Prefill { done: sequence.prompt });
+        if sequence.prefilled < sequence.prompt {
+            std::thread::sleep(Duration::from_millis(self.behaviour.prefill_ms));
+            self.done.pieces += 1;
+            let piece = self.behaviour.prefill_chunk.unwrap_or(sequence.prompt).max(1);
+            sequence.prefilled = sequence.prompt.min(sequence.prefilled.saturating_add(piece));
+            return Ok(Step::Prefill { done: sequence.prefilled });
         }
-        std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
-        self.token(sequence)
+        self.decode(&mut [sequence]).remove(0)
     }
 
     fn decode(&mut self, rows: &mut [&mut Sequence]) -> Vec<Result<Step, Failure>> {
         std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
-        rows.iter_mut().map(|row| self.token(row)).collect()
+        let given = rows.iter_mut().map(|row| self.token(row)).collect();
+        self.done.steps += 1;
+        given
     }
 
     /// Another sample says the same.
     fn fork(&mut self, sequence: &Sequence, _: &Submission) -> Result<Sequence, Failure> {
-        let Sequence { prompt, stop, prefilled, next, logprobs, .. } = *sequence;
-        Ok(Sequence { answer: sequence.answer.clone(), prompt, stop, prefilled, next, logprobs })
+        Ok(sequence.clone())
     }
+
     /// It is certain of what it says: everything else has no chance.
     fn logprobs(&mut self, sequence: &mut Sequence) -> Result<Option<Logprobs>, Failure> {
         let said = sequence.answer.tokens.get(sequence.next - 1).copied();
@@ -233,6 +257,11 @@ impl Fake {
         if self.behaviour.abort_after == Some(sequence.next) {
             std::process::abort();
         }
+        if let Some(came) = sequence.tells.take() {
+            let Done { steps, pieces } = self.done;
+            let told = format!("{} {steps} {}", came.steps, pieces - came.pieces);
+            sequence.answer.tokens = told.bytes().map(TokenId::from).collect();
+        }
         let Answer { tokens, is_whole } = &sequence.answer;
         let token = tokens.get(sequence.next).copied().unwrap_or(sequence.stop);
         sequence.next += 1;
@@ -241,10 +270,14 @@ impl Fake {
 }
 
 impl Behaviour {
+    /// Whether a prompt asks how many steps it has done.
+    fn is_asked_for_steps(&self, prompt: &[TokenId]) -> bool {
+        self.tell_steps_to.as_ref().is_some_and(|words| text(prompt).contains(words))
+    }
+
     /// The answer to a prompt that a script fits.
     fn script(&self, prompt: &[TokenId]) -> Option<Vec<TokenId>> {
-        let bytes: Vec<u8> = prompt.iter().filter_map(|token| u8::try_from(*token).ok()).collect();
-        let text = String::from_utf8_lossy(&bytes);
+        let text = text(prompt);
         let script = self.answers.iter().find(|script| text.contains(&script.to))?;
         let tokens = |piece: &Piece| match piece {
             Piece::Token(token) => vec![*token],
@@ -252,6 +285,12 @@ impl Behaviour {
         };
         Some(script.say.iter().flat_map(tokens).collect())
     }
+}
+
+/// Without its special tokens.
+fn text(tokens: &[TokenId]) -> String {
+    let bytes: Vec<u8> = tokens.iter().filter_map(|token| u8::try_from(*token).ok()).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `tokens` where the grammar lets them come, and around them what ends the text soonest.

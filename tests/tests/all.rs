@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_places;
+mod chaos;
 mod chat;
 mod cli;
 mod config;
@@ -34,6 +35,7 @@ mod screens;
 mod service;
 mod sleep;
 mod source;
+mod steps;
 mod terminal;
 mod tools;
 mod top;

@@ -123,6 +123,24 @@ fn pressure_gives_memory_back_and_refuses_until_it_is_over() {
 }
 
 #[test]
+fn no_prompt_stays_in_memory() {
+    let daemon = Start::fake().model("test/a", takes(1, 1)).run();
+    let mut connection = daemon.connect();
+    let mut count = |number: u32| {
+        let prompt = format!("{number:0250}");
+        let counted = connection.call("generate.count_tokens", json!({ "prompt": prompt })).unwrap();
+        assert_eq!(counted["prompt_tokens"], 250);
+    };
+    let bytes = || daemon.call("daemon.status", json!({})).unwrap()["memory_bytes"].as_u64().unwrap();
+    (0..200).for_each(&mut count);
+    let before = bytes();
+    (200..1200).for_each(&mut count);
+    // Each token of a kept prompt takes some 24 bytes: 6 MB of these.
+    let after = bytes();
+    assert!(after < before + 2_000_000, "{before} bytes before, {after} after");
+}
+
+#[test]
 fn an_engine_that_hangs_is_killed_and_the_next_one_serves() {
     let hangs = |files: &mut Files| files.config["fake"] = json!({ "hang_after": 3 });
     let start = Start::fake().args(&["--engine-timeout", "1"]).model("test/hangs", hangs);

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::bench::Extent;
+use crate::bench::crowd::Engines;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -68,9 +69,10 @@ enum Task {
         /// Measure Candle's engine beside llama.cpp and MLX's engine, with one thread and with all processors
         #[arg(long, conflicts_with_all = ["library", "shape", "packed", "pack"])]
         candle: bool,
-        /// Measure many clients at once, beside mlx-lm's server
-        #[arg(long, conflicts_with_all = ["library", "candle", "shape", "packed", "pack"])]
-        crowd: bool,
+        /// Measure many clients at once: of an engine with known steps, of the real one beside mlx-lm's server, or of both
+        #[arg(long, value_name = "ENGINES", num_args = 0..=1, default_missing_value = "both")]
+        #[arg(conflicts_with_all = ["library", "candle", "shape", "packed", "pack"])]
+        crowd: Option<Engines>,
         /// Measure the engine alone, on random weights in this shape, such as llama-3.2-3b
         #[arg(long, value_name = "NAME")]
         shape: Option<String>,
@@ -121,7 +123,7 @@ fn run(task: Task) -> Result<()> {
             Some(folder) => bench::shape::run_packed(&shape, quick, &folder),
             None => bench::shape::run(&shape, quick),
         },
-        Task::Bench { quick, crowd: true, .. } => bench::crowd::run(extent(quick)),
+        Task::Bench { quick, crowd: Some(engines), .. } => bench::crowd::run(extent(quick), engines),
         Task::Bench { quick, candle: true, .. } => bench::candle::run(extent(quick)),
         Task::Bench { quick, library: true, .. } => bench::library::run(extent(quick)),
         Task::Bench { quick, .. } => bench::run(extent(quick)),

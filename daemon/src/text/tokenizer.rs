@@ -53,6 +53,10 @@ impl Tokenizer {
         // Left over from training in some files; they would cut prompts and fill them up.
         inner.with_truncation(None).map_err(|error| broken(path, &error))?;
         inner.with_padding(None);
+        // What each thread would keep of every word outlives the prompt, and the model too.
+        let mut model = inner.get_model().clone();
+        model.resize_cache(0);
+        inner.with_model(model);
         let decoding = decoding(inner.get_decoder()).ok_or_else(|| TextError::NotSupported {
             path: path.to_owned(),
             problem: "unknown kind of decoder".into(),

@@ -9,20 +9,41 @@ mod fake;
 mod processor;
 mod real;
 mod server;
+mod urgent;
 
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
+
+use clap::ValueEnum;
 
 use super::Extent;
 use super::figures::Samples;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
+/// Whose clients are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engines {
+    /// Of an engine whose steps are known.
+    Fake,
+    /// Of the real one.
+    Real,
+    /// Of one after the other.
+    Both,
+}
+
 /// Measures and prints.
-pub fn run(extent: Extent) -> Result<()> {
+pub fn run(extent: Extent, engines: Engines) -> Result<()> {
     let interrupt = Interrupt::watch()?;
-    fake::run(extent, &interrupt)?;
+    if engines != Engines::Real {
+        let programs = fake::Programs::build()?;
+        fake::run(&programs, extent, &interrupt)?;
+        urgent::run(&programs, extent, &interrupt)?;
+    }
+    if engines == Engines::Fake {
+        return Ok(());
+    }
     real::run(extent, &interrupt)
 }
 

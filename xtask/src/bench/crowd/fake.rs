@@ -1,8 +1,9 @@
 //! Streams of an engine with steps of ten milliseconds: what the daemon adds to them.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Asker;
 use super::processor::time_of;
@@ -10,11 +11,10 @@ use super::{Client, Crowd};
 use crate::bench::Extent;
 use crate::bench::connection::Connection;
 use crate::command;
-use crate::daemon::{self, Daemon};
+use crate::daemon::Daemon;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::setup::{self, Setup};
-use crate::workspace::cargo;
+use crate::workspace::{Workspace, cargo};
 
 const ENGINE: &str = "fake-engine";
 const MODEL: &str = "bench/steps";
@@ -23,13 +23,36 @@ const STEP_MS: u32 = 10;
 /// Streams at once.
 const LEVELS: [u32; 4] = [1, 4, 16, 64];
 
+/// The daemon and the engine with known steps, as they are released.
+pub(super) struct Programs(PathBuf);
+
+impl Programs {
+    /// Builds them, and nothing of MLX.
+    pub(super) fn build() -> Result<Self> {
+        let workspace = Workspace::find()?;
+        let packages = ["-p", "talkied", "-p", "talkied-tests", "--bin", "talkied", "--bin", ENGINE];
+        command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(packages))?;
+        Ok(Self(workspace.target.join("release")))
+    }
+
+    /// A daemon with one model that behaves like this.
+    pub(super) fn start(&self, batch: u32, behaviour: &Value, interrupt: &Interrupt) -> Result<Daemon> {
+        let engine = self.0.join(ENGINE);
+        let mut daemon = Daemon::start_of(&self.0, &engine, &["--batch", &batch.to_string()])?;
+        daemon.wait_until_listening(interrupt)?;
+        let install = ["install".as_ref(), daemon.folder().as_os_str()];
+        command::output(Command::new(&engine).args(install).args([MODEL, &behaviour.to_string()]))?;
+        Ok(daemon)
+    }
+}
+
+/// A client of that model.
+pub(super) fn open(daemon: &Daemon, tokens: u32, prompt: fn(u32) -> String, more: &Value) -> Result<Asker> {
+    Ok(Asker::new(Connection::open(daemon)?, MODEL, tokens, prompt, more))
+}
+
 /// Prints a table.
-pub fn run(extent: Extent, interrupt: &Interrupt) -> Result<()> {
-    let Setup { workspace, .. } = setup::run(None)?;
-    let programs = daemon::build(&workspace)?;
-    let package = ["-p", "talkied-tests", "--bin", ENGINE];
-    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(package))?;
-    let engine = programs.join(ENGINE);
+pub fn run(programs: &Programs, extent: Extent, interrupt: &Interrupt) -> Result<()> {
     let tokens = if extent == Extent::Quick { 100 } else { 500 };
     println!("an engine with steps of {STEP_MS} ms, {tokens} tokens a stream");
     println!(
@@ -38,11 +61,9 @@ pub fn run(extent: Extent, interrupt: &Interrupt) -> Result<()> {
     );
     for streams in LEVELS {
         interrupt.check()?;
-        let mut daemon = Daemon::start_of(&programs, &engine, &["--batch", "64"])?;
-        daemon.wait_until_listening(interrupt)?;
-        let behaviour = json!({ "token_ms": STEP_MS, "repeat": 1000 }).to_string();
-        command::output(Command::new(&engine).arg("install").arg(daemon.folder()).args([MODEL, &behaviour]))?;
-        let open = |_| Ok(Asker::new(Connection::open(&daemon)?, MODEL, tokens, |_| "steps".into(), &json!({})));
+        let behaviour = json!({ "token_ms": STEP_MS, "repeat": 1000 });
+        let daemon = programs.start(64, &behaviour, interrupt)?;
+        let open = |_| open(&daemon, tokens, |_| "steps".into(), &json!({}));
         // The model is loaded, and every stage was run once.
         open(0)?.ask(0)?;
         let before = time_of(daemon.pid())?;
