@@ -98,6 +98,7 @@ fn a_prompt_is_kept_for_the_next_until_the_engine_is_trimmed() {
     let folder = Checkpoint::llama().write();
     let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
     engine.send(&Command::Load(Load { prefix_bytes: 1 << 24, ..Load::new(folder.path().to_owned()) }));
+    engine.send(&Command::Proceed);
     assert!(matches!(engine.result(), Event::Ready(_)));
     assert_eq!(prefix_bytes(&mut engine), 0);
     let prompt: Vec<TokenId> = (0..200).map(|place| place * 7 % 96).collect();
@@ -141,9 +142,10 @@ fn guessed_tokens_are_told_like_others_up_to_the_end_of_their_sequence() {
     engine.send(&Command::Load(Load::new(folder.path().to_owned())));
     engine.send(&Command::Proceed);
     assert!(matches!(engine.result(), Event::Ready(_)));
-    // Behind a long enough answer a small model repeats itself.
-    let (before, _) = told(&mut engine, &Submission::greedy(SequenceId(1), &[1, 2, 3], 300));
-    let plain = Submission::greedy(SequenceId(2), &[&[1, 2, 3], before.as_slice()].concat(), 24);
+    // Of three tokens, some that follow are those that followed before.
+    let sampling = Sampling { logit_bias: [10, 11, 12].map(|token| (token, 100.0)).to_vec(), ..Sampling::greedy() };
+    let prompt: Vec<TokenId> = (0..60).map(|place: u32| 10 + place * place / 7 % 3).collect();
+    let plain = Submission { sampling, ..Submission::greedy(SequenceId(2), &prompt, 24) };
     let guessing = |plain: &Submission| Submission { speculation: Speculation::Lookup, ..plain.clone() };
     let mut check = |plain: &Submission| {
         let (expected, without) = told(&mut engine, plain);
@@ -153,7 +155,7 @@ fn guessed_tokens_are_told_like_others_up_to_the_end_of_their_sequence() {
         (tokens, with)
     };
     let (whole, finished) = check(&plain);
-    assert!(finished.speculated_tokens > 12, "{finished:?}");
+    assert!(finished.speculated_tokens > 5, "{finished:?}");
     for max_tokens in 1..12 {
         let (_, finished) = check(&Submission { max_tokens, ..plain.clone() });
         assert_eq!((finished.reason, finished.completion_tokens), (FinishReason::Length, max_tokens));

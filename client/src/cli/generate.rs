@@ -289,3 +289,7 @@ impl Sampling {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "generate_tests.rs"]
+mod tests;

@@ -39,7 +39,7 @@ impl Engine {
         }
         loop {
             match self.next() {
-                Event::Loading { .. } | Event::Prefill { .. } | Event::Memory(_) => {}
+                Event::Needs(_) | Event::Loading { .. } | Event::Prefill { .. } | Event::Memory(_) => {}
                 event => return event,
             }
         }
