@@ -5,7 +5,7 @@
 
 use engine::backend::Step;
 use engine::grammar::Constraint;
-use engine::message::{Logprobs, Submission, TokenId};
+use engine::message::{Logprobs, Speculation, Submission, TokenId};
 
 use crate::error::{Error, Result};
 use crate::logprobs;
@@ -139,6 +139,10 @@ fn check(submission: &Submission, model: &Model) -> Result<TokenId> {
     let (vocab_size, context) = (model.config.vocab_size, model.config.context());
     if submission.kv_bits.is_some() {
         return Err(Error::NotSupported("Candle's engine keeps keys and values in float32; leave kv_bits out".into()));
+    }
+    if submission.speculation == Speculation::Lookup {
+        let words = "Candle's engine guesses no tokens; leave speculation at auto, which runs without";
+        return Err(Error::NotSupported(words.into()));
     }
     if let Some(token) = submission.prompt.iter().find(|token| **token as usize >= vocab_size) {
         return Err(Error::Internal(format!("token {token} of the prompt is not one of {vocab_size}")));

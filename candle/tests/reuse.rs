@@ -8,7 +8,7 @@ mod checkpoint;
 
 use candle_core::quantized::GgmlDType;
 use engine::backend::{Backend, Pace, Step};
-use engine::message::{Load, Sampling, SequenceId, Submission, TokenId};
+use engine::message::{FailureKind, Load, Sampling, SequenceId, Speculation, Submission, TokenId};
 use serde_json::json;
 use talkied_candle::{Candle, Sequence};
 use tempfile::TempDir;
@@ -178,4 +178,14 @@ fn forks_of_a_reused_prompt_go_their_own_ways() {
     Answer::after(&mut candle, &mut first, &drawn(3)).check(&expected[0]);
     drop(first);
     Answer::after(&mut candle, &mut second, &drawn(4)).check(&expected[1]);
+}
+
+#[test]
+fn guesses_are_refused_by_name_and_left_out_by_themselves() {
+    let mut candle = load(&Checkpoint::new("llama").safetensors());
+    let mut begun = |speculation| candle.begin(&Submission { speculation, ..submission(&[1, 2]) }).map(|_| ());
+    assert_eq!(begun(Speculation::Auto), Ok(()));
+    let failure = begun(Speculation::Lookup).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotSupported);
+    assert!(failure.message.contains("leave speculation at auto"), "{failure}");
 }

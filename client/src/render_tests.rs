@@ -134,8 +134,8 @@ fn ping_tells_one_round_trip_or_the_percentiles() {
 
 #[test]
 fn stats_of_a_cold_and_a_warm_answer() {
-    let usage = Usage { prompt_tokens: 17, completion_tokens: 42, cached_tokens: 0 };
-    let again = Usage { cached_tokens: 12, ..usage };
+    let usage = Usage { prompt_tokens: 17, completion_tokens: 42, ..Usage::default() };
+    let again = Usage { cached_tokens: 12, speculated_tokens: 20, ..usage };
     let warm = Timings { first_token_ms: 210.4, decode_tokens_per_s: 45.31, total_ms: 1137.0, ..Timings::default() };
     let cold = Timings { load_ms: 12_345.0, ..warm };
     insta::assert_snapshot!(super::daemon::stats(again, &warm, Some(7)) + &super::daemon::stats(usage, &cold, None));

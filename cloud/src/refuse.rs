@@ -1,6 +1,6 @@
 //! What a server cannot do is refused before it is asked, so that no option is dropped in silence.
 
-use protocol::{GenerationOptions, ResponseFormat};
+use protocol::{GenerationOptions, ResponseFormat, Speculation};
 
 use crate::Error;
 
@@ -10,6 +10,7 @@ pub(crate) fn options(options: &GenerationOptions, most_stops: usize) -> Result<
         ("n", options.n > 1),
         ("logprobs", options.logprobs.is_some()),
         ("kv_bits", options.kv_bits.is_some()),
+        ("speculation", options.speculation == Speculation::Lookup),
         ("xtc_probability", options.xtc_probability > 0.0),
         ("repetition_penalty", differs(options.repetition_penalty, 1.0)),
     ];

@@ -8,7 +8,7 @@ mod tools;
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{KvBits, Sampling, SequenceId, Submission, Work, Xtc};
+use engine::{KvBits, Sampling, SequenceId, Speculation, Submission, Work, Xtc};
 use protocol::turn::time_of;
 use protocol::{
     Capability, ErrorData, GenerateRequest, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES, Model, ModelId,
@@ -74,6 +74,7 @@ impl Generation {
             sampling: sampling(&options, seed, &text)?,
             grammar,
             kv_bits: kv_bits(&options),
+            speculation: speculation(options.speculation),
         };
         let head = Head {
             sequence,
@@ -343,6 +344,14 @@ fn sampling(options: &GenerationOptions, seed: u64, text: &TextModel) -> Result<
 
 fn kv_bits(options: &GenerationOptions) -> Option<KvBits> {
     options.kv_bits.map(|bits| if bits == 4 { KvBits::Four } else { KvBits::Eight })
+}
+
+fn speculation(asked: protocol::Speculation) -> Speculation {
+    match asked {
+        protocol::Speculation::Auto => Speculation::Auto,
+        protocol::Speculation::Off => Speculation::Off,
+        protocol::Speculation::Lookup => Speculation::Lookup,
+    }
 }
 
 /// Spares what ends a line and what ends the answer, as mlx-lm does: neither is a choice of words.

@@ -166,13 +166,17 @@ impl Answer {
         }
         let finish_reason = self.readers.first().and_then(Reader::finish_reason).unwrap_or(FinishReason::Cancelled);
         let completion_tokens = self.readers.iter().map(Reader::tokens).sum();
-        let usage =
-            Usage { prompt_tokens: self.head.prompt_tokens, completion_tokens, cached_tokens: finished.cached_tokens };
+        let usage = Usage {
+            prompt_tokens: self.head.prompt_tokens,
+            completion_tokens,
+            cached_tokens: finished.cached_tokens,
+            speculated_tokens: finished.speculated_tokens,
+        };
         let timings = self.timings(finished);
         tracing::info!(
             request = %self.head.request_id, trace = self.head.trace_id, model = %self.head.model, ?finish_reason,
             prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens,
-            cached_tokens = usage.cached_tokens,
+            cached_tokens = usage.cached_tokens, speculated_tokens = usage.speculated_tokens,
             total_ms = timings.total_ms, "finished"
         );
         self.end(GenerateEvent::Finished { finish_reason, blocked: None, usage, timings });

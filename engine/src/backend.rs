@@ -27,11 +27,12 @@ pub trait Backend {
         0
     }
 
-    /// Computes the next piece of one sequence: a chunk of the prompt, or one token. Short, since all others wait for it.
+    /// The next piece of one sequence: a chunk of the prompt, or one token. Short, since all others wait for it.
     fn step(&mut self, sequence: &mut Self::Sequence, pace: Pace) -> Result<Step, Failure>;
 
     /// The next token of each of several different sequences whose prompts are computed but for the last token, in their
-    /// order. One that fails leaves the others as if it had not been there.
+    /// order. One that fails leaves the others as if it had not been there. Of a sequence that runs alone, several may be
+    /// computed at once and given one by one, each by a call of its own.
     fn decode(&mut self, rows: &mut [&mut Self::Sequence]) -> Vec<Result<Step, Failure>> {
         rows.iter_mut().map(|row| self.step(row, Pace::Shared)).collect()
     }
@@ -51,6 +52,11 @@ pub trait Backend {
     /// Time this sequence's steps took to be described to the device; zero where that is not told apart.
     fn built(&self, _: &Self::Sequence) -> Duration {
         Duration::ZERO
+    }
+
+    /// Tokens given so far that had been guessed.
+    fn speculated(&self, _: &Self::Sequence) -> u32 {
+        0
     }
 
     /// Gives back what is held for later work alone.

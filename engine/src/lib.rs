@@ -7,7 +7,8 @@
 //!
 //! In reading order: [`message`] says what crosses, [`grammar`] what an answer may be held to, [`frame`] how it is
 //! written, [`backend`] what an engine must be able to do, [`serve`] the loop that every engine process runs around its
-//! backend, and [`prefix`] what a backend may keep of the beginnings of prompts. Beside them, [`convert`]: what an engine's program says when it writes a model anew and serves none, and
+//! backend, [`prefix`] what a backend may keep of the beginnings of prompts, and [`speculation`] how it may guess tokens.
+//! Beside them, [`convert`]: what an engine's program says when it writes a model anew and serves none, and
 //! [`weight_files`]: where the weights of a folder are, and [`gguf`]: what a file in GGUF holds.
 //!
 //! This crate knows neither MLX nor tokio: the daemon and every engine depend on it, it depends on neither.
@@ -20,13 +21,15 @@ pub mod grammar;
 pub mod message;
 pub mod prefix;
 pub mod serve;
+pub mod speculation;
 mod weight_files;
 
 pub use backend::{Backend, Pace, Step};
 pub use grammar::Grammar;
 pub use message::{
     Command, DeviceMemory, Embedding, Event, Failure, FailureKind, FinishReason, Finished, KvBits, Load, Loaded,
-    Logprobs, Memory, Needs, Pooling, Priority, Sampling, SequenceId, Submission, TokenId, VERSION, Work, Xtc,
+    Logprobs, Memory, Needs, Pooling, Priority, Sampling, SequenceId, Speculation, Submission, TokenId, VERSION, Work,
+    Xtc,
 };
 pub use weight_files::weight_files;
 

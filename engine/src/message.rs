@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use work::{Embedding, KvBits, Pooling, Sampling, Submission, Work, Xtc};
+pub use work::{Embedding, KvBits, Pooling, Sampling, Speculation, Submission, Work, Xtc};
 
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// One token of a model's vocabulary.
 pub type TokenId = u32;
@@ -222,6 +222,8 @@ pub struct Finished {
     pub cached_tokens: u32,
     /// Tokens reported, of all samples together.
     pub completion_tokens: u32,
+    /// Of these, the ones that were guessed and came several in a step.
+    pub speculated_tokens: u32,
     /// From the start of the prompt's computation to the first token, in microseconds; 0 if there was none.
     pub prefill_us: u64,
     /// From the first token to the last, in microseconds.
@@ -240,6 +242,7 @@ impl Finished {
             prompt_tokens,
             cached_tokens: 0,
             completion_tokens: 0,
+            speculated_tokens: 0,
             prefill_us: 0,
             decode_us: 0,
             build_us: 0,

@@ -168,6 +168,10 @@ impl Backend for Mlx {
         sequence.built()
     }
 
+    fn speculated(&self, sequence: &Sequence) -> u32 {
+        sequence.speculated()
+    }
+
     fn trim(&mut self) {
         let Some(Resident { kept, device, .. }) = &self.resident else { return };
         if let Some(kept) = kept {

@@ -74,6 +74,31 @@ impl Cache {
         }
     }
 
+    /// Whether it can be cut: a window has overwritten what lay before, a convolution has forgotten it.
+    pub fn can_cut(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Packed(_))
+    }
+
+    /// Takes back all but the first `len` tokens.
+    pub fn cut(&mut self, len: i32) -> Result<()> {
+        match self {
+            Self::Full(cache) => cache.cut(len),
+            Self::Packed(cache) => cache.cut(len),
+            Self::Window(_) | Self::Conv(_) => {
+                return Err(Error::Internal("a cache that keeps only the last tokens was to be cut".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears what was cut off, where it is no number and so would show.
+    pub fn wipe(&mut self) -> MlxResult<()> {
+        match self {
+            Self::Packed(cache) => cache.wipe(),
+            Self::Full(_) | Self::Window(_) | Self::Conv(_) => Ok(()),
+        }
+    }
+
     /// The buffers: once they are computed, so is everything written to them.
     pub fn state(&self) -> impl Iterator<Item = &Array> {
         let buffers = match self {

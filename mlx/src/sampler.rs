@@ -4,6 +4,7 @@
 //! Nothing here reads a number back: the last tokens and the random key stay arrays, so that a step can be built
 //! before the one before it is done.
 
+mod along;
 pub mod batch;
 mod filters;
 mod penalties;
@@ -32,6 +33,7 @@ pub struct Sampler {
 }
 
 /// The last tokens, `[n]` with n up to [`HISTORY`].
+#[derive(Clone)]
 struct History(Array);
 
 impl Sampler {

@@ -6,9 +6,11 @@
 //! Where a grammar is obeyed, a token cannot be chosen before the one before it is read; its logits can be computed all
 //! the same, and the tokens that may come are found while they are.
 //!
-//! Steps are computed for several sequences at once: see [`batch`].
+//! Steps are computed for several sequences at once: see [`batch`]; and several of one that runs alone, where tokens can be
+//! guessed: see [`guesses`].
 
 pub mod batch;
+mod guesses;
 mod share;
 
 use std::rc::Rc;
@@ -27,6 +29,7 @@ use crate::logprobs;
 use crate::models::Model;
 use crate::prefix::{Kept, Recorder};
 use crate::sampler::Sampler;
+use crate::sequence::guesses::Guesses;
 use crate::sequence::share::Share;
 
 /// A sequence that runs. Stays on the thread of its backend.
@@ -44,6 +47,8 @@ pub struct Sequence {
     input: Share,
     /// The step after `input`, already being computed.
     ahead: Option<Started>,
+    /// Absent where no token is guessed.
+    guesses: Option<Guesses>,
     /// Tokens given so far, and wanted at most.
     given: u32,
     wanted: u32,
@@ -78,6 +83,7 @@ impl Sequence {
             Some(bits) => cache::in_bits(model.caches(), bits, model.head_dim())?,
             None => model.caches(),
         };
+        let guesses = Guesses::of(submission.speculation, prompt, &caches)?;
         Ok(Self {
             prompt: prompt.clone(),
             done: 0,
@@ -87,6 +93,7 @@ impl Sequence {
             constraint: None,
             input: Share::whole(tokens(&prompt[prompt.len() - 1..])),
             ahead: None,
+            guesses,
             given: 0,
             wanted: submission.max_tokens,
             logprobs: submission.logprobs,
@@ -124,6 +131,11 @@ impl Sequence {
     /// Time spent on building the graphs of tokens so far.
     pub(crate) fn built(&self) -> Duration {
         self.built
+    }
+
+    /// Tokens given so far that had been guessed.
+    pub(crate) fn speculated(&self) -> u32 {
+        self.guesses.as_ref().map_or(0, Guesses::given)
     }
 
     /// Log-probabilities at the token given last, where they are wanted.

@@ -10,7 +10,9 @@ mod checkpoint;
 mod program;
 
 use engine::frame;
-use engine::message::{Command, Event, FailureKind, FinishReason, Load, Sampling, SequenceId, Submission, TokenId};
+use engine::message::{
+    Command, Event, FailureKind, FinishReason, Finished, Load, Sampling, SequenceId, Speculation, Submission, TokenId,
+};
 
 use crate::checkpoint::Checkpoint;
 use crate::program::Engine;
@@ -116,6 +118,60 @@ fn a_prompt_is_kept_for_the_next_until_the_engine_is_trimmed() {
     assert_eq!(prefix_bytes(&mut engine), 0);
     engine.send(&submission(4, &prompt, 3));
     assert_eq!(cached(&mut engine), 0);
+    engine.send(&Command::Unload);
+    engine.end();
+}
+
+/// What is told of one sequence.
+fn told(engine: &mut Engine, submission: &Submission) -> (Vec<TokenId>, Finished) {
+    engine.send(&Command::generate(submission.clone()));
+    let mut tokens = Vec::new();
+    loop {
+        match engine.result() {
+            Event::Token { id, .. } => tokens.push(id),
+            Event::Finished(finished) => return (tokens, finished),
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+#[test]
+fn guessed_tokens_are_told_like_others_up_to_the_end_of_their_sequence() {
+    let folder = Checkpoint::llama().write();
+    let mut engine = Engine::start(env!("CARGO_BIN_EXE_talkied-mlx"));
+    engine.send(&Command::Load(Load::new(folder.path().to_owned())));
+    engine.send(&Command::Proceed);
+    assert!(matches!(engine.result(), Event::Ready(_)));
+    // Of three tokens, some that follow are those that followed before.
+    let sampling = Sampling { logit_bias: [10, 11, 12].map(|token| (token, 100.0)).to_vec(), ..Sampling::greedy() };
+    let prompt: Vec<TokenId> = (0..60).map(|place: u32| 10 + place * place / 7 % 3).collect();
+    let plain = Submission { sampling, ..Submission::greedy(SequenceId(2), &prompt, 24) };
+    let guessing = |plain: &Submission| Submission { speculation: Speculation::Lookup, ..plain.clone() };
+    let mut check = |plain: &Submission| {
+        let (expected, without) = told(&mut engine, plain);
+        let (tokens, with) = told(&mut engine, &guessing(plain));
+        assert_eq!((&tokens, with.reason), (&expected, without.reason));
+        assert_eq!((without.speculated_tokens, with.completion_tokens), (0, expected.len() as u32));
+        (tokens, with)
+    };
+    let (whole, finished) = check(&plain);
+    assert!(finished.speculated_tokens > 5, "{finished:?}");
+    for max_tokens in 1..12 {
+        let (_, finished) = check(&Submission { max_tokens, ..plain.clone() });
+        assert_eq!((finished.reason, finished.completion_tokens), (FinishReason::Length, max_tokens));
+    }
+    for stop in &whole {
+        let (tokens, finished) = check(&Submission { stop_tokens: vec![*stop], ..plain.clone() });
+        let place = whole.iter().position(|token| token == stop).unwrap();
+        assert_eq!((tokens.as_slice(), finished.reason), (&whole[..place], FinishReason::Stop));
+    }
+    let long = Submission { max_tokens: 600, ..guessing(&plain) };
+    engine.send(&Command::generate(long));
+    assert!(matches!(engine.result(), Event::Token { .. }));
+    engine.send(&Command::Cancel(SequenceId(2)));
+    let (tokens, reason) = engine.tokens();
+    assert_eq!(reason, FinishReason::Cancelled);
+    assert!(tokens.len() < 599 && tokens.iter().zip(&whole[1..]).all(|(a, b)| a == b));
     engine.send(&Command::Unload);
     engine.end();
 }

@@ -314,6 +314,9 @@ pub struct Usage {
     /// Of the prompt's, those that were kept from earlier requests of whatever app and not computed again.
     #[serde(default)]
     pub cached_tokens: u32,
+    /// Of the answer's, those that were guessed and right, and so came several in one step; absent where there are none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub speculated_tokens: u32,
 }
 
 /// Times of one request, in milliseconds unless named otherwise. They follow one another and add up to `total_ms`

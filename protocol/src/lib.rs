@@ -47,7 +47,7 @@ pub use models::{
     Capability, LoadModel, Model, ModelId, ModelList, ModelRef, ModelSource, ModelState, ModelType, Quantization,
     Residency, ResidencyState, Unloaded,
 };
-pub use options::{GenerationOptions, KeepAlive};
+pub use options::{GenerationOptions, KeepAlive, Speculation};
 pub use providers::{
     Availability, ConfigureProvider, Key, KeyStatus, PassedOver, Provider, ProviderCapabilities, ProviderId,
     ProviderKind, ProviderList, ProviderRef, ProviderTest, RemovedProvider, Tier, Unavailable,

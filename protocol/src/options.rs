@@ -7,6 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::generate::is_default;
+
 /// Most likeliest tokens whose log-probabilities are told.
 const MOST_LOGPROBS: u32 = 20;
 
@@ -62,6 +64,10 @@ pub struct GenerationOptions {
     /// little; in the model's own type when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_bits: Option<u32>,
+    /// Whether next tokens are guessed and several computed in one step, which changes the time of an answer and not what it
+    /// says.
+    #[serde(skip_serializing_if = "is_default")]
+    pub speculation: Speculation,
     /// Makes the answer reproducible on the same model and machine; drawn anew when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -86,6 +92,7 @@ impl Default for GenerationOptions {
             logit_bias: BTreeMap::new(),
             logprobs: None,
             kv_bits: None,
+            speculation: Speculation::Auto,
             seed: None,
         }
     }
@@ -151,6 +158,19 @@ impl GenerationOptions {
             format!("options.logit_bias of token {token} is {bias}, but must lie in -1000 to 1000")
         })
     }
+}
+
+/// Where next tokens are guessed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Speculation {
+    /// Where an engine can and as far as that pays, which it measures.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// As they followed in prompt and answer when the last tokens came before, whether that pays or not.
+    Lookup,
 }
 
 /// How long a model stays warm after its last request: seconds (`300`), a text (`"90s"`, `"5m"`, `"2h"`), or

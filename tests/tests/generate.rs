@@ -104,6 +104,7 @@ fn bad_requests_are_refused_by_name_and_load_nothing() {
         (json!({ "messages": [{ "role": "robot", "content": "a" }] }), "messages[0].role: unknown variant `robot`"),
         (json!({ "prompt": "a", "options": { "max_tokens": 0 } }), "options.max_tokens is 0"),
         (json!({ "prompt": "a", "options": { "kv_bits": 3 } }), "options.kv_bits is 3, but must be 4 or 8"),
+        (json!({ "prompt": "a", "options": { "speculation": "on" } }), "options.speculation: unknown variant `on`"),
         (json!({ "prompt": "a", "options": { "n": 0 } }), "options.n is 0, but must lie in 1 to 16"),
         (json!({ "prompt": "a", "options": { "n": 17 } }), "options.n is 17"),
         (json!({ "prompt": "a", "options": { "n": 2, "temperature": 0 } }), "all answers are alike"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
-use protocol::{GenerationOptions, KeepAlive, Reasoning, Tier, ToolChoice};
+use protocol::{GenerationOptions, KeepAlive, Reasoning, Speculation, Tier, ToolChoice};
 
 use super::turn::Turn;
 use crate::complete;
@@ -71,6 +71,11 @@ pub struct Asked {
 /// A tier by its name on the wire.
 fn tier(name: &str) -> Result<Tier, String> {
     serde_json::from_value(name.into()).map_err(|_| "there are budget, balanced and capable".into())
+}
+
+/// How tokens are guessed, by its name on the wire.
+fn speculation(name: &str) -> Result<Speculation, String> {
+    serde_json::from_value(name.into()).map_err(|_| "there are auto, off and lookup".into())
 }
 
 /// What the model may call.
@@ -175,6 +180,8 @@ pub struct Sampling {
     /// Keep keys and values in 4 or 8 bits, which saves memory and costs some accuracy
     #[arg(long, value_name = "BITS")]
     kv_bits: Option<u32>,
+    #[arg(long, value_name = "HOW", value_parser = speculation, help = "Guess next tokens and compute several at once: where that pays (auto), never (off), or from prompt and answer wherever they repeat (lookup) [default: auto]")]
+    speculation: Option<Speculation>,
 }
 
 /// What has no form in words.
@@ -225,6 +232,7 @@ impl Asked {
             logprobs: draws.logprobs,
             n: draws.samples,
             kv_bits: sampling.kv_bits,
+            speculation: sampling.speculation.unwrap_or_default(),
             seed: sampling.seed,
         }
     }
@@ -277,6 +285,11 @@ impl Sampling {
             xtc_probability: self.xtc_probability.or(base.xtc_probability),
             xtc_threshold: self.xtc_threshold.or(base.xtc_threshold),
             kv_bits: self.kv_bits.or(base.kv_bits),
+            speculation: self.speculation.or(base.speculation),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "generate_tests.rs"]
+mod tests;

@@ -172,9 +172,11 @@ pub struct Stopped {
 pub fn stats(usage: Usage, timings: &Timings, seed: Option<u64>) -> String {
     let load = if timings.load_ms > 0.0 { format!(", load {}", duration_ms(timings.load_ms)) } else { String::new() };
     let kept = if usage.cached_tokens > 0 { format!(" ({} kept)", usage.cached_tokens) } else { String::new() };
+    let guessed =
+        if usage.speculated_tokens > 0 { format!(" ({} guessed)", usage.speculated_tokens) } else { String::new() };
     let seed = seed.map_or(String::new(), |seed| format!(", seed {seed}"));
     format!(
-        "first token {}{load}, {:.1} tokens/s, {}{kept} + {} tokens, total {}{seed}\n",
+        "first token {}{load}, {:.1} tokens/s, {}{kept} + {} tokens{guessed}, total {}{seed}\n",
         duration_ms(timings.first_token_ms),
         timings.decode_tokens_per_s,
         usage.prompt_tokens,

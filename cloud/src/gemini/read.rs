@@ -103,7 +103,7 @@ impl Reader {
         let chunk = Chunk::deserialize(value).map_err(malformed)?;
         if let Some(Counts { prompt, answer, thoughts, cached }) = chunk.usage_metadata {
             let completion_tokens = answer.saturating_add(thoughts);
-            self.usage = Usage { prompt_tokens: prompt, completion_tokens, cached_tokens: cached };
+            self.usage = Usage { prompt_tokens: prompt, completion_tokens, cached_tokens: cached, ..Usage::default() };
         }
         if let Some(reason) = chunk.prompt_feedback.and_then(|feedback| feedback.block_reason) {
             self.reason = Some(Reason::Blocked(format!("the prompt: {reason}")));

@@ -23,7 +23,7 @@ fn an_answer_ends_with_its_reason_and_its_count() {
         r#"{"candidates":[{"content":{"parts":[{"text":"."}]},"finishReason":"STOP","safetyRatings":[]}],
             "usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":4,"thoughtsTokenCount":2,"cachedContentTokenCount":3,"totalTokenCount":11}}"#,
     ]);
-    let usage = Usage { prompt_tokens: 5, completion_tokens: 6, cached_tokens: 3 };
+    let usage = Usage { prompt_tokens: 5, completion_tokens: 6, cached_tokens: 3, ..Usage::default() };
     let expected = [
         Piece::Reasoning("Hm.".into()),
         Piece::Text("The Rhine".into()),

@@ -94,7 +94,7 @@ impl Reader {
         let Chunk { choices, usage } = Chunk::deserialize(value).map_err(malformed)?;
         if let Some(Counts { prompt_tokens, completion_tokens, prompt_tokens_details: details }) = usage {
             let cached_tokens = details.and_then(|details| details.cached_tokens).unwrap_or_default();
-            self.usage = Some(Usage { prompt_tokens, completion_tokens, cached_tokens });
+            self.usage = Some(Usage { prompt_tokens, completion_tokens, cached_tokens, ..Usage::default() });
         }
         for Choice { delta, finish_reason, .. } in choices.into_iter().filter(|choice| choice.index == 0) {
             if let Some(delta) = delta {

@@ -33,7 +33,7 @@ fn an_answer_ends_with_its_reason_and_its_count() {
     let stop = delta(&json!({}), &json!("stop"));
     let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":2}}}"#;
     let pieces = read(&[&role, &hello, &stop, usage, "[DONE]"]).expect("an answer");
-    let usage = Usage { prompt_tokens: 3, completion_tokens: 1, cached_tokens: 2 };
+    let usage = Usage { prompt_tokens: 3, completion_tokens: 1, cached_tokens: 2, ..Usage::default() };
     assert_eq!(pieces, [text("Hello"), Piece::Finished { reason: Reason::Stop, usage }]);
     // A server that forgets the last line has still said that it is done.
     assert_eq!(read(&[&hello, &stop]).expect("an answer"), [text("Hello"), finished(Reason::Stop, 1)]);

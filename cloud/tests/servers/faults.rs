@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cloud::{Client, Endpoint, Error, Patience, Reason};
-use protocol::{GenerationOptions, ResponseFormat};
+use protocol::{GenerationOptions, ResponseFormat, Speculation};
 use serde_json::{Value, json};
 
 use crate::server::{Reply, Server, completion};
@@ -147,10 +147,11 @@ async fn a_model_that_is_not_there_is_named() {
 #[tokio::test]
 async fn what_a_server_cannot_do_is_not_sent() {
     let server = Server::start(|_| Reply::stream(completion(&["x"])));
-    let both: [fn(&mut GenerationOptions); 6] = [
+    let both: [fn(&mut GenerationOptions); 7] = [
         |options| options.n = 2,
         |options| options.logprobs = Some(1),
         |options| options.kv_bits = Some(8),
+        |options| options.speculation = Speculation::Lookup,
         |options| options.xtc_probability = 0.5,
         |options| options.repetition_penalty = 1.1,
         |options| options.stop_sequences = (0..6).map(|number| number.to_string()).collect(),

@@ -83,6 +83,8 @@ pub struct Submission {
     pub grammar: Option<Grammar>,
     /// In how many bits keys and values are kept; `None` for the model's own type.
     pub kv_bits: Option<KvBits>,
+    /// Whether tokens are guessed.
+    pub speculation: Speculation,
 }
 
 impl Submission {
@@ -98,8 +100,22 @@ impl Submission {
             sampling: Sampling::greedy(),
             grammar: None,
             kv_bits: None,
+            speculation: Speculation::Off,
         }
     }
+}
+
+/// Whether the next tokens are guessed and several computed in one step. What is given is the same, but for rounding where
+/// a device has other kernels for several positions than for one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speculation {
+    /// Where the engine can and as far as it pays, which is measured.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// As they followed when the last tokens came before, wherever they did.
+    Lookup,
 }
 
 /// Bits of each number of the keys and values that a sequence keeps, with a scale and a bias for each group of them.

@@ -19,12 +19,14 @@ struct Sample<S> {
     tokens: u32,
     /// `None` while it runs.
     ended: Option<FinishReason>,
+    /// What its sequence told at its end.
     built: Duration,
+    speculated: u32,
 }
 
 impl<S> Sample<S> {
     fn new(sequence: S) -> Self {
-        Self { sequence: Some(sequence), tokens: 0, ended: None, built: Duration::ZERO }
+        Self { sequence: Some(sequence), tokens: 0, ended: None, built: Duration::ZERO, speculated: 0 }
     }
 }
 
@@ -84,7 +86,7 @@ impl<S> Samples<S> {
         };
         sample.ended = Some(reason);
         if let Some(sequence) = sample.sequence.take() {
-            sample.built = backend.built(&sequence);
+            (sample.built, sample.speculated) = (backend.built(&sequence), backend.speculated(&sequence));
         }
         true
     }
@@ -104,6 +106,11 @@ impl<S> Samples<S> {
     /// Tokens of all together.
     pub(super) fn tokens(&self) -> u32 {
         self.all.iter().map(|sample| sample.tokens).sum()
+    }
+
+    /// Of those that ended, tokens that had been guessed.
+    pub(super) fn speculated(&self) -> u32 {
+        self.all.iter().map(|sample| sample.speculated).sum()
     }
 
     /// Time that the steps of those that ended took to be described to the device.

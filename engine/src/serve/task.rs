@@ -110,6 +110,7 @@ impl<B: Backend> Task<B> {
                     prompt_tokens: generation.submission.prompt.len() as u32,
                     cached_tokens: generation.cached,
                     completion_tokens: generation.samples.tokens(),
+                    speculated_tokens: generation.samples.speculated(),
                     prefill_us: prefill.as_micros() as u64,
                     decode_us: decode.as_micros() as u64,
                     build_us: generation.samples.built().as_micros() as u64,

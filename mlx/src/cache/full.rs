@@ -33,6 +33,11 @@ impl FullCache {
         Ok((view(&self.keys, end)?, view(&self.values, end)?))
     }
 
+    /// Takes back all but the first `len` tokens.
+    pub fn cut(&mut self, len: i32) {
+        self.len = self.len.min(len);
+    }
+
     /// A copy of these tokens' keys and values.
     pub fn frozen(&self, tokens: Range<i32>) -> Result<[Array; 2]> {
         Ok([copied(whole(&self.keys)?, tokens.clone())?, copied(whole(&self.values)?, tokens)?])

@@ -2,7 +2,7 @@
 //! `QuantizedKVCache` keeps.
 //!
 //! All of the room is handed out, and never a view: on a processor MLX multiplies with a whole buffer as it lies, and
-//! copies a part of one first. What lies behind the last token is zeros, which attention must not see.
+//! copies a part of one first. What lies behind the last token is zeros or was taken back; attention must not see it.
 
 use std::ops::Range;
 
@@ -10,9 +10,9 @@ use engine::message::KvBits;
 use mlx_rs::error::{Exception, Result as MlxResult};
 use mlx_rs::{Array, ops};
 
-use super::frozen::{copied, with_room};
+use super::frozen::{copied, with_room, zeros as zero_rows};
 use super::{in_steps, tokens, written};
-use crate::array::{rows, scalar};
+use crate::array::{rows, scalar, write};
 use crate::error::{Error, Result};
 use crate::packed::Packed;
 
@@ -67,6 +67,20 @@ impl PackedCache {
         Ok(())
     }
 
+    /// Takes back all but the first `len` tokens. Their numbers stay behind the last token, where none looks: times zero
+    /// they are nothing, unless they are NaN.
+    pub fn cut(&mut self, len: i32) {
+        self.len = self.len.min(len);
+    }
+
+    /// Writes zeros behind the last token.
+    pub fn wipe(&mut self) -> MlxResult<()> {
+        for slot in [&mut self.keys, &mut self.values] {
+            *slot = slot.take().map(|packed| wiped(packed, self.len)).transpose()?;
+        }
+        Ok(())
+    }
+
     /// All keys and values and the room behind them, `[1, heads, room, dims]`.
     pub fn packed(&self) -> MlxResult<(&Packed, &Packed)> {
         self.keys.as_ref().zip(self.values.as_ref()).ok_or_else(|| Exception::custom("no tokens were written"))
@@ -116,6 +130,19 @@ impl PackedCache {
 /// `[1, heads, tokens, 1]`: zero, and NaN where a key or a value is no finite number, of which codes would keep nothing.
 fn zeros(keys: &Array, values: &Array) -> MlxResult<Array> {
     ops::multiply(ops::multiply(keys, &scalar(0.0, keys)?)?, values)?.sum_axis(-1, true)
+}
+
+/// `packed` with zeros from `start` on.
+fn wiped(packed: Packed, start: i32) -> MlxResult<Packed> {
+    let wiped = |array: Array| {
+        let zeros = match array.shape()[2] - start {
+            ..=0 => return Ok(array),
+            rows => zero_rows(&array, rows)?,
+        };
+        write(array, &zeros, [0, 0, start, 0])
+    };
+    let biases = packed.biases.map(wiped).transpose()?;
+    Ok(Packed { weight: wiped(packed.weight)?, scales: wiped(packed.scales)?, biases, packing: packed.packing })
 }
 
 /// `old` with `new` at `start`, and room for `room` tokens if it had less.

@@ -12,8 +12,9 @@ use engine::message::TokenId;
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, ArrayElement, transforms};
 
+use super::guesses::Guesses;
 use super::share::{Share, together};
-use super::{Sequence, Started};
+use super::{Sequence, Started, guesses};
 use crate::cache::Cache;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -30,23 +31,34 @@ use crate::sampler::batch as sampler;
 /// whose logits span 20, and fewer have the same to the last bit. GPUs have kernels for one row, for few and for many,
 /// which are not measured. Where two logits are nearer to each other than that, the likeliest token may be either.
 pub fn decode(rows: &mut [&mut Sequence], model: &dyn Model, device: &Device) -> Vec<Result<Step>> {
+    let (alone, begun) = (rows.len() == 1, Instant::now());
     let mut turn = Turn { rows: Vec::new(), ends: Vec::new() };
     for (place, sequence) in rows.iter_mut().enumerate() {
-        if sequence.is_prompt_done() {
-            turn.ends.push(None);
-            turn.rows.push(Row { place, sequence, nan: None, logits: None, read: None });
+        let end = if sequence.is_prompt_done() {
+            let next = guesses::ready(sequence);
+            if alone { next.or_else(|| guesses::step(sequence, model, device)) } else { next }
         } else {
-            turn.ends.push(Some(sequence.step(model, device, Pace::Shared)));
+            Some(sequence.step(model, device, Pace::Shared))
+        };
+        if end.is_none() {
+            turn.rows.push(Row { place, sequence, nan: None, logits: None, read: None });
         }
+        turn.ends.push(end);
     }
     turn.sift(|row| row.sequence.may_go_on(model));
     turn.with(|sequence| sequence.ahead.is_none(), |rows| start(rows, model));
     turn.choose(model);
     if device.pipelines {
-        turn.with(|sequence| sequence.given < sequence.wanted && sequence.room(model), |rows| start(rows, model));
+        // Behind guesses the next input is not known.
+        let guesses = |sequence: &Sequence| alone && sequence.guesses.as_ref().is_some_and(Guesses::are_due);
+        let goes_on = |sequence: &Sequence| sequence.given < sequence.wanted && sequence.room(model);
+        turn.with(|sequence| goes_on(sequence) && !guesses(sequence), |rows| start(rows, model));
     }
     turn.with(|_| true, |_| device.stepped());
     turn.with(|_| true, read);
+    for guesses in turn.rows.iter_mut().filter(|_| alone).filter_map(|row| row.sequence.guesses.as_mut()) {
+        guesses.stepped(begun.elapsed());
+    }
     turn.end()
 }
 
@@ -136,6 +148,9 @@ impl Row<'_> {
             return Err(Error::nan());
         }
         sequence.recorder.given(id, &sequence.caches)?;
+        if let Some(guesses) = &mut sequence.guesses {
+            guesses.took(id);
+        }
         sequence.chosen = logits.map(|logits| (id, logits));
         let is_whole = match &mut sequence.constraint {
             Some(constraint) => constraint.accept(id)?,
@@ -216,7 +231,8 @@ fn read(rows: &mut [&mut Row<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn numbers<T: ArrayElement + Clone>(array: &Array) -> Result<Vec<T>> {
+/// What is computed, read back.
+pub(super) fn numbers<T: ArrayElement + Clone>(array: &Array) -> Result<Vec<T>> {
     array.to_vec_exact().map_err(|error| Error::Internal(error.to_string()))
 }
 

@@ -12,6 +12,7 @@ mod convert;
 mod given;
 mod prefix;
 mod reference;
+mod speculation;
 
 use std::fmt::Write;
 

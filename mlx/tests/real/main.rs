@@ -18,4 +18,5 @@ mod reference;
 mod requests;
 mod sentences;
 mod servers;
+mod speculation;
 mod tools;
