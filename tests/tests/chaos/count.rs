@@ -56,9 +56,9 @@ fn entries(pid: u32, folder: &str) -> usize {
 
 /// The first half of the rounds shows what allocators keep; at the end memory is within a twentieth of that.
 pub fn compare(left: &[Left]) {
-    let (first, last) = (&left[..left.len() / 2], &left[left.len() - 2..]);
-    let most = |of: fn(&Left) -> u64| first.iter().map(of).max().unwrap();
-    let least = |of: fn(&Left) -> u64| last.iter().map(of).min().unwrap();
+    let (early, late) = (&left[..left.len() / 2], &left[left.len() - 2..]);
+    let most = |of: fn(&Left) -> u64| early.iter().map(of).max().unwrap();
+    let least = |of: fn(&Left) -> u64| late.iter().map(of).min().unwrap();
     for (who, of) in [("daemon", (|left| left.daemon_kib) as fn(&Left) -> u64), ("engine", |left| left.engine_kib)] {
         let (before, after) = (most(of), least(of));
         eprintln!("{who}: {before} KiB after the first half, {after} KiB at the end");
