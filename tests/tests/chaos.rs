@@ -116,7 +116,7 @@ fn settles(daemon: &Daemon) {
             !answer.as_ref().is_err_and(|error| error["data"]["kind"] == "engine_lost")
         });
         assert_eq!(answer.unwrap()["text"], "fresh", "{model}");
-        assert!(asked.elapsed() < Duration::from_secs(20), "{model} answered after {:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_mins(1), "{model} answered after {:?}", asked.elapsed());
     }
 }
 
@@ -124,17 +124,27 @@ fn seed() -> u64 {
     std::env::var("TALKIE_CHAOS_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"))
 }
 
-/// How long a round takes, and how many there are.
-fn extent() -> (Duration, u32) {
+/// How long a storm is.
+struct Extent {
+    round: Duration,
+    rounds: u32,
+    /// By how much memory may grow: in seconds an allocator cannot be told from a leak.
+    most_percent: u64,
+}
+
+fn extent() -> Extent {
     match std::env::var("TALKIE_CHAOS_MINUTES") {
-        Ok(minutes) => (Duration::from_secs_f64(minutes.parse::<f64>().expect("a number") * 60.0 / 10.0), 10),
-        Err(_) => (Duration::from_secs(2), 4),
+        Ok(minutes) => {
+            let seconds = minutes.parse::<f64>().expect("a number") * 60.0;
+            Extent { round: Duration::from_secs_f64(seconds / 10.0), rounds: 10, most_percent: 5 }
+        }
+        Err(_) => Extent { round: Duration::from_secs(2), rounds: 4, most_percent: 30 },
     }
 }
 
 #[test]
 fn a_storm_changes_no_answer_and_leaves_nothing_behind() {
-    let (seed, (length, rounds)) = (seed(), extent());
+    let (seed, Extent { round: length, rounds, most_percent }) = (seed(), extent());
     eprintln!("TALKIE_CHAOS_SEED={seed}: {rounds} rounds of {length:?}, {CLIENTS} clients");
     let daemon = start();
     // What is opened for the first request stays open.
@@ -154,6 +164,6 @@ fn a_storm_changes_no_answer_and_leaves_nothing_behind() {
     for what in ["cancels", "hang-ups", "pauses", "deadlines", "kills", "unloads", "answers"] {
         assert!(all.get(what).is_some_and(|count| *count > 0), "no {what} among {all:?}");
     }
-    count::compare(&left);
+    count::compare(&left, most_percent);
     count::returns(&daemon, &idle);
 }

@@ -13,9 +13,9 @@ use super::{MODELS, Storm, status};
 /// Kills the engine of a model other than the first, now and then.
 pub fn kill(storm: &Storm, mut rng: Rng) {
     while rest(storm, &mut rng, 300..1500) {
-        let status = status(storm.daemon);
+        let now = status(storm.daemon);
         let model = MODELS[rng.usize(1..MODELS.len())];
-        let Some(resident) = status["residents"].as_array().unwrap().iter().find(|it| it["id"] == model) else {
+        let Some(resident) = now["residents"].as_array().unwrap().iter().find(|it| it["id"] == model) else {
             continue;
         };
         let Some(pid) = pid(resident).and_then(|pid| Pid::from_raw(pid as i32)) else { continue };
