@@ -20,7 +20,9 @@ impl Lookup {
     /// With a prompt.
     pub fn new(prompt: &[TokenId]) -> Self {
         let mut lookup = Self::default();
-        prompt.iter().for_each(|token| lookup.push(*token));
+        for token in prompt {
+            lookup.push(*token);
+        }
         lookup
     }
 
