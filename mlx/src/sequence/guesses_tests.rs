@@ -86,7 +86,7 @@ fn check(
     guessed.to_vec()
 }
 
-fn plain<'a>(model: &'a dyn Model) -> impl Fn(&Submission) -> Sequence + 'a {
+fn plain(model: &dyn Model) -> impl Fn(&Submission) -> Sequence + '_ {
     |submission| Sequence::new(submission, model).unwrap()
 }
 
