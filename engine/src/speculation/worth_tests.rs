@@ -19,7 +19,9 @@ fn run(worth: &mut Worth, device: Device, tokens: usize, hit: impl Fn(usize) -> 
     while done < tokens {
         let count = worth.count(MOST_GUESSES);
         let right = (0..count).take_while(|place| hit(done + place)).count();
-        (0..right).for_each(|_| worth.told(true));
+        for _ in 0..right {
+            worth.told(true);
+        }
         if count == 0 {
             worth.told(hit(done));
             worth.stepped(ms(device(0)));

@@ -172,7 +172,9 @@ fn pass(
         sequence.input = Share::whole(tokens(&[*id]));
     }
     if let Some(guesses) = &mut sequence.guesses {
-        ready.iter().flatten().for_each(|ready| guesses.took(ready.id));
+        for ready in ready.iter().flatten() {
+            guesses.took(ready.id);
+        }
         guesses.ready = ready;
     }
     Ok(is_sound)
