@@ -1,5 +1,6 @@
 //! Chunks, steps ahead, and ends of a sequence, on a tiny checkpoint.
 
+use engine::grammar::Grammar;
 use engine::message::{KvBits, Sampling, SequenceId};
 use mlx_rs::{Array, ops};
 use serde_json::json;
@@ -33,6 +34,15 @@ pub(super) fn submission(prompt: &[TokenId], max_tokens: u32) -> Submission {
 
 pub(super) fn prompt(len: u32) -> Vec<TokenId> {
     (0..len).map(|i| i * 31 % 96).collect()
+}
+
+/// One whose text matches a regular expression.
+pub(super) fn obeying(pattern: &str, submission: &Submission, model: &dyn Model) -> Sequence {
+    // Every token is the byte of its number.
+    let bytes: Vec<Vec<u8>> = (0..96).map(|byte| vec![byte]).collect();
+    let factory = engine::grammar::factory(&bytes, &[]).unwrap();
+    let constraint = Constraint::new(Grammar::Regex(pattern.into()).compile(&factory).unwrap());
+    Sequence::new(submission, model).unwrap().obeying(constraint)
 }
 
 pub(super) fn tokens_of(submission: &Submission, model: &dyn Model, device: &Device) -> Vec<TokenId> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use talkied_hub::{Hub, Repo};
 use tempfile::TempDir;
 
-use crate::support::{Daemon, SMALL_DISK, Start, private_folder, program, signal_process, unshared, until};
+use crate::support::{Daemon, SMALL_DISK, Stalls, Start, private_folder, program, signal_process, unshared, until};
 
 /// `talkiectl doctor --json` for this home.
 fn doctor(home: &Path) -> Command {
@@ -356,21 +356,11 @@ fn finds_an_engine_that_keeps_ending() {
 #[test]
 fn finds_that_memory_runs_short() {
     let start = Start::fake();
-    let file = start.home().join("memory.pressure");
-    let press = |stalled: u64| {
-        let line = |kind| format!("{kind} avg10=0.00 avg60=0.00 avg300=0.00 total={stalled}\n");
-        fs::write(&file, line("some") + &line("full")).unwrap();
-    };
-    press(0);
+    let mut stalls = Stalls::none_in(&start.home());
     let stays = |files: &mut crate::support::model::Files| files.config["fake"] = json!({});
-    let daemon = start.args(&["--pressure", file.to_str().unwrap()]).model("test/echo", stays).run();
+    let daemon = start.args(&stalls.option()).model("test/echo", stays).run();
     daemon.call("models.load", json!({ "model": "test/echo", "keep_alive": "forever" })).unwrap();
-    let mut stalled = 0;
-    until("it is noticed", || {
-        stalled += 1_000_000;
-        press(stalled);
-        daemon.call("daemon.status", json!({})).unwrap()["memory"]["pressure"] == "hard"
-    });
+    stalls.until_noticed(&daemon);
     finds(&mut doctor(daemon.home.path()), "memory", "problem", &["next to no memory left"], "talkiectl ps");
 }
 

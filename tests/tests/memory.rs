@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::model::Files;
-use crate::support::{Connection, Daemon, Start, text, until};
+use crate::support::{Connection, Daemon, Stalls, Start, text, until};
 
 /// A model of so many bytes, whose sequences take so many for each token.
 fn takes(weight_bytes: u64, token_bytes: u64) -> impl Fn(&mut Files) {
@@ -89,13 +89,8 @@ fn a_model_in_use_is_never_unloaded_for_another() {
 #[test]
 fn pressure_gives_memory_back_and_refuses_until_it_is_over() {
     let start = Start::fake();
-    let file = start.home().join("memory.pressure");
-    let press = |stalled: u64| {
-        let line = |kind| format!("{kind} avg10=0.00 avg60=0.00 avg300=0.00 total={stalled}\n");
-        fs::write(&file, line("some") + &line("full")).unwrap();
-    };
-    press(0);
-    let start = start.args(&["--pressure", file.to_str().unwrap()]);
+    let mut stalls = Stalls::none_in(&start.home());
+    let start = start.args(&stalls.option());
     let daemon = start.model("test/a", takes(1, 1)).model("test/slow", slow).run();
     let mut follower = daemon.connect();
     follower.call("models.subscribe", json!({})).unwrap();
@@ -105,12 +100,7 @@ fn pressure_gives_memory_back_and_refuses_until_it_is_over() {
     streaming.event_of("text");
     generate(&daemon, "test/a").unwrap();
     let pressure = || daemon.call("daemon.status", json!({})).unwrap()["memory"]["pressure"].clone();
-    let mut stalled = 0;
-    until("it is noticed", || {
-        stalled += 1_000_000;
-        press(stalled);
-        pressure() == "hard"
-    });
+    stalls.until_noticed(&daemon);
     let event = told(&mut follower, "unloaded");
     assert_eq!((&event["model"], &event["reason"]), (&json!("test/a"), &json!("memory_pressure")));
     let error = generate(&daemon, "test/a").unwrap_err();

@@ -339,6 +339,42 @@ pub fn signal_process(pid: u32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).expect("the process takes signals");
 }
 
+/// A file that tells of memory pressure, as Linux does.
+pub struct Stalls {
+    path: PathBuf,
+    /// Microseconds since the start.
+    total: u64,
+}
+
+impl Stalls {
+    /// In a folder; nothing has stalled yet.
+    pub fn none_in(folder: &Path) -> Self {
+        let stalls = Self { path: folder.join("memory.pressure"), total: 0 };
+        stalls.write();
+        stalls
+    }
+
+    /// As an option of the daemon.
+    pub fn option(&self) -> [&str; 2] {
+        ["--pressure", self.path.to_str().expect("paths of tests are UTF-8")]
+    }
+
+    /// Has everything stand still until the daemon notices it.
+    pub fn until_noticed(&mut self, daemon: &Daemon) {
+        until("the pressure is noticed", || {
+            self.total += 1_000_000;
+            self.write();
+            daemon.call("daemon.status", json!({})).expect("a status")["memory"]["pressure"] == "hard"
+        });
+    }
+
+    fn write(&self) {
+        let total = self.total;
+        let line = |kind| format!("{kind} avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n");
+        std::fs::write(&self.path, line("some") + &line("full")).expect("the file can be written");
+    }
+}
+
 /// Waits until something is so.
 pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use engine::grammar::{Constraint, Grammar};
 use engine::message::{KvBits, Sampling, Submission, Xtc};
 use serde_json::json;
 
@@ -10,7 +9,7 @@ use super::*;
 use crate::array::tokens;
 use crate::checkpoint::Checkpoint;
 use crate::device::WeightPolicy;
-use crate::sequence::tests::{difference, load, load_on, prompt, submission, tokens_of, with_nan};
+use crate::sequence::tests::{difference, load, load_on, obeying, prompt, submission, tokens_of, with_nan};
 
 /// A sequence among others.
 struct Member {
@@ -181,14 +180,6 @@ fn logits_depend_on_neighbours_only_by_rounding() {
             assert!(difference < 1e-4, "weights of kind {place}, {count} rows: {difference}");
         }
     }
-}
-
-fn obeying(pattern: &str, submission: &Submission, model: &dyn Model) -> Sequence {
-    // Every token is the byte of its number.
-    let bytes: Vec<Vec<u8>> = (0..96).map(|byte| vec![byte]).collect();
-    let factory = engine::grammar::factory(&bytes, &[]).unwrap();
-    let constraint = Constraint::new(Grammar::Regex(pattern.into()).compile(&factory).unwrap());
-    Sequence::new(submission, model).unwrap().obeying(constraint)
 }
 
 #[test]

@@ -4,12 +4,11 @@
 use std::rc::Rc;
 
 use engine::backend::Pace;
-use engine::grammar::{Constraint, Grammar};
 use engine::message::{KvBits, Logprobs, Sampling, SequenceId, Submission, Xtc};
 use serde_json::json;
 
 use super::super::batch::decode;
-use super::super::tests::{difference, load, load_on, prompt, submission, tokens_of, with_nan};
+use super::super::tests::{difference, load, load_on, obeying, prompt, submission, tokens_of, with_nan};
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::device::WeightPolicy;
@@ -142,14 +141,6 @@ fn each_token_has_its_own_log_probabilities() {
     let model = model.as_ref();
     let submission = Submission { logprobs: Some(3), ..submission(&prompt(9), 20) };
     check(&submission, model, &device, plain(model));
-}
-
-fn obeying(pattern: &str, submission: &Submission, model: &dyn Model) -> Sequence {
-    // Every token is the byte of its number.
-    let bytes: Vec<Vec<u8>> = (0..96).map(|byte| vec![byte]).collect();
-    let factory = engine::grammar::factory(&bytes, &[]).unwrap();
-    let constraint = Constraint::new(Grammar::Regex(pattern.into()).compile(&factory).unwrap());
-    Sequence::new(submission, model).unwrap().obeying(constraint)
 }
 
 #[test]
