@@ -1,5 +1,7 @@
 //! Operations on arrays that `mlx-rs` lacks, wraps with a panic, or runs outside the scope's stream.
 
+use std::ops::Range;
+
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Dtype, Stream, ops, transforms};
@@ -22,6 +24,14 @@ pub fn rows(array: &Array, start: i32, end: i32) -> Result<Array> {
         return Err(Exception::custom(format!("no rows in the shape {:?}", array.shape())));
     };
     slice(array, [0, 0, start, 0], [batch, heads, end, dims])
+}
+
+/// Some entries of the first axis and some of the next to last of an array with four axes; a view.
+pub fn block(array: &Array, first: Range<i32>, third: Range<i32>) -> Result<Array> {
+    let &[_, heads, _, dims] = array.shape() else {
+        return Err(Exception::custom(format!("no blocks in the shape {:?}", array.shape())));
+    };
+    slice(array, [first.start, 0, third.start, 0], [first.end, heads, third.end, dims])
 }
 
 /// The rows of all, one part after the other, on their way to memory.

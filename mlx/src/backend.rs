@@ -12,7 +12,7 @@ use engine::message::{
 use mlx_rs::{Dtype, memory};
 
 use crate::config::Config;
-use crate::device::{self, Device};
+use crate::device::{self, Device, Sharing};
 use crate::embedding::Text;
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -75,6 +75,13 @@ impl Mlx {
         Ok(tokens)
     }
 
+    /// Has sequences attend together as they do on GPUs, with a kernel for that or without. For comparing, on a processor.
+    pub fn share(&mut self, has_kernel: bool) {
+        if let Some(Resident { device, .. }) = &mut self.resident {
+            device.sharing = Some(if has_kernel { Sharing::METAL } else { Sharing::CUDA });
+        }
+    }
+
     fn resident(&self) -> std::result::Result<&Resident, Failure> {
         self.resident.as_ref().ok_or_else(missing)
     }
@@ -110,7 +117,7 @@ impl Backend for Mlx {
         let device = Device::open()?;
         let (network, loaded) = device.scope(|| load_on(&device, &load.path, progress))?;
         let vocabulary = Vocabulary::new(load.path.clone(), loaded.vocab_size);
-        let kept = (load.prefix_bytes > 0).then(|| Kept::new(load.prefix_bytes));
+        let kept = (load.prefix_bytes > 0).then(|| Kept::new(load.prefix_bytes, device.pipelines));
         self.resident = Some(Resident { network, kept, vocabulary, device });
         Ok(loaded)
     }
@@ -206,7 +213,7 @@ fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -
     Ok((network, Loaded { vocab_size: facts.vocab_size, weight_bytes, device, dtype, token_bytes }))
 }
 
-/// Runs a chunk, a step and a draw, which has the device compile and page in what the first request would wait for. Answers
+/// Runs a chunk, a step and a draw, and a step of two where they share buffers, which has the device compile and page in what the first request would wait for. Answers
 /// the bytes that a sequence takes for each token.
 fn warm_up(network: &Network, device: &Device) -> Result<u64> {
     let Network::Decoder(model) = network else {
@@ -214,9 +221,20 @@ fn warm_up(network: &Network, device: &Device) -> Result<u64> {
     };
     let mut submission = greedy(&[0, 0], 1);
     submission.sampling = Sampling { temperature: 1.0, top_p: 0.5, ..submission.sampling };
-    let mut sequence = Sequence::new(&submission, model.as_ref())?;
-    while !matches!(sequence.step(model.as_ref(), device, Pace::Alone)?, Step::Token(_)) {}
-    Ok(sequence.token_bytes())
+    let begin = || -> Result<Sequence> {
+        let mut sequence = Sequence::new(&submission, model.as_ref())?;
+        sequence.step(model.as_ref(), device, Pace::Alone)?;
+        Ok(sequence)
+    };
+    let mut sequence = begin()?;
+    sequence.step(model.as_ref(), device, Pace::Alone)?;
+    let token_bytes = sequence.token_bytes();
+    if device.sharing.is_some() {
+        batch::decode(&mut [&mut begin()?, &mut begin()?], model.as_ref(), device)
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?;
+    }
+    Ok(token_bytes)
 }
 
 fn greedy(prompt: &[TokenId], max_tokens: u32) -> Submission {

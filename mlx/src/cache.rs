@@ -2,12 +2,17 @@
 //!
 //! Written in place, which MLX does only while nothing else holds the buffer: no clone of a handle may be kept, and no
 //! view beyond the step that asked for it. Only where a sequence is forked is a clone meant: whoever writes first copies.
+//!
+//! Sequences that are computed together may have the same buffers, a row each: see [`Table`].
 
 mod conv;
 mod frozen;
 mod full;
 mod packed;
+mod shared;
 mod window;
+
+use std::cell::RefMut;
 
 use engine::message::KvBits;
 use mlx_rs::Array;
@@ -21,13 +26,13 @@ pub use self::conv::ConvCache;
 pub use self::frozen::Piece;
 pub use self::full::FullCache;
 pub use self::packed::PackedCache;
+pub use self::shared::{Seat, Table, gather, leave, seat_of};
 pub use self::window::WindowCache;
 
 /// Tokens that room is made for at a time.
 const STEP: i32 = 256;
 
 /// The cache of one layer.
-#[derive(Clone)]
 pub enum Cache {
     /// Keys and values of all tokens.
     Full(FullCache),
@@ -53,6 +58,17 @@ impl Cache {
     /// One for a convolution that sees `tokens`, its own included.
     pub fn conv(tokens: i32) -> Self {
         Self::Conv(ConvCache::new(tokens))
+    }
+
+    /// Another with the same tokens. Both may hold the same buffers until one of them writes, which then makes a copy for
+    /// itself.
+    pub fn fork(&self) -> MlxResult<Self> {
+        Ok(match self {
+            Self::Full(cache) => Self::Full(cache.fork()?),
+            Self::Packed(cache) => Self::Packed(cache.clone()),
+            Self::Window(cache) => Self::Window(cache.clone()),
+            Self::Conv(cache) => Self::Conv(cache.clone()),
+        })
     }
 
     /// Tokens that it has seen: the position of the next.
@@ -111,22 +127,69 @@ impl Cache {
     }
 }
 
+/// What the sequences of one step keep. Its rows are first those of a table, idle ones too, then those with buffers of their
+/// own, then some that belong to nobody.
+pub struct Batch<'a> {
+    table: Option<RefMut<'a, Table>>,
+    /// Each has the caches of all layers of a sequence.
+    rows: Vec<&'a mut [Cache]>,
+    /// Rows that nobody asks for: a product may be faster with them than without.
+    spare: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// A single sequence.
+    pub fn one(caches: &'a mut [Cache]) -> Self {
+        Self::of(vec![caches])
+    }
+
+    /// Sequences with buffers of their own.
+    pub fn of(rows: Vec<&'a mut [Cache]>) -> Self {
+        Self { table: None, rows, spare: 0 }
+    }
+
+    /// The sequences of a table, which is ready for a step, and others; with `spare` rows behind them.
+    pub fn sharing(table: RefMut<'a, Table>, rows: Vec<&'a mut [Cache]>, spare: usize) -> Self {
+        Self { table: Some(table), rows, spare }
+    }
+
+    /// Tokens before the next one, of each row.
+    pub fn offsets(&self) -> Vec<i32> {
+        let mut offsets = self.table.as_ref().map_or_else(Vec::new, |table| table.offsets());
+        offsets.extend(self.rows.iter().map(|caches| caches.first().map_or(0, Cache::len)));
+        offsets.resize(offsets.len() + self.spare, 0);
+        offsets
+    }
+
+    /// What layer `place` keeps.
+    pub fn layer(&mut self, place: usize) -> LayerCache<'_> {
+        match (&mut self.table, self.rows.as_mut_slice()) {
+            (None, [caches]) => LayerCache::One(&mut caches[place]),
+            (table, rows) => LayerCache::Rows(LayerRows {
+                table: table.as_deref_mut().map(|table| (table, place)),
+                caches: rows.iter_mut().map(|caches| &mut caches[place]).collect(),
+                spare: self.spare,
+            }),
+        }
+    }
+}
+
 /// What one layer keeps of the sequences that a step computes together.
 pub enum LayerCache<'a> {
     /// Of a single one.
     One(&'a mut Cache),
-    /// Of several, each of which has a cache of its own: it can leave, wait or fail without touching the others.
-    Rows(Vec<&'a mut Cache>),
+    /// Of several.
+    Rows(LayerRows<'a>),
 }
 
-impl<'a> LayerCache<'a> {
-    /// That of layer `place`, where each of `rows` has the caches of all layers of a sequence.
-    pub fn at(place: usize, rows: &'a mut [&mut [Cache]]) -> Self {
-        match rows {
-            [caches] => Self::One(&mut caches[place]),
-            rows => Self::Rows(rows.iter_mut().map(|caches| &mut caches[place]).collect()),
-        }
-    }
+/// One layer of a [`Batch`].
+pub struct LayerRows<'a> {
+    /// Those that share, and which of its layers this is.
+    pub table: Option<(&'a mut Table, usize)>,
+    /// Those that have a cache of their own: each can leave, wait or fail without touching the others.
+    pub caches: Vec<&'a mut Cache>,
+    /// Rows behind them that nobody asks for.
+    pub spare: usize,
 }
 
 /// Empty `caches` of one model, with those that keep every token in `bits` for each number; `head_dim` numbers make a

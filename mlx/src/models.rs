@@ -23,7 +23,7 @@ use engine::message::TokenId;
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype};
 
-use crate::cache::Cache;
+use crate::cache::{Batch, Cache};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::Weights;
@@ -33,12 +33,11 @@ pub trait Model {
     /// The last vectors `[1, tokens, hidden]` of `ids`, of shape `[1, tokens]`, which follow what the caches hold. Lazy:
     /// a caller that evaluates only the caches pays nothing for what lies behind the last of them.
     fn hidden(&self, ids: &Array, caches: &mut [Cache]) -> MlxResult<Array> {
-        self.hidden_of(ids, &mut [caches])
+        self.hidden_of(ids, &mut Batch::one(caches))
     }
 
-    /// [`Self::hidden`] of several sequences, `[rows, tokens, hidden]` of `[rows, tokens]`: the caches of each row are
-    /// all those of a sequence.
-    fn hidden_of(&self, ids: &Array, rows: &mut [&mut [Cache]]) -> MlxResult<Array>;
+    /// [`Self::hidden`] of several sequences, `[rows, tokens, hidden]` of `[rows, tokens]`.
+    fn hidden_of(&self, ids: &Array, batch: &mut Batch<'_>) -> MlxResult<Array>;
 
     /// The logits `[rows, tokens, vocabulary]` after each token, from the last vectors.
     fn logits(&self, hidden: &Array) -> MlxResult<Array>;

@@ -18,6 +18,8 @@ use crate::error::Result;
 pub struct Kept {
     /// Apart by the form of what is kept.
     chunks: RefCell<Prefixes<Option<KvBits>, Chunk>>,
+    /// Whether steps are computed ahead, so that waiting for a copy would wait for one of them.
+    pipelines: bool,
 }
 
 /// What a sequence hands in.
@@ -40,9 +42,9 @@ struct Chunk {
 }
 
 impl Kept {
-    /// None yet, of at most `most_bytes`.
-    pub fn new(most_bytes: u64) -> Rc<Self> {
-        Rc::new(Self { chunks: RefCell::new(Prefixes::new(most_bytes)) })
+    /// None yet, of at most `most_bytes`; `pipelines` where steps are computed ahead.
+    pub fn new(most_bytes: u64, pipelines: bool) -> Rc<Self> {
+        Rc::new(Self { chunks: RefCell::new(Prefixes::new(most_bytes)), pipelines })
     }
 
     /// Fills the empty `caches` of a sequence with what is kept of the beginning of its prompt, less its last token.
@@ -112,7 +114,12 @@ impl Recorder {
         let is_held = |place: &usize| held.get(*place).is_some_and(|held| held.is_whole || *place < self.chunks);
         let missing: Vec<usize> = (0..count).filter(|place| !is_held(place)).collect();
         let frozen = missing.iter().map(|place| Chunk::freeze(caches, *place)).collect::<Result<Vec<_>>>()?;
-        transforms::eval(frozen.iter().flat_map(Chunk::arrays))?;
+        let copies = frozen.iter().flat_map(Chunk::arrays);
+        if kept.pipelines {
+            transforms::async_eval(copies)?;
+        } else {
+            transforms::eval(copies)?;
+        }
         self.chunks = count;
         for (place, chunk) in missing.into_iter().zip(frozen) {
             let (path, bytes) = (&self.tokens[..(place + 1) * CHUNK], chunk.bytes());

@@ -32,7 +32,7 @@ impl Engine {
         let mut weights = Weights::open(folder.path(), config.quantization(), &device, &mut progress).unwrap();
         let model = models::find(&config).unwrap()(&config, &mut weights).unwrap();
         weights.finish().unwrap();
-        Self { model, device, kept: Kept::new(most_bytes) }
+        Self { model, device, kept: Kept::new(most_bytes, false) }
     }
 
     fn begin(&self, submission: &Submission) -> Sequence {
@@ -303,7 +303,7 @@ fn a_sequence_outlives_what_was_kept() {
     let alone = engine.cold(&submission);
     engine.warm(&submission);
     let sequence = engine.begin(&submission);
-    engine.kept = Kept::new(MUCH);
+    engine.kept = Kept::new(MUCH, false);
     assert_eq!(engine.rest(sequence, &submission), alone);
     assert_eq!(engine.kept.bytes(), 0);
 }

@@ -11,6 +11,7 @@
 
 pub mod batch;
 mod guesses;
+mod seating;
 mod share;
 
 use std::rc::Rc;
@@ -19,10 +20,11 @@ use std::time::Duration;
 use engine::backend::{Pace, Step};
 use engine::grammar::Constraint;
 use engine::message::{Logprobs, Submission, TokenId};
+use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Dtype, memory, transforms};
 
 use crate::array::tokens;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Seat};
 use crate::device::{Device, OneThread};
 use crate::error::{Error, Result};
 use crate::logprobs;
@@ -108,8 +110,8 @@ impl Sequence {
     /// one of them writes, which then makes a copy for itself.
     pub(crate) fn fork(&self, submission: &Submission, model: &dyn Model) -> Result<Self> {
         self.sound()?;
-        let (caches, recorder) = (self.caches.clone(), self.recorder.clone());
-        Ok(Self { done: self.done, caches, recorder, ..Self::new(submission, model)? })
+        let caches = self.caches.iter().map(Cache::fork).collect::<MlxResult<_>>()?;
+        Ok(Self { done: self.done, caches, recorder: self.recorder.clone(), ..Self::new(submission, model)? })
     }
 
     /// Takes what is kept of the beginning of the prompt, before the first step, and keeps what comes behind.
@@ -177,6 +179,11 @@ impl Sequence {
         memory::clear_cache()?;
         self.done = end;
         Ok(Step::Prefill { done: end as u32 })
+    }
+
+    /// Its row of buffers that it shares with others.
+    fn slot(&self) -> Option<usize> {
+        cache::seat_of(&self.caches).map(Seat::slot)
     }
 
     /// But for its last token, whose step gives the first of the answer.

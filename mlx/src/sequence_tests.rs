@@ -118,7 +118,7 @@ fn sixteen_bit_weights_give_sixteen_bit_activations_where_they_are_left_alone() 
         assert!(caches.iter().flat_map(Cache::state).all(|buffer| buffer.dtype() == dtype));
         Sequence::new(&submission, model.as_ref()).unwrap().logits(model.as_ref(), device).unwrap()
     };
-    device.weights = WeightPolicy { cast: None, unpack_bytes: 0, unpack_rows: None, joins: true };
+    device.weights = WeightPolicy { cast: None, unpack_bytes: 0, unpack_rows: None, joins: true, flattens: false };
     let short = logits(&device, Dtype::Bfloat16);
     let long = logits(&device, Dtype::Float32);
     let difference = short.iter().zip(&long).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

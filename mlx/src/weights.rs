@@ -144,6 +144,11 @@ impl<'a> Weights<'a> {
         self.policy.unpack_rows
     }
 
+    /// Whether vectors of several sequences are multiplied as the rows of one matrix.
+    pub fn flattens(&self) -> bool {
+        self.policy.flattens
+    }
+
     /// The type that floating-point tensors are held in, if it is one for all.
     pub fn cast(&self) -> Option<Dtype> {
         self.policy.cast

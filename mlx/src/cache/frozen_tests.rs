@@ -55,7 +55,7 @@ fn kinds() -> Vec<(&'static str, Cache)> {
 
 /// Runs `steps` on an empty cache, freezes the chunks that were passed after each, and answers the pieces.
 fn frozen(empty: &Cache, steps: &[i32], ahead: i32) -> Vec<Piece> {
-    let mut cache = empty.clone();
+    let mut cache = empty.fork().unwrap();
     let mut pieces = Vec::new();
     for step in steps {
         seen(&mut cache, *step);
@@ -80,7 +80,7 @@ fn check(name: &str, empty: &Cache, steps: &[i32], ahead: i32) {
         assert!(empty.can_thaw(path, LEN), "{name}, {count} chunks after {steps:?}");
         assert!(empty.is_whole(path[count - 1], LEN), "{name}, chunk {count} after {steps:?}");
         for next in [vec![1; 12], vec![3, 1, 1, 6, 1], vec![9, 1, 300, 1]] {
-            let (mut cold, mut warm) = (empty.clone(), empty.clone());
+            let (mut cold, mut warm) = (empty.fork().unwrap(), empty.fork().unwrap());
             seen(&mut cold, (count * LEN) as i32);
             warm.thaw(path, LEN, 20).unwrap();
             assert_eq!(warm.len(), cold.len());

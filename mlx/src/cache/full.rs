@@ -1,46 +1,89 @@
 //! Keys and values of all tokens.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result};
 
 use super::frozen::{copied, with_room};
+use super::shared::Seat;
 use super::{Buffer, in_steps, put, tokens};
 use crate::array::rows;
 
 /// Grows by steps, empty at first.
-#[derive(Clone, Default)]
-pub struct FullCache {
-    keys: Buffer,
-    values: Buffer,
-    /// Tokens written, at most the room of the buffers.
-    len: i32,
+pub struct FullCache(Store);
+
+enum Store {
+    /// Buffers of its own.
+    Own {
+        keys: Buffer,
+        values: Buffer,
+        /// Tokens written, at most the room of the buffers.
+        len: i32,
+    },
+    /// A row of buffers that several sequences share.
+    Seat { seat: Rc<Seat>, layer: usize },
+}
+
+impl Default for FullCache {
+    fn default() -> Self {
+        Self::with(None, None, 0)
+    }
 }
 
 impl FullCache {
+    fn with(keys: Buffer, values: Buffer, len: i32) -> Self {
+        Self(Store::Own { keys, values, len })
+    }
+
+    /// One that is in a table, as this layer.
+    pub fn seated(seat: Rc<Seat>, layer: usize) -> Self {
+        Self(Store::Seat { seat, layer })
+    }
+
+    /// Its place in a table.
+    pub fn seat(&self) -> Option<&Seat> {
+        if let Store::Seat { seat, .. } = &self.0 { Some(seat) } else { None }
+    }
+
     /// Tokens in the cache: the position of the next.
     pub fn len(&self) -> i32 {
-        self.len
+        match &self.0 {
+            Store::Own { len, .. } => *len,
+            Store::Seat { seat, .. } => seat.len(),
+        }
     }
 
-    /// Appends, and answers all keys and values up to here. Both of shape `[1, heads, tokens, dims]`.
-    pub fn update(&mut self, keys: &Array, values: &Array) -> Result<(Array, Array)> {
-        let end = self.len + tokens(keys)?;
-        put(&mut self.keys, keys, self.len, in_steps(end))?;
-        put(&mut self.values, values, self.len, in_steps(end))?;
-        self.len = end;
-        Ok((view(&self.keys, end)?, view(&self.values, end)?))
+    /// Appends, and answers all keys and values up to here. Both of shape `[1, heads, tokens, dims]`. One in a table has
+    /// to leave it first.
+    pub fn update(&mut self, new_keys: &Array, new_values: &Array) -> Result<(Array, Array)> {
+        let Store::Own { keys, values, len } = &mut self.0 else {
+            return Err(Exception::custom("a cache that shares its buffers was to be written alone"));
+        };
+        let end = *len + tokens(new_keys)?;
+        put(keys, new_keys, *len, in_steps(end))?;
+        put(values, new_values, *len, in_steps(end))?;
+        *len = end;
+        Ok((view(keys, end)?, view(values, end)?))
     }
 
-    /// Takes back all but the first `len` tokens.
-    pub fn cut(&mut self, len: i32) {
-        self.len = self.len.min(len);
+    /// Takes back all but the first `to` tokens.
+    pub fn cut(&mut self, to: i32) {
+        match &mut self.0 {
+            Store::Own { len, .. } => *len = (*len).min(to),
+            Store::Seat { seat, .. } => seat.cut(to),
+        }
     }
 
     /// A copy of these tokens' keys and values.
     pub fn frozen(&self, tokens: Range<i32>) -> Result<[Array; 2]> {
-        Ok([copied(whole(&self.keys)?, tokens.clone())?, copied(whole(&self.values)?, tokens)?])
+        match &self.0 {
+            Store::Own { keys, values, .. } => {
+                Ok([copied(whole(keys)?, tokens.clone())?, copied(whole(values)?, tokens)?])
+            }
+            Store::Seat { seat, layer } => seat.copied(*layer, tokens),
+        }
     }
 
     /// Fills an empty one with the keys and values of `len` tokens, in parts; there is room for `room`.
@@ -49,13 +92,44 @@ impl FullCache {
             let parts: Vec<_> = parts.iter().map(|part| &part[place]).collect();
             with_room(&parts, in_steps(room))
         };
-        (self.keys, self.values, self.len) = (Some(buffer(0)?), Some(buffer(1)?), len);
+        *self = Self::with(Some(buffer(0)?), Some(buffer(1)?), len);
         Ok(())
     }
 
-    /// Keys and values with the room behind them.
+    /// Keys and values with the room behind them; of a table, which has them, none.
     pub fn buffers(&self) -> [Option<&Array>; 2] {
-        [self.keys.as_ref(), self.values.as_ref()]
+        match &self.0 {
+            Store::Own { keys, values, .. } => [keys.as_ref(), values.as_ref()],
+            Store::Seat { .. } => [None, None],
+        }
+    }
+
+    /// The keys and values of all tokens, of one with buffers of its own; views.
+    pub fn own(&self) -> Result<[Array; 2]> {
+        let [keys, values] = self.buffers();
+        let held = |buffer: Option<&Array>| {
+            rows(buffer.ok_or_else(|| Exception::custom("no tokens were written"))?, 0, self.len())
+        };
+        Ok([held(keys)?, held(values)?])
+    }
+
+    /// Has buffers of its own from now on, with a copy of what it has in a table.
+    pub fn leave(&mut self) -> Result<()> {
+        *self = self.fork()?;
+        Ok(())
+    }
+
+    /// Another with the same tokens, in buffers of its own; of such, both hold the same until one of them writes.
+    pub fn fork(&self) -> Result<Self> {
+        match &self.0 {
+            Store::Own { keys, values, len } => Ok(Self::with(keys.clone(), values.clone(), *len)),
+            Store::Seat { seat, layer } => {
+                let len = seat.len();
+                let [keys, values] = seat.copied(*layer, 0..len)?;
+                let room = |held: &Array| with_room(&[held], in_steps(len));
+                Ok(Self::with(Some(room(&keys)?), Some(room(&values)?), len))
+            }
+        }
     }
 }
 

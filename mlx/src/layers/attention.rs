@@ -1,14 +1,15 @@
 //! Causal attention of new tokens to themselves and to all before them, with grouped heads.
 
 mod packed;
+mod shared;
 
 use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_attention};
 use mlx_rs::ops;
 
-use crate::array::scalar;
-use crate::cache::{Cache, LayerCache, WindowCache};
+use crate::array::{block, scalar};
+use crate::cache::{Cache, LayerCache, LayerRows, WindowCache};
 
 /// How a projection is cut into heads.
 #[derive(Debug, Clone, Copy)]
@@ -76,16 +77,41 @@ pub fn attend(
     cache: &mut LayerCache<'_>,
     scores: Scores<'_>,
 ) -> Result<Array> {
-    let caches = match cache {
-        LayerCache::One(cache) => return attend_one(queries, keys, values, cache, scores),
-        LayerCache::Rows(caches) => caches,
+    match cache {
+        LayerCache::One(cache) => attend_one(queries, keys, values, cache, scores),
+        LayerCache::Rows(rows) => attend_rows([queries, keys, values], rows, scores),
+    }
+}
+
+/// [`attend`] for several sequences.
+fn attend_rows(new: [&Array; 3], rows: &mut LayerRows<'_>, scores: Scores<'_>) -> Result<Array> {
+    let count = new[0].shape()[0];
+    let part = |start: i32, end: i32| match (start, end) {
+        (0, end) if end == count => Ok::<_, Exception>(new.map(Clone::clone)),
+        _ => {
+            let [queries, keys, values] = new.map(|array| block(array, start..end, 0..array.shape()[2]));
+            Ok([queries?, keys?, values?])
+        }
     };
-    let each = |array: &Array| array.split_equal(caches.len() as i32, 0);
-    let (queries, keys, values) = (each(queries)?, each(keys)?, each(values)?);
-    let new = queries.iter().zip(&keys).zip(&values);
-    let seen =
-        new.zip(caches).map(|(((queries, keys), values), cache)| attend_one(queries, keys, values, cache, scores));
-    ops::concatenate(&seen.collect::<Result<Vec<_>>>()?, 0)
+    let mut seen = Vec::new();
+    let mut done = 0;
+    if let Some((table, layer)) = &mut rows.table {
+        done = table.slots() as i32;
+        seen.push(shared::attend(part(0, done)?, table, *layer, scores)?);
+    }
+    for (row, cache) in (done..).zip(&mut rows.caches) {
+        let [queries, keys, values] = part(row, row + 1)?;
+        seen.push(attend_one(&queries, &keys, &values, cache, scores)?);
+        done = row + 1;
+    }
+    if rows.spare > 0 {
+        // Any numbers do.
+        seen.push(part(done, count)?[0].clone());
+    }
+    match <[Array; 1]>::try_from(seen) {
+        Ok([all]) => Ok(all),
+        Err(seen) => ops::concatenate(&seen, 0),
+    }
 }
 
 /// [`attend`] for one sequence.

@@ -23,6 +23,8 @@ pub struct Quantized {
     dtype: Dtype,
     /// Size of `x` from which on all numbers are unpacked for one product; `None` for never.
     unpack_from: Option<usize>,
+    /// Whether rows of several sequences become those of one matrix.
+    flattens: bool,
 }
 
 impl Quantized {
@@ -43,7 +45,8 @@ impl Quantized {
             (scales, None, weights.cast().unwrap_or(UNPACKED))
         };
         let unpack_from = weights.unpack_rows().map(|rows| rows * columns as usize);
-        Ok(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from })
+        let flattens = weights.flattens();
+        Ok(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from, flattens })
     }
 
     /// One with the rows of all; `None` where they are not packed alike.
@@ -58,8 +61,8 @@ impl Quantized {
         let biases: Vec<_> = parts.iter().filter_map(|part| part.packed.biases.as_ref()).collect();
         let biases = if biases.is_empty() { None } else { Some(joined(&biases)?) };
         let (weight, scales) = (all(|packed| &packed.weight)?, all(|packed| &packed.scales)?);
-        let Self { dtype, unpack_from, packed: Packed { packing, .. } } = **first;
-        Ok(Some(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from }))
+        let Self { dtype, unpack_from, flattens, packed: Packed { packing, .. } } = **first;
+        Ok(Some(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from, flattens }))
     }
 
     /// Bytes of all arrays.
@@ -86,7 +89,12 @@ impl Quantized {
         if self.unpack_from.is_some_and(|least| x.size() >= least) {
             return x.matmul(self.unpacked()?.transpose()?);
         }
-        self.packed.matmul(x)
+        match *x.shape() {
+            [rows, 1, columns] if self.flattens && rows > 1 => {
+                self.packed.matmul(&x.reshape(&[1, rows, columns])?)?.reshape(&[rows, 1, -1])
+            }
+            _ => self.packed.matmul(x),
+        }
     }
 
     /// `x · wᵀ` with that of several matrices which each of `ids` names; see [`Packed::gather`].

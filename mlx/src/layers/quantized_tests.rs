@@ -43,7 +43,12 @@ fn packed(numbers: &Array, packing: Packing) -> Quantized {
     };
     let mut arrays = arrays.into_iter();
     let (weight, scales, biases) = (arrays.next().unwrap(), arrays.next().unwrap(), arrays.next());
-    Quantized { packed: Packed { weight, scales, biases, packing }, dtype: Dtype::Float32, unpack_from: None }
+    Quantized {
+        packed: Packed { weight, scales, biases, packing },
+        dtype: Dtype::Float32,
+        unpack_from: None,
+        flattens: false,
+    }
 }
 
 /// The numbers of all rows, from the bits.
@@ -136,6 +141,19 @@ fn products_are_those_of_the_unpacked_numbers() {
         quantized.unpack_from = Some(5 * COLUMNS as usize);
         let x = random(&[1, 5, COLUMNS], 5);
         check_close(&quantized.matmul(&x).unwrap(), &product(&x, &expected), packing);
+    }
+}
+
+#[test]
+fn rows_of_several_sequences_are_those_of_one_matrix() {
+    for packing in packings() {
+        let quantized = packed(&random(&[ROWS, COLUMNS], 3), packing);
+        let expected = Array::from_slice(&by_hand(&quantized), &[1, ROWS, COLUMNS]);
+        let flattens = Quantized { flattens: true, ..quantized };
+        for (rows, tokens) in [(5, 1), (1, 1), (1, 3), (2, 3)] {
+            let x = random(&[rows, tokens, COLUMNS], 4);
+            check_close(&flattens.matmul(&x).unwrap(), &product(&x, &expected), packing);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use mlx_rs::{Array, Dtype, ops};
 
 use super::{Facts, Model};
 use crate::array::scalar;
-use crate::cache::{Cache, LayerCache};
+use crate::cache::{Batch, Cache, LayerCache};
 use crate::config::sizes::Sizes;
 use crate::error::Result;
 use crate::layers::attention::soft_cap;
@@ -81,14 +81,14 @@ impl<B: Block> Decoder<B> {
 }
 
 impl<B: Block> Model for Decoder<B> {
-    fn hidden_of(&self, ids: &Array, rows: &mut [&mut [Cache]]) -> MlxResult<Array> {
+    fn hidden_of(&self, ids: &Array, batch: &mut Batch<'_>) -> MlxResult<Array> {
         let mut x = self.embed_tokens.forward(ids)?;
         if let Some(scale) = self.around.embedding_scale {
             x = ops::multiply(&x, &scalar(scale, &x)?)?;
         }
-        let offset = Offset::new(rows.iter().map(|caches| caches.first().map_or(0, Cache::len)).collect());
+        let offset = Offset::new(batch.offsets());
         for (place, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &mut LayerCache::at(place, rows), &offset)?;
+            x = layer.forward(&x, &mut batch.layer(place), &offset)?;
         }
         self.norm.forward(&x)
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
-use crate::cache::{Cache, LayerCache};
+use crate::cache::{Cache, LayerCache, LayerRows};
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
 use crate::config::sizes::{Absent, Sizes};
@@ -172,7 +172,7 @@ fn seen(new: &Array, cache: &mut LayerCache<'_>) -> MlxResult<Array> {
     };
     match cache {
         LayerCache::One(cache) => of_one(new, cache),
-        LayerCache::Rows(caches) => {
+        LayerCache::Rows(LayerRows { caches, .. }) => {
             let each = new.split_equal(caches.len() as i32, 0)?;
             let seen = each.iter().zip(caches).map(|(new, cache)| of_one(new, cache));
             ops::concatenate(&seen.collect::<MlxResult<Vec<_>>>()?, 0)

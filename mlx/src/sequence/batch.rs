@@ -13,10 +13,11 @@ use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, ArrayElement, transforms};
 
 use super::guesses::Guesses;
+use super::seating::Seating;
 use super::share::{Share, together};
 use super::{Sequence, Started, guesses};
-use crate::cache::Cache;
-use crate::device::Device;
+use crate::cache;
+use crate::device::{Device, Sharing};
 use crate::error::{Error, Result};
 use crate::grammar;
 use crate::models::Model;
@@ -32,6 +33,11 @@ use crate::sampler::batch as sampler;
 /// which are not measured. Where two logits are nearer to each other than that, the likeliest token may be either.
 pub fn decode(rows: &mut [&mut Sequence], model: &dyn Model, device: &Device) -> Vec<Result<Step>> {
     let (alone, begun) = (rows.len() == 1, Instant::now());
+    if let [row] = rows
+        && let Err(error) = cache::leave(&mut row.caches)
+    {
+        return vec![Err(error.into())];
+    }
     let mut turn = Turn { rows: Vec::new(), ends: Vec::new() };
     for (place, sequence) in rows.iter_mut().enumerate() {
         let end = if sequence.is_prompt_done() {
@@ -46,13 +52,17 @@ pub fn decode(rows: &mut [&mut Sequence], model: &dyn Model, device: &Device) ->
         turn.ends.push(end);
     }
     turn.sift(|row| row.sequence.may_go_on(model));
-    turn.with(|sequence| sequence.ahead.is_none(), |rows| start(rows, model));
+    // As they sit, so that what was computed for all is used as it is.
+    turn.rows.sort_by_key(|row| row.sequence.slot().unwrap_or(usize::MAX));
+    // New ones among others are with them from the next step on.
+    let sharing = device.sharing.filter(|_| turn.rows.iter().all(|row| row.sequence.ahead.is_none()));
+    turn.with(|sequence| sequence.ahead.is_none(), |rows| start(rows, model, sharing));
     turn.choose(model);
     if device.pipelines {
         // Behind guesses the next input is not known.
         let guesses = |sequence: &Sequence| alone && sequence.guesses.as_ref().is_some_and(Guesses::are_due);
         let goes_on = |sequence: &Sequence| sequence.given < sequence.wanted && sequence.room(model);
-        turn.with(|sequence| goes_on(sequence) && !guesses(sequence), |rows| start(rows, model));
+        turn.with(|sequence| goes_on(sequence) && !guesses(sequence), |rows| start(rows, model, device.sharing));
     }
     turn.with(|_| true, |_| device.stepped());
     turn.with(|_| true, read);
@@ -161,17 +171,16 @@ impl Row<'_> {
 }
 
 /// Builds the step after the input of each row and has it computed, without waiting.
-fn start(rows: &mut [&mut Row<'_>], model: &dyn Model) -> Result<()> {
+fn start(rows: &mut [&mut Row<'_>], model: &dyn Model, sharing: Option<Sharing>) -> Result<()> {
     let begun = Instant::now();
     let count = rows.len();
-    let ids = together(rows.iter().map(|row| &row.sequence.input))?.reshape(&[count as i32, 1])?;
-    let mut caches: Vec<&mut [Cache]> = rows.iter_mut().map(|row| row.sequence.caches.as_mut_slice()).collect();
-    let hidden = model.hidden_of(&ids, &mut caches)?;
-    let logits = model.logits(&hidden)?.reshape(&[count as i32, -1])?;
+    let mut sequences: Vec<&mut Sequence> = rows.iter_mut().map(|row| &mut *row.sequence).collect();
+    let seating = Seating::of(&mut sequences, sharing)?;
+    let logits = model.logits(&seating.hidden(&mut sequences, model)?)?.reshape(&[seating.rows() as i32, -1])?;
     let nan = logits.is_nan()?;
-    let nan = if count == 1 { nan.any(false)? } else { nan.any_axis(-1, false)? };
+    let nan = if seating.rows() == 1 { nan.any(false)? } else { nan.any_axis(-1, false)? };
     let mut wanted = vec![nan.clone()];
-    let shares = Share::each(logits.clone()).zip(Share::each(nan));
+    let shares = seating.shares(logits.clone()).into_iter().zip(seating.shares(nan));
     for (row, (next, nan)) in rows.iter_mut().zip(shares) {
         let logits = row.sequence.logprobs.is_some().then(|| next.clone());
         row.sequence.ahead = Some(Started { next, nan, logits });

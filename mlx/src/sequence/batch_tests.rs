@@ -7,9 +7,20 @@ use serde_json::json;
 
 use super::*;
 use crate::array::tokens;
+use crate::cache::{Batch, Cache};
 use crate::checkpoint::Checkpoint;
 use crate::device::WeightPolicy;
 use crate::sequence::tests::{difference, load, load_on, obeying, prompt, submission, tokens_of, with_nan};
+
+/// Whether steps are computed ahead, and how sequences attend together.
+const WAYS: [(bool, Option<Sharing>); 6] = [
+    (false, None),
+    (true, None),
+    (false, Some(Sharing { least_rows: 1, has_kernel: true })),
+    (true, Some(Sharing { least_rows: 1, has_kernel: true })),
+    (false, Some(Sharing { least_rows: 8, has_kernel: false })),
+    (true, Some(Sharing { least_rows: 8, has_kernel: false })),
+];
 
 /// A sequence among others.
 struct Member {
@@ -99,8 +110,8 @@ fn check(checkpoint: &Checkpoint, kv_bits: &[Option<KvBits>]) {
     let (model, mut device) = load(checkpoint);
     let model = model.as_ref();
     let lengths = [5, 1, 70, 257, 2, 255, 33, 8, 9];
-    for pipelines in [false, true] {
-        device.pipelines = pipelines;
+    for (pipelines, sharing) in WAYS {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let submissions: Vec<Submission> = kinds()
             .into_iter()
             .enumerate()
@@ -121,7 +132,7 @@ fn check(checkpoint: &Checkpoint, kv_bits: &[Option<KvBits>]) {
         run(&mut members, model, &device);
         for (member, alone) in members.iter().zip(&alone) {
             assert_eq!(member.failed, None);
-            assert_eq!(&member.tokens, alone, "steps ahead: {pipelines}");
+            assert_eq!(&member.tokens, alone, "steps ahead: {pipelines}, {sharing:?}");
         }
     }
 }
@@ -155,10 +166,10 @@ fn logits(model: &dyn Model, lengths: &[u32]) -> (Vec<f32>, Vec<f32>) {
     let alone = lengths.iter().flat_map(|len| numbers(model.hidden(&ids(&[last(len)]), &mut started(len)).unwrap()));
     let alone = alone.collect();
     let mut caches: Vec<_> = lengths.iter().map(started).collect();
-    let mut rows: Vec<&mut [Cache]> = caches.iter_mut().map(Vec::as_mut_slice).collect();
+    let rows = caches.iter_mut().map(Vec::as_mut_slice).collect();
     let new: Vec<u32> = lengths.iter().map(last).collect();
     let new = tokens(&new).reshape(&[-1, 1]).unwrap();
-    (numbers(model.hidden_of(&new, &mut rows).unwrap()), alone)
+    (numbers(model.hidden_of(&new, &mut Batch::of(rows)).unwrap()), alone)
 }
 
 #[test]
@@ -186,8 +197,8 @@ fn logits_depend_on_neighbours_only_by_rounding() {
 fn sequences_obey_their_grammars_beside_free_ones() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
-    for pipelines in [false, true] {
-        device.pipelines = pipelines;
+    for (pipelines, sharing) in WAYS {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let with = |temperature, seed, len| {
             let sampling = Sampling { temperature, seed, presence_penalty: 0.5, ..Sampling::greedy() };
             Submission { sampling, ..submission(&prompt(len), 30) }
@@ -222,8 +233,8 @@ fn sequences_obey_their_grammars_beside_free_ones() {
 fn a_dead_end_fails_alone() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
-    for pipelines in [false, true] {
-        device.pipelines = pipelines;
+    for (pipelines, sharing) in WAYS {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let submission = submission(&prompt(4), 9);
         let lost = Member::new(obeying("[0-9]{3}ä", &submission, model), 9, model, &device);
         let mut members = [lost, Member::of(&submission, model, &device)];
@@ -238,8 +249,8 @@ fn nan_fails_alone() {
     // Only this token's vector is damaged.
     let (model, mut device) = load(&with_nan("model.embed_tokens.weight", 7..8));
     let model = model.as_ref();
-    for (temperature, pipelines) in [(0.0, false), (0.0, true), (1.0, false), (1.0, true)] {
-        device.pipelines = pipelines;
+    for (temperature, (pipelines, sharing)) in [0.0, 1.0].into_iter().flat_map(|hot| WAYS.map(|way| (hot, way))) {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let sampling = Sampling { temperature, logit_bias: vec![(7, -100.0)], ..Sampling::greedy() };
         let with = |prompt: &[u32]| Submission { sampling: sampling.clone(), ..submission(prompt, 12) };
         let sound = [with(&[1, 2, 3]), with(&[5, 6])];
@@ -256,8 +267,8 @@ fn nan_fails_alone() {
 fn a_full_context_fails_alone() {
     let (model, mut device) = load(&Checkpoint::llama().with("max_position_embeddings", json!(8)));
     let model = model.as_ref();
-    for pipelines in [false, true] {
-        device.pipelines = pipelines;
+    for (pipelines, sharing) in WAYS {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let (long, short) = (submission(&prompt(6), 100), submission(&prompt(2), 6));
         let mut members = [&long, &short].map(|one| Member::of(one, model, &device));
         run(&mut members, model, &device);
@@ -271,8 +282,8 @@ fn a_full_context_fails_alone() {
 fn what_mlx_refuses_fails_all_that_it_was_for_and_none_goes_on() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
-    for pipelines in [false, true] {
-        device.pipelines = pipelines;
+    for (pipelines, sharing) in WAYS {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let submission = submission(&prompt(4), 20);
         let mut members = [0, 0, 3].map(|joins| Member::of(&submission, model, &device).joins(joins));
         // The first layer's caches are written when the second refuses.
@@ -294,8 +305,8 @@ fn what_mlx_refuses_fails_all_that_it_was_for_and_none_goes_on() {
 fn forks_draw_in_a_batch_what_each_would_draw_alone() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
-    for pipelines in [false, true] {
-        device.pipelines = pipelines;
+    for (pipelines, sharing) in WAYS {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let seeded = |seed| {
             let sampling = Sampling { temperature: 3.0, seed, ..Sampling::greedy() };
             Submission { sampling, ..submission(&prompt(70), 12) }
@@ -317,8 +328,8 @@ fn forks_draw_in_a_batch_what_each_would_draw_alone() {
 fn each_row_has_its_own_log_probabilities_and_share_of_the_time() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
-    for pipelines in [false, true] {
-        device.pipelines = pipelines;
+    for (pipelines, sharing) in WAYS {
+        (device.pipelines, device.sharing) = (pipelines, sharing);
         let with = |len, logprobs| Submission { logprobs, ..submission(&prompt(len), 5) };
         let submissions = [with(4, Some(2)), with(5, None), with(6, Some(0))];
         let sequence = |submission: &Submission| Member::of(submission, model, &device).sequence;

@@ -243,7 +243,7 @@ fn what_is_kept_of_a_guessing_sequence_is_what_it_said() {
     let model = model.as_ref();
     for (kv_bits, pipelines) in [(None, false), (None, true), (Some(KvBits::Eight), false)] {
         device.pipelines = pipelines;
-        let kept = Kept::new(64 << 20);
+        let kept = Kept::new(64 << 20, false);
         let submission = Submission { kv_bits, ..submission(&prompt(100), 120) };
         let alone = tokens_of(&submission, model, &device);
         let make =

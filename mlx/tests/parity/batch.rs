@@ -10,17 +10,24 @@ use talkied_mlx::{Mlx, Sequence};
 use crate::reference::{self, Answer, Row};
 use crate::submission;
 
+/// Each with buffers of its own; and sharing them, with a kernel for that and without.
+const WAYS: [Option<bool>; 3] = [None, Some(true), Some(false)];
+
 #[test]
 fn every_row_decodes_its_prompts_together_to_what_mlx_lm_computes_for_each() {
     let rows = reference::rows();
     let folder = reference::made(&rows);
     let mut wrong = String::new();
     for (place, (row, answers)) in rows.iter().zip(&reference::answers(folder)).enumerate() {
-        let found = together(row, &folder.join(place.to_string()), answers);
-        for (answer, found) in answers.iter().zip(found) {
-            if found != answer.tokens {
-                let (Row { architecture, name, .. }, count) = (row, answer.prompt.len());
-                writeln!(wrong, "{architecture}, {name}, after {count}: {found:?}, not {:?}", answer.tokens).unwrap();
+        for way in WAYS {
+            let found = together(row, &folder.join(place.to_string()), answers, way);
+            for (answer, found) in answers.iter().zip(found) {
+                if found != answer.tokens {
+                    let (Row { architecture, name, .. }, count) = (row, answer.prompt.len());
+                    let tokens = &answer.tokens;
+                    writeln!(wrong, "{architecture}, {name}, {way:?}, after {count}: {found:?}, not {tokens:?}")
+                        .unwrap();
+                }
             }
         }
     }
@@ -28,9 +35,12 @@ fn every_row_decodes_its_prompts_together_to_what_mlx_lm_computes_for_each() {
 }
 
 /// The tokens of all prompts. Each joins two steps after the one before it, so that some leave while others come.
-fn together(row: &Row, folder: &Path, answers: &[Answer]) -> Vec<Vec<TokenId>> {
+fn together(row: &Row, folder: &Path, answers: &[Answer], way: Option<bool>) -> Vec<Vec<TokenId>> {
     let mut mlx = Mlx::new();
     mlx.load(&Load::new(folder.to_owned()), &mut |_, _| {}).unwrap();
+    if let Some(has_kernel) = way {
+        mlx.share(has_kernel);
+    }
     let mut sequences: Vec<Sequence> = answers.iter().map(|answer| computed(&mut mlx, row, answer)).collect();
     let mut found = vec![Vec::new(); answers.len()];
     for turn in 0.. {
