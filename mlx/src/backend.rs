@@ -11,6 +11,7 @@ use engine::message::{
 };
 use mlx_rs::{Dtype, memory};
 
+use crate::cache;
 use crate::config::Config;
 use crate::device::{self, Device, Sharing};
 use crate::embedding::Text;
@@ -233,6 +234,7 @@ fn warm_up(network: &Network, device: &Device) -> Result<u64> {
         batch::decode(&mut [&mut begin()?, &mut begin()?], model.as_ref(), device)
             .into_iter()
             .collect::<Result<Vec<_>>>()?;
+        return Ok(cache::at_most(token_bytes));
     }
     Ok(token_bytes)
 }

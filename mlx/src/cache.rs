@@ -26,7 +26,7 @@ pub use self::conv::ConvCache;
 pub use self::frozen::Piece;
 pub use self::full::FullCache;
 pub use self::packed::PackedCache;
-pub use self::shared::{Seat, Table, gather, leave, seat_of};
+pub use self::shared::{Seat, Table, at_most, gather, leave, seat_of};
 pub use self::window::WindowCache;
 
 /// Tokens that room is made for at a time.

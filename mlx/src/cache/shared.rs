@@ -6,7 +6,7 @@
 //! own step overwrites.
 //!
 //! Rows are as long as the longest needs. So a sequence that is much longer than the others keeps buffers of its own, and
-//! the rows have room for at most [`MOST_WASTE`] times what their sequences would take alone.
+//! all rows have room for at most half as much again as their sequences would take alone: see [`at_most`].
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,9 +18,6 @@ use mlx_rs::{Array, ops, transforms};
 use super::frozen::with_room;
 use super::{Buffer, Cache, FullCache, in_steps};
 use crate::array::{block, write};
-
-/// Times the room that sequences take with buffers of their own.
-const MOST_WASTE: i32 = 2;
 
 /// The buffers of all layers.
 pub struct Table {
@@ -284,7 +281,12 @@ fn sitters(lens: &[Option<i32>]) -> Vec<bool> {
 
 /// Whether a table of so many rows is not too large for sequences that would take room for so many tokens.
 fn is_worth(slots: usize, room: i32, tokens: i32) -> bool {
-    slots as i64 * i64::from(room) <= i64::from(MOST_WASTE) * i64::from(tokens)
+    slots as u64 * u64::from(room.unsigned_abs()) <= at_most(u64::from(tokens.unsigned_abs()))
+}
+
+/// Of a table, in whatever is counted, for sequences that would take so much with buffers of their own.
+pub fn at_most(alone: u64) -> u64 {
+    alone + alone / 2
 }
 
 /// Rows for so many sequences, at most a quarter more: where one more is needed, all are copied.
