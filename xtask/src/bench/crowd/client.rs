@@ -18,7 +18,7 @@ pub struct Asker {
 
 impl Asker {
     /// Asks `model` with these options.
-    pub fn new(connection: Connection, model: &str, prompt: fn(u32) -> String, options: Value) -> Self {
+    pub fn new(connection: Connection, model: &str, prompt: fn(u32) -> String, options: &Value) -> Self {
         let request = json!({ "model": model, "options": options, "keep_alive": "forever" });
         Self { connection, request, prompt }
     }
@@ -61,9 +61,20 @@ enum Event {
 }
 
 impl Asker {
-    /// Asks, and tells when each piece of the answer came, until it is at its end or `enough`; the connection ends with it.
-    pub fn watch(mut self, question: u32, enough: &AtomicBool) -> Result<Vec<Instant>> {
+    /// Asks, and waits for the first piece of the answer.
+    pub fn start(&mut self, question: u32) -> Result<()> {
         self.begin(question)?;
+        loop {
+            match self.next()? {
+                Event::Text => return Ok(()),
+                Event::Finished { .. } => return Err(Error::Unexpected("an answer has no text".into())),
+                Event::Other => {}
+            }
+        }
+    }
+
+    /// When each further piece came, until it is the last or `enough`; the answer ends with its connection.
+    pub fn watch(mut self, enough: &AtomicBool) -> Result<Vec<Instant>> {
         let mut times = Vec::new();
         while !enough.load(Ordering::Relaxed) {
             match self.next()? {

@@ -49,7 +49,7 @@ impl Programs {
 /// A client of that model.
 pub(super) fn open(daemon: &Daemon, tokens: u32, prompt: fn(u32) -> String) -> Result<Asker> {
     let options = json!({ "temperature": 0, "max_tokens": tokens });
-    Ok(Asker::new(Connection::open(daemon)?, MODEL, prompt, options))
+    Ok(Asker::new(Connection::open(daemon)?, MODEL, prompt, &options))
 }
 
 /// Prints a table.

@@ -10,10 +10,13 @@ use crate::interrupt::Interrupt;
 const REHEARSAL: u32 = 900_000;
 const REHEARSAL_TOKENS: u32 = 8;
 
+/// Measures one thing and prints it.
+type Part = fn(&Stage, &Interrupt) -> Result<()>;
+
 /// Prints a table for each question. Where one cannot be measured, the others are.
 pub fn run(plan: &Plan, interrupt: &Interrupt) -> Result<()> {
     let stage = Stage::open(plan, interrupt)?;
-    let parts: [(&str, fn(&Stage, &Interrupt) -> Result<()>); 3] =
+    let parts: [(&str, Part); 3] =
         [("many clients", answers), ("a shared prompt", shared::run), ("a second model", second::run)];
     let mut failed = 0;
     for (name, part) in parts {
@@ -35,7 +38,7 @@ fn answers(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
     load(stage)?;
     println!(
         "{}; {} tokens after about 60, no guessing; questions of each client: {}",
-        stage.name, stage.tokens, stage.questions
+        stage.weights.name, stage.weights.tokens, stage.questions
     );
     println!("{:>8}{:>34}{:>34}", "clients", "talkied", "mlx_lm.server");
     println!("{:>8}{:>34}{:>34}", "", "tokens/s, first p50, p99 ms", "tokens/s, first p50, p99 ms");
@@ -47,7 +50,7 @@ fn answers(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
             // What fails here fails again below, and is counted there.
             let _ = both(stage, clients, questions, REHEARSAL_TOKENS);
         }
-        let (ours, theirs) = both(stage, clients, Questions { first, each: stage.questions }, stage.tokens);
+        let (ours, theirs) = both(stage, clients, Questions { first, each: stage.questions }, stage.weights.tokens);
         first += clients * stage.questions;
         knocks += theirs.as_ref().and_then(|crowd| crowd.as_ref().ok()).map_or(0, Crowd::knocks);
         let cells = [Some(ours), theirs].map(|crowd| cell(crowd, &mut failed));

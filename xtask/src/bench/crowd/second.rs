@@ -19,18 +19,19 @@ const SECOND: &str = "bench/second";
 const TOKENS: u32 = 7000;
 
 /// How long the stream is watched before.
-const BEFORE: Duration = Duration::from_secs(3);
+const BEFORE: Duration = Duration::from_secs(2);
 /// And after, for the gap in which the load ends.
 const AFTER: Duration = Duration::from_secs(1);
 
 /// Prints both.
 pub fn run(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
     let mut connection = Connection::open(&stage.daemon)?;
-    connection.call::<Value>("models.import", &json!({ "path": stage.weights, "model": SECOND }))?;
-    let stream = stage.endless(TOKENS, short)?;
+    connection.call::<Value>("models.import", &json!({ "path": stage.weights.folder, "model": SECOND }))?;
+    let mut stream = stage.endless(TOKENS, short)?;
+    stream.start(99)?;
     let ended = AtomicBool::new(false);
     let (times, load) = thread::scope(|scope| {
-        let watching = scope.spawn(|| stream.watch(99, &ended));
+        let watching = scope.spawn(|| stream.watch(&ended));
         let load = load(&mut connection);
         ended.store(true, Ordering::Relaxed);
         let times = watching.join().map_err(|_| Error::Unexpected("a client of the bench panicked".into()))?;
@@ -41,26 +42,34 @@ pub fn run(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
     print(&times, load)
 }
 
-/// From when to when it took place.
-type Load = (Instant, Instant);
+/// When it began and ended, and since when the stream was watched before.
+#[derive(Clone, Copy)]
+struct Load {
+    watched: Instant,
+    begin: Instant,
+    end: Instant,
+}
 
 fn load(connection: &mut Connection) -> Result<Load> {
+    let watched = Instant::now();
     thread::sleep(BEFORE);
     let begin = Instant::now();
     connection.call::<Value>("models.load", &json!({ "model": SECOND }))?;
     let end = Instant::now();
     thread::sleep(AFTER);
-    Ok((begin, end))
+    Ok(Load { watched, begin, end })
 }
 
-fn print(times: &[Instant], (begin, end): Load) -> Result<()> {
+fn print(times: &[Instant], Load { watched, begin, end }: Load) -> Result<()> {
     if times.last().is_none_or(|last| *last < end) {
         return Err(Error::Unexpected("the stream ended before the second model was loaded".into()));
     }
-    // The first tokens come while the stream's own prompt was computed a moment ago.
-    let before = Span::of(times, begin - BEFORE / 2, begin);
+    let before = Span::of(times, watched, begin);
     let meanwhile = Span::of(times, begin, end);
-    println!("\na second model is loaded in {:.0} ms beside a stream of talkied's", (end - begin).as_secs_f64() * 1000.0);
+    println!(
+        "\na second model is loaded in {:.0} ms beside a stream of talkied's",
+        (end - begin).as_secs_f64() * 1000.0
+    );
     println!("{:>12}{:>12}{:>18}", "", "tokens/s", "longest gap ms");
     println!("{:>12}{:>12.1}{:>18.0}", "before", before.rate, before.gap_ms);
     println!("{:>12}{:>12.1}{:>18.0}", "meanwhile", meanwhile.rate, meanwhile.gap_ms);

@@ -1,14 +1,13 @@
 //! What a prompt of some 2000 tokens costs the first of five apps, and the others.
 
-use super::Client;
 use super::stage::Stage;
+use super::{Client, Seen};
 use crate::bench::figures::Samples;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
 /// Said again and again, this is the prompt.
-pub const RULE: &str =
-    "The assistant answers in one short sentence, names no brands, and never repeats the question. ";
+pub const RULE: &str = "The assistant answers in one short sentence, names no brands, and never repeats the question. ";
 
 const APPS: u32 = 5;
 
@@ -22,7 +21,8 @@ pub fn run(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
     println!("\na system prompt of some 2000 tokens that five apps share: first token, ms");
     print("talkied", interrupt, |app| Ok(Some(stage.ours(2, long)?.ask(app)?.wait_s())))?;
     print("mlx_lm.server", interrupt, |app| {
-        stage.theirs(2, long).map(|mut client| client.ask(app)).transpose().map(|seen| seen.map(|seen| seen.wait_s()))
+        let seen = stage.theirs(2, long).map(|mut client| client.ask(app)).transpose()?;
+        Ok(seen.map(Seen::wait_s))
     })
 }
 
@@ -31,8 +31,8 @@ fn print(name: &str, interrupt: &Interrupt, mut ask: impl FnMut(u32) -> Result<O
     let mut waits = Vec::new();
     for app in 0..APPS {
         interrupt.check()?;
-        let Some(wait_s) = ask(app)? else { return Ok(()) };
-        waits.push(wait_s * 1000.0);
+        let Some(seconds) = ask(app)? else { return Ok(()) };
+        waits.push(seconds * 1000.0);
     }
     let cold = waits.remove(0);
     let warm: Samples = waits.into_iter().collect();

@@ -40,20 +40,26 @@ pub struct Stage {
     server: Option<Server>,
     /// The one that is measured.
     pub daemon: Daemon,
-    /// The folder of the weights.
-    pub weights: PathBuf,
-    /// Tokens that end an answer and could be drawn, each with a bias that forbids it.
-    ends: Value,
-    /// What the weights are.
-    pub name: String,
+    /// What both have loaded.
+    pub weights: Weights,
     /// Clients at once.
     pub levels: Vec<u32>,
-    /// Tokens of an answer.
-    pub tokens: u32,
     /// Questions of each client.
     pub questions: u32,
     /// Whether each number of clients is tried before it is measured: a GPU's kernels are compiled when they are first used.
     pub rehearses: bool,
+}
+
+/// A model.
+pub struct Weights {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What it is.
+    pub name: String,
+    /// Tokens of an answer: as many as take some seconds.
+    pub tokens: u32,
+    /// Tokens that end an answer and could be drawn, each with a bias that forbids it.
+    ends: Value,
 }
 
 impl Stage {
@@ -63,25 +69,18 @@ impl Stage {
         let usual: &[u32] = if plan.shape.is_some() { &[1, 4, 16, 64] } else { &[1, 4, 16] };
         let levels = plan.levels(usual);
         let most = levels.iter().copied().max().unwrap_or_default();
-        let quick = plan.extent == Extent::Quick;
         let daemon = start(&tools, most, interrupt)?;
-        let (weights, name, tokens, ends) = match &plan.shape {
-            Some(shape) => {
-                let text = format!("{} {}", (0..7).map(short).collect::<String>(), shared::RULE);
-                let folder = shape::weights_with_words(&tools, shape, &text)?;
-                (folder, format!("{shape} with random weights, 4 bits in groups of 64"), 128, json!({}))
-            }
-            None => {
-                let (folder, tokens) = (in_float32(&daemon, &tools.python)?, if quick { 8 } else { 32 });
-                (folder, "SmolLM2-135M in float32".into(), tokens, json!({ "0": -1000, "2": -1000 }))
-            }
+        let weights = match &plan.shape {
+            Some(shape) => Weights::random(&tools, shape)?,
+            None => Weights::of_smollm2(&daemon, &tools.python, plan.extent)?,
         };
-        Connection::open(&daemon)?.call::<Value>("models.import", &json!({ "path": weights, "model": MODEL }))?;
+        let import = json!({ "path": weights.folder, "model": MODEL });
+        Connection::open(&daemon)?.call::<Value>("models.import", &import)?;
         let log = daemon.folder().join("mlx_lm.log");
-        let server = Server::start(&tools.python, &weights, most, log, interrupt);
+        let server = Server::start(&tools.python, &weights.folder, most, log, interrupt);
         let server = server.inspect_err(|error| eprintln!("without mlx_lm.server: {}", chain(error))).ok();
-        let (questions, rehearses) = (if quick { 1 } else { 3 }, plan.shape.is_some());
-        Ok(Self { server, daemon, weights, ends, name, levels, tokens, questions, rehearses })
+        let questions = if plan.extent == Extent::Quick { 1 } else { 3 };
+        Ok(Self { server, daemon, weights, levels, questions, rehearses: plan.shape.is_some() })
     }
 
     /// A client of the daemon.
@@ -91,13 +90,13 @@ impl Stage {
 
     /// One whose answer goes on to so many tokens, whatever the model would.
     pub fn endless(&self, tokens: u32, prompt: fn(u32) -> String) -> Result<Asker> {
-        self.asker(prompt, json!({ "max_tokens": tokens, "logit_bias": self.ends }))
+        self.asker(prompt, json!({ "max_tokens": tokens, "logit_bias": self.weights.ends }))
     }
 
     fn asker(&self, prompt: fn(u32) -> String, mut options: Value) -> Result<Asker> {
         options["temperature"] = 0.into();
         options["speculation"] = "off".into();
-        Ok(Asker::new(Connection::open(&self.daemon)?, MODEL, prompt, options))
+        Ok(Asker::new(Connection::open(&self.daemon)?, MODEL, prompt, &options))
     }
 
     /// A client of mlx-lm's server, where that runs.
@@ -124,12 +123,22 @@ fn start(tools: &Tools, clients: u32, interrupt: &Interrupt) -> Result<Daemon> {
     listening.map(|_| daemon)
 }
 
-/// SmolLM2, imported and with its numbers in float32: the folder.
-fn in_float32(daemon: &Daemon, python: &Path) -> Result<PathBuf> {
-    let imported = Connection::open(daemon)?.import(&Model::Smollm2.get(&Cache::open()?)?)?;
-    let folder = daemon.folder().join("float32");
-    command::output(Command::new(python).args(["-c", CAST]).arg(&imported.path).arg(&folder))?;
-    Ok(folder)
+impl Weights {
+    fn random(tools: &Tools, shape: &str) -> Result<Self> {
+        let text = format!("{} {}", (0..7).map(short).collect::<String>(), shared::RULE);
+        let folder = shape::weights_with_words(tools, shape, &text)?;
+        let name = format!("{shape} with random weights, 4 bits in groups of 64");
+        Ok(Self { folder, name, tokens: 128, ends: json!({}) })
+    }
+
+    /// Imported, and with its numbers in float32.
+    fn of_smollm2(daemon: &Daemon, python: &Path, extent: Extent) -> Result<Self> {
+        let imported = Connection::open(daemon)?.import(&Model::Smollm2.get(&Cache::open()?)?)?;
+        let folder = daemon.folder().join("float32");
+        command::output(Command::new(python).args(["-c", CAST]).arg(&imported.path).arg(&folder))?;
+        let tokens = if extent == Extent::Quick { 8 } else { 32 };
+        Ok(Self { folder, name: "SmolLM2-135M in float32".into(), tokens, ends: json!({ "0": -1000, "2": -1000 }) })
+    }
 }
 
 /// Another prompt for each question, of some 60 tokens.
