@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 
-use super::Extent;
 use super::figures::Samples;
+use super::{Extent, shape};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
@@ -64,6 +64,8 @@ pub fn run(plan: &Plan) -> Result<()> {
     if plan.shape.is_some() && plan.engines != Engines::Real {
         return Err(Error::Unexpected("--shape goes with --crowd real: the other engine has no weights".into()));
     }
+    // Nothing is built for a name that is wrong.
+    plan.shape.as_deref().map(shape::config).transpose()?;
     let interrupt = Interrupt::watch()?;
     if plan.engines != Engines::Real {
         let programs = fake::Programs::build()?;

@@ -16,7 +16,7 @@ use crate::command;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::workspace::cargo;
-use crate::{reference, setup};
+use crate::{daemon, reference, setup};
 
 /// Name → `config.json`.
 const SHAPES: &str = include_str!("shapes.json");
@@ -42,11 +42,9 @@ impl Tools {
     /// Of this checkout, built where they are not.
     pub(super) fn here() -> Result<Self> {
         let setup::Setup { workspace, cache } = setup::run(None)?;
-        let packages = ["-p", ENGINE, "-p", DAEMON];
-        command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(packages))?;
         let folder = workspace.target.join("bench/shapes");
         write_scripts(&folder)?;
-        Ok(Self { programs: workspace.target.join("release"), python: reference::python(&cache)?, folder })
+        Ok(Self { programs: daemon::build(&workspace)?, python: reference::python(&cache)?, folder })
     }
 
     /// Of a folder that [`pack`] filled, with the `python3` and the MLX that the environment names.
@@ -91,11 +89,11 @@ pub fn run_packed(shape: &str, quick: bool, folder: &Path) -> Result<()> {
 /// Fills `folder` with what `--packed` needs, this program included.
 pub fn pack(folder: &Path) -> Result<()> {
     let setup::Setup { workspace, .. } = setup::run(None)?;
-    let programs = ["-p", ENGINE, "-p", DAEMON, "-p", "xtask"];
-    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(programs))?;
+    let programs = daemon::build(&workspace)?;
+    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release", "-p", "xtask"]))?;
     write_scripts(folder)?;
     for program in [ENGINE, DAEMON, "xtask"] {
-        let (from, to) = (workspace.target.join("release").join(program), folder.join(program));
+        let (from, to) = (programs.join(program), folder.join(program));
         fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
         // Names for the debugger are ten times the program.
         command::output(Command::new("strip").arg("--strip-debug").arg(&to))?;

@@ -92,3 +92,7 @@ impl Span {
         Self { rate: count as f64 / (end - begin).as_secs_f64(), gap_ms: longest.as_secs_f64() * 1000.0 }
     }
 }
+
+#[cfg(test)]
+#[path = "second_tests.rs"]
+mod tests;

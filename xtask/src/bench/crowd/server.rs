@@ -174,3 +174,7 @@ fn failed(action: &str) -> impl FnOnce(io::Error) -> Error {
     let action = format!("{action} mlx_lm.server");
     move |source| Error::Io { action, source }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
