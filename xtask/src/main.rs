@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::bench::Extent;
-use crate::bench::crowd::Engines;
+use crate::bench::crowd::{Engines, Plan};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -71,9 +71,13 @@ enum Task {
         candle: bool,
         /// Measure many clients at once: of an engine with known steps, of the real one beside mlx-lm's server, or of both
         #[arg(long, value_name = "ENGINES", num_args = 0..=1, default_missing_value = "both")]
-        #[arg(conflicts_with_all = ["library", "candle", "shape", "packed", "pack"])]
+        #[arg(conflicts_with_all = ["library", "candle", "pack"])]
         crowd: Option<Engines>,
-        /// Measure the engine alone, on random weights in this shape, such as llama-3.2-3b
+        /// So many clients at once, one number after the other
+        #[arg(long, value_name = "NUMBERS", value_delimiter = ',', requires = "crowd")]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+        clients: Option<Vec<u32>>,
+        /// Measure the engine alone, or with `--crowd real` the daemon, on random weights in this shape, such as llama-3.2-3b
         #[arg(long, value_name = "NAME")]
         shape: Option<String>,
         /// Take everything from a folder that `--pack` filled; for machines with a GPU and without a network
@@ -119,11 +123,13 @@ fn run(task: Task) -> Result<()> {
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Demo => demo::run(),
         Task::Bench { pack: Some(folder), .. } => bench::shape::pack(&folder),
+        Task::Bench { quick, crowd: Some(engines), clients, shape, packed, .. } => {
+            bench::crowd::run(&Plan { extent: extent(quick), engines, clients, shape, packed })
+        }
         Task::Bench { quick, shape: Some(shape), packed, .. } => match packed {
             Some(folder) => bench::shape::run_packed(&shape, quick, &folder),
             None => bench::shape::run(&shape, quick),
         },
-        Task::Bench { quick, crowd: Some(engines), .. } => bench::crowd::run(extent(quick), engines),
         Task::Bench { quick, candle: true, .. } => bench::candle::run(extent(quick)),
         Task::Bench { quick, library: true, .. } => bench::library::run(extent(quick)),
         Task::Bench { quick, .. } => bench::run(extent(quick)),

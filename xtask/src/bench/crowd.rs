@@ -8,17 +8,21 @@ mod client;
 mod fake;
 mod processor;
 mod real;
+mod second;
 mod server;
+mod shared;
+mod stage;
 mod urgent;
 
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
 use clap::ValueEnum;
 
-use super::Extent;
 use super::figures::Samples;
+use super::{Extent, shape};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
@@ -33,18 +37,45 @@ pub enum Engines {
     Both,
 }
 
-/// Measures and prints.
-pub fn run(extent: Extent, engines: Engines) -> Result<()> {
-    let interrupt = Interrupt::watch()?;
-    if engines != Engines::Real {
-        let programs = fake::Programs::build()?;
-        fake::run(&programs, extent, &interrupt)?;
-        urgent::run(&programs, extent, &interrupt)?;
+/// What is measured.
+#[derive(Debug)]
+pub struct Plan {
+    /// How long it may take.
+    pub extent: Extent,
+    /// Whose clients.
+    pub engines: Engines,
+    /// Clients at once, in place of the usual numbers.
+    pub clients: Option<Vec<u32>>,
+    /// Of random weights in this shape, in place of a small model.
+    pub shape: Option<String>,
+    /// A folder that was packed, in place of the checkout.
+    pub packed: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Clients at once.
+    fn levels(&self, usual: &[u32]) -> Vec<u32> {
+        self.clients.clone().unwrap_or_else(|| usual.to_vec())
     }
-    if engines == Engines::Fake {
+}
+
+/// Measures and prints.
+pub fn run(plan: &Plan) -> Result<()> {
+    if plan.shape.is_some() && plan.engines != Engines::Real {
+        return Err(Error::Unexpected("--shape goes with --crowd real: the other engine has no weights".into()));
+    }
+    // Nothing is built for a name that is wrong.
+    plan.shape.as_deref().map(shape::config).transpose()?;
+    let interrupt = Interrupt::watch()?;
+    if plan.engines != Engines::Real {
+        let programs = fake::Programs::build()?;
+        fake::run(&programs, plan, &interrupt)?;
+        urgent::run(&programs, plan.extent, &interrupt)?;
+    }
+    if plan.engines == Engines::Fake {
         return Ok(());
     }
-    real::run(extent, &interrupt)
+    real::run(plan, &interrupt)
 }
 
 /// One answer, as its client saw it.
@@ -54,6 +85,8 @@ struct Seen {
     first: Instant,
     last: Instant,
     tokens: u32,
+    /// How often it had to knock again before it was let in.
+    knocks: u32,
 }
 
 impl Seen {
@@ -68,20 +101,30 @@ impl Seen {
     }
 }
 
+/// What a crowd asks.
+#[derive(Debug, Clone, Copy)]
+struct Questions {
+    /// The number of the first.
+    first: u32,
+    /// Of each client.
+    each: u32,
+}
+
 /// All answers of several clients that began together.
 #[derive(Debug)]
 struct Crowd(Vec<Seen>);
 
 impl Crowd {
-    /// Has each client ask `questions` times, one answer after the other; all of them begin together. `open` makes a client of
-    /// a number, which is then asked with the number of the question.
-    fn run<C: Client>(clients: u32, questions: u32, open: impl Fn(u32) -> Result<C> + Sync) -> Result<Self> {
+    /// Has each client ask so many times, one answer after the other; all of them begin together. `open` makes a client of
+    /// a number, which is then asked with the number of the question, from `first` on.
+    fn run<C: Client>(clients: u32, questions: Questions, open: impl Fn(u32) -> Result<C> + Sync) -> Result<Self> {
+        let Questions { first, each } = questions;
         let barrier = Barrier::new(clients as usize);
         let ask = |number: u32| {
             let client = open(number);
             barrier.wait();
             let mut client = client?;
-            (0..questions).map(|question| client.ask(number * questions + question)).collect::<Result<Vec<_>>>()
+            (0..each).map(|question| client.ask(first + number * each + question)).collect::<Result<Vec<_>>>()
         };
         let seen = thread::scope(|scope| {
             let running: Vec<_> = (0..clients)
@@ -117,6 +160,10 @@ impl Crowd {
 
     fn tokens(&self) -> f64 {
         self.0.iter().map(|seen| f64::from(seen.tokens)).sum()
+    }
+
+    fn knocks(&self) -> u32 {
+        self.0.iter().map(|seen| seen.knocks).sum()
     }
 
     fn waits(&self) -> Samples {

@@ -16,7 +16,7 @@ use crate::command;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::workspace::cargo;
-use crate::{reference, setup};
+use crate::{daemon, reference, setup};
 
 /// Name → `config.json`.
 const SHAPES: &str = include_str!("shapes.json");
@@ -24,14 +24,35 @@ const SHAPES: &str = include_str!("shapes.json");
 const SCRIPTS: [(&str, &str); 2] =
     [("candidate.py", include_str!("candidate.py")), ("random_weights.py", include_str!("random_weights.py"))];
 
-const ENGINE: &str = "talkied-mlx";
+/// The engine's program.
+pub(super) const ENGINE: &str = "talkied-mlx";
+const DAEMON: &str = "talkied";
 
-/// What the measurement needs, wherever it comes from.
-struct Tools {
-    /// Holds the scripts, the engine and the weights.
+/// What a measurement needs, wherever it comes from.
+pub(super) struct Tools {
+    /// Holds the scripts and the weights.
     folder: PathBuf,
-    engine: PathBuf,
-    python: PathBuf,
+    /// Where the engine and the daemon are.
+    pub(super) programs: PathBuf,
+    /// The one with mlx-lm.
+    pub(super) python: PathBuf,
+}
+
+impl Tools {
+    /// Of this checkout, built where they are not.
+    pub(super) fn here() -> Result<Self> {
+        let setup::Setup { workspace, cache } = setup::run(None)?;
+        let folder = workspace.target.join("bench/shapes");
+        write_scripts(&folder)?;
+        Ok(Self { programs: daemon::build(&workspace)?, python: reference::python(&cache)?, folder })
+    }
+
+    /// Of a folder that [`pack`] filled, with the `python3` and the MLX that the environment names.
+    pub(super) fn packed(folder: &Path) -> Result<Self> {
+        // Programs are started from elsewhere too.
+        let folder = fs::canonicalize(folder).map_err(Error::io("find", folder))?;
+        Ok(Self { programs: folder.clone(), python: "python3".into(), folder })
+    }
 }
 
 /// How much is asked.
@@ -57,29 +78,22 @@ impl Plan {
 /// Measures in this checkout.
 pub fn run(shape: &str, quick: bool) -> Result<()> {
     let config = config(shape)?;
-    let setup::Setup { workspace, cache } = setup::run(None)?;
-    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release", "-p", ENGINE]))?;
-    let folder = workspace.target.join("bench/shapes");
-    let tools =
-        Tools { engine: workspace.target.join("release").join(ENGINE), python: reference::python(&cache)?, folder };
-    write_scripts(&tools.folder)?;
-    measure(&tools, shape, &config, quick)
+    measure(&Tools::here()?, shape, &config, quick)
 }
 
-/// Measures from a packed folder, with the `python3` and the MLX that the environment names.
+/// Measures from a packed folder.
 pub fn run_packed(shape: &str, quick: bool, folder: &Path) -> Result<()> {
-    let tools = Tools { engine: folder.join(ENGINE), python: "python3".into(), folder: folder.to_owned() };
-    measure(&tools, shape, &config(shape)?, quick)
+    measure(&Tools::packed(folder)?, shape, &config(shape)?, quick)
 }
 
-/// Fills `folder` with what [`run_packed`] needs, this program included.
+/// Fills `folder` with what `--packed` needs, this program included.
 pub fn pack(folder: &Path) -> Result<()> {
     let setup::Setup { workspace, .. } = setup::run(None)?;
-    let programs = ["-p", ENGINE, "-p", "xtask"];
-    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(programs))?;
+    let programs = daemon::build(&workspace)?;
+    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release", "-p", "xtask"]))?;
     write_scripts(folder)?;
-    for program in [ENGINE, "xtask"] {
-        let (from, to) = (workspace.target.join("release").join(program), folder.join(program));
+    for program in [ENGINE, DAEMON, "xtask"] {
+        let (from, to) = (programs.join(program), folder.join(program));
         fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
         // Names for the debugger are ten times the program.
         command::output(Command::new("strip").arg("--strip-debug").arg(&to))?;
@@ -87,7 +101,8 @@ pub fn pack(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn config(shape: &str) -> Result<Value> {
+/// What `config.json` says of a shape.
+pub(super) fn config(shape: &str) -> Result<Value> {
     let mut shapes: serde_json::Map<String, Value> = serde_json::from_str(SHAPES).expect("the table of shapes is JSON");
     shapes.remove(shape).ok_or_else(|| {
         let known: Vec<&str> = shapes.keys().map(String::as_str).collect();
@@ -106,13 +121,24 @@ fn write_scripts(folder: &Path) -> Result<()> {
 
 /// The folder with the weights, written the first time.
 fn weights(tools: &Tools, shape: &str, config: &Value) -> Result<PathBuf> {
-    let folder = tools.folder.join(shape);
+    draw(tools, shape, &[&config.to_string()])
+}
+
+/// The same with a tokenizer, which has a token for each word of `text`, and no token that ends an answer.
+pub(super) fn weights_with_words(tools: &Tools, shape: &str, text: &str) -> Result<PathBuf> {
+    draw(tools, &format!("{shape}-with-words"), &[&config(shape)?.to_string(), text])
+}
+
+fn draw(tools: &Tools, name: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let folder = tools.folder.join(name);
     if !folder.exists() {
-        eprintln!("drawing the weights of {shape}");
-        let unfinished = tools.folder.join(format!("{shape}.unfinished"));
+        eprintln!("drawing the weights of {name}");
+        let unfinished = tools.folder.join(format!("{name}.unfinished"));
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))?;
+        }
         let mut draw = Command::new(&tools.python);
-        draw.arg(tools.folder.join("random_weights.py")).arg(&unfinished).arg(config.to_string());
-        command::visible(&mut draw)?;
+        command::visible(draw.arg(tools.folder.join("random_weights.py")).arg(&unfinished).args(arguments))?;
         fs::rename(&unfinished, &folder).map_err(Error::io("rename", &unfinished))?;
     }
     Ok(folder)
@@ -122,7 +148,7 @@ fn measure(tools: &Tools, shape: &str, config: &Value, quick: bool) -> Result<()
     let interrupt = Interrupt::watch()?;
     let folder = weights(tools, shape, config)?;
     let script = tools.folder.join("candidate.py");
-    let mut engine = Engine::new(tools.engine.clone(), &folder);
+    let mut engine = Engine::new(tools.programs.join(ENGINE), &folder);
     engine.load()?;
     // On a processor 16-bit scales would cost mlx-lm a factor of ten to forty.
     let cast = if engine.description().starts_with("cpu") { Cast::Float32 } else { Cast::Half };

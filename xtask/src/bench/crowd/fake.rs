@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::Asker;
 use super::processor::time_of;
-use super::{Client, Crowd};
+use super::{Client, Crowd, Plan, Questions};
 use crate::bench::Extent;
 use crate::bench::connection::Connection;
 use crate::command;
@@ -47,27 +47,28 @@ impl Programs {
 }
 
 /// A client of that model.
-pub(super) fn open(daemon: &Daemon, tokens: u32, prompt: fn(u32) -> String, more: &Value) -> Result<Asker> {
-    Ok(Asker::new(Connection::open(daemon)?, MODEL, tokens, prompt, more))
+pub(super) fn open(daemon: &Daemon, tokens: u32, prompt: fn(u32) -> String) -> Result<Asker> {
+    let options = json!({ "temperature": 0, "max_tokens": tokens });
+    Ok(Asker::new(Connection::open(daemon)?, MODEL, prompt, &options))
 }
 
 /// Prints a table.
-pub fn run(programs: &Programs, extent: Extent, interrupt: &Interrupt) -> Result<()> {
-    let tokens = if extent == Extent::Quick { 100 } else { 500 };
+pub fn run(programs: &Programs, plan: &Plan, interrupt: &Interrupt) -> Result<()> {
+    let tokens = if plan.extent == Extent::Quick { 100 } else { 500 };
     println!("an engine with steps of {STEP_MS} ms, {tokens} tokens a stream");
     println!(
         "{:>8}{:>12}{:>9}{:>26}{:>20}",
         "streams", "tokens/s", "of ideal", "daemon, µs CPU a token", "first token p99 ms"
     );
-    for streams in LEVELS {
+    for streams in plan.levels(&LEVELS) {
         interrupt.check()?;
         let behaviour = json!({ "token_ms": STEP_MS, "repeat": 1000 });
-        let daemon = programs.start(64, &behaviour, interrupt)?;
-        let open = |_| open(&daemon, tokens, |_| "steps".into(), &json!({}));
+        let daemon = programs.start(streams.max(64), &behaviour, interrupt)?;
+        let open = |_| open(&daemon, tokens, |_| "steps".into());
         // The model is loaded, and every stage was run once.
         open(0)?.ask(0)?;
         let before = time_of(daemon.pid())?;
-        let crowd = Crowd::run(streams, 1, open)?;
+        let crowd = Crowd::run(streams, Questions { first: 0, each: 1 }, open)?;
         let spent = time_of(daemon.pid())?.saturating_sub(before);
         let ideal = f64::from(streams) * 1000.0 / f64::from(STEP_MS);
         let rate = crowd.stream_rate();

@@ -1,114 +1,104 @@
 //! The real engine beside mlx-lm's server, with the same weights: tokens per second of all clients together, and how long
 //! each waits for its first.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use serde_json::{Value, json};
-
-use super::client::Asker;
-use super::server::Server;
-use super::{Client, Crowd};
-use crate::bench::connection::Connection;
-use crate::bench::{Extent, figures::Samples};
-use crate::command;
-use crate::daemon::{self, Daemon};
-use crate::error::Result;
+use super::stage::{Stage, short};
+use super::{Client, Crowd, Plan, Questions, second, shared};
+use crate::error::{Error, Result, chain};
 use crate::interrupt::Interrupt;
-use crate::model::Model;
-use crate::reference;
-use crate::setup::{self, Setup};
 
-/// Clients at once.
-const LEVELS: [u32; 3] = [1, 4, 16];
-const MODEL: &str = "bench/smollm2";
+/// What a client asks so that the model is loaded, or a kernel compiled; no other question has its number.
+const REHEARSAL: u32 = 900_000;
+const REHEARSAL_TOKENS: u32 = 8;
 
-/// Makes all numbers float32, which a processor computes forty times faster than what is imported.
-const CAST: &str = "
-import sys
-from mlx_lm.utils import load, save
-import mlx.core as mx
-model, tokenizer, config = load(sys.argv[1], return_config=True)
-model.set_dtype(mx.float32)
-save(sys.argv[2], sys.argv[1], model, tokenizer, config)
-";
+/// Measures one thing and prints it.
+type Part = fn(&Stage, &Interrupt) -> Result<()>;
 
-/// Prints a table for each question.
-pub fn run(extent: Extent, interrupt: &Interrupt) -> Result<()> {
-    let Setup { workspace, cache } = setup::run(None)?;
-    let programs = daemon::build(&workspace)?;
-    let python = reference::python(&cache)?;
-    let mut daemon = Daemon::start(&programs)?;
-    daemon.wait_until_listening(interrupt)?;
-    let model = prepare(&daemon, &python, &Model::Smollm2.get(&cache)?)?;
-    let server = Server::start(&python, &model, interrupt)?;
-    let (tokens, questions) = if extent == Extent::Quick { (8, 1) } else { (32, 3) };
-    let ask = |prompt: fn(u32) -> String, tokens: u32| {
-        let daemon = &daemon;
-        move |_| Ok(Asker::new(Connection::open(daemon)?, MODEL, tokens, prompt, &json!({})))
-    };
-    // Both have loaded the model then.
-    ask(short, 2)(0)?.ask(99_999)?;
-    server.client(2, short).ask(99_999)?;
+/// Prints a table for each question. Where one cannot be measured, the others are.
+pub fn run(plan: &Plan, interrupt: &Interrupt) -> Result<()> {
+    let stage = Stage::open(plan, interrupt)?;
+    let parts: [(&str, Part); 3] =
+        [("many clients", answers), ("a shared prompt", shared::run), ("a second model", second::run)];
+    let mut failed = 0;
+    for (name, part) in parts {
+        let measured = part(&stage, interrupt);
+        interrupt.check()?;
+        if let Err(error) = measured {
+            failed += 1;
+            eprintln!("{name}: {}", chain(&error));
+        }
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    stage.show_logs();
+    Err(Error::Unexpected(format!("{failed} of the measurements failed")))
+}
+
+fn answers(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
+    load(stage)?;
     println!(
-        "SmolLM2-135M on this machine, float32; {tokens} tokens after about 60, {questions} questions of each client"
+        "{}; {} tokens after about 60, no guessing; questions of each client: {}",
+        stage.weights.name, stage.weights.tokens, stage.questions
     );
     println!("{:>8}{:>34}{:>34}", "clients", "talkied", "mlx_lm.server");
     println!("{:>8}{:>34}{:>34}", "", "tokens/s, first p50, p99 ms", "tokens/s, first p50, p99 ms");
-    for clients in LEVELS {
+    let (mut first, mut knocks, mut failed) = (0, 0, 0);
+    for &clients in &stage.levels {
         interrupt.check()?;
-        let ours = Crowd::run(clients, questions, ask(short, tokens))?;
-        let theirs = Crowd::run(clients, questions, |_| Ok(server.client(tokens, short)))?;
-        println!("{clients:>8}{:>34}{:>34}", row(&ours), row(&theirs));
+        if stage.rehearses {
+            let questions = Questions { first: REHEARSAL + first, each: 1 };
+            // What fails here fails again below, and is counted there.
+            let _ = both(stage, clients, questions, REHEARSAL_TOKENS);
+        }
+        let (ours, theirs) = both(stage, clients, Questions { first, each: stage.questions }, stage.weights.tokens);
+        first += clients * stage.questions;
+        knocks += theirs.as_ref().and_then(|crowd| crowd.as_ref().ok()).map_or(0, Crowd::knocks);
+        let cells = [Some(ours), theirs].map(|crowd| cell(crowd, &mut failed));
+        println!("{clients:>8}{:>34}{:>34}", cells[0], cells[1]);
     }
-    shared(&ask(long, 2), &server)
+    if knocks > 0 {
+        println!(
+            "mlx_lm.server's system holds five connections that wait: others were turned away {knocks} times, and came again \
+             20 ms later, which is part of their time to the first token"
+        );
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Error::Unexpected(format!("{failed} figures are missing"))),
+    }
 }
 
-/// What a prompt of some 2000 tokens costs the first of five apps, and the others.
-fn shared<C: Client>(open: &impl Fn(u32) -> Result<C>, server: &Server) -> Result<()> {
-    let mut ours = Vec::new();
-    let mut theirs = Vec::new();
-    for app in 0..5 {
-        ours.push(open(app)?.ask(app)?.wait_s() * 1000.0);
-        theirs.push(server.client(2, long).ask(app)?.wait_s() * 1000.0);
-    }
-    println!("\na system prompt of some 2000 tokens that five apps share: first token, ms");
-    for (name, waits) in [("talkied", ours), ("mlx_lm.server", theirs)] {
-        let cold = waits[0];
-        let warm: Samples = waits[1..].iter().copied().collect();
-        let share = warm.median().unwrap_or(0.0) / cold;
-        println!("{name:>14}: cold {cold:.0}, then {warm} ({share:.3} of it)");
+/// Has both load the model.
+fn load(stage: &Stage) -> Result<()> {
+    stage.ours(2, short)?.ask(REHEARSAL)?;
+    if let Some(mut client) = stage.theirs(2, short) {
+        client.ask(REHEARSAL)?;
     }
     Ok(())
 }
 
-fn row(crowd: &Crowd) -> String {
-    let waits = crowd.waits();
-    let wait = |share| waits.quantile(share).unwrap_or(0.0);
-    format!("{:.2}, {:.0}, {:.0}", crowd.rate(), wait(0.5), wait(0.99))
+/// The clients of the one, then those of the other, where it runs.
+fn both(stage: &Stage, clients: u32, questions: Questions, tokens: u32) -> (Result<Crowd>, Option<Result<Crowd>>) {
+    let ours = Crowd::run(clients, questions, |_| stage.ours(tokens, short));
+    let theirs = stage.theirs(tokens, short).map(|client| Crowd::run(clients, questions, |_| Ok(client)));
+    (ours, theirs)
 }
 
-/// Another for each question, of some 60 tokens.
-fn short(question: u32) -> String {
-    let town = ["Basel", "Vienna", "Prague", "Lyon", "Turin", "Bergen", "Porto"][question as usize % 7];
-    format!(
-        "Visitor number {question} comes to {town} by train, has one afternoon, likes rivers, old bridges and coffee, and \
-         would rather walk than ride. Say in a few sentences where to go first, and what to leave for another day."
-    )
-}
-
-/// The same beginning for all.
-fn long(question: u32) -> String {
-    let rule = "The assistant answers in one short sentence, names no brands, and never repeats the question. ";
-    format!("{}Question {question}: which river is near?", rule.repeat(110))
-}
-
-/// Imports the model and gives the daemon its numbers in float32; the folder.
-fn prepare(daemon: &Daemon, python: &Path, gguf: &Path) -> Result<PathBuf> {
-    let mut connection = Connection::open(daemon)?;
-    let imported = connection.import(gguf)?;
-    let folder = daemon.folder().join("float32");
-    command::output(Command::new(python).args(["-c", CAST]).arg(&imported.path).arg(&folder))?;
-    connection.call::<Value>("models.import", &json!({ "path": folder, "model": MODEL }))?;
-    Ok(folder)
+fn cell(crowd: Option<Result<Crowd>>, failed: &mut u32) -> String {
+    match crowd {
+        Some(Ok(crowd)) => {
+            let waits = crowd.waits();
+            let wait = |share| waits.quantile(share).unwrap_or(0.0);
+            format!("{:.2}, {:.0}, {:.0}", crowd.rate(), wait(0.5), wait(0.99))
+        }
+        Some(Err(error)) => {
+            *failed += 1;
+            eprintln!("{}", chain(&error));
+            "failed".into()
+        }
+        None => {
+            *failed += 1;
+            "does not run".into()
+        }
+    }
 }

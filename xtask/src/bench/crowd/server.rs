@@ -1,8 +1,9 @@
 //! mlx-lm's own server, and a client that speaks to it as its users do: a chat completion, streamed.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,30 +15,49 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
 const READY_WITHIN: Duration = Duration::from_mins(2);
+/// What it decodes at once unless it is told.
+const DECODED_AT_ONCE: u32 = 32;
 const POLL: Duration = Duration::from_millis(100);
 /// Longest that it may be silent.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Its system holds five connections that it has not taken yet, and turns others away. Those knock again for so long.
+const KNOCK_WITHIN: Duration = Duration::from_mins(1);
+const KNOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A running server; killed when dropped.
 pub struct Server {
     child: Child,
     address: SocketAddrV4,
+    log: PathBuf,
 }
 
 impl Server {
-    /// Serves the model in `folder`, which the first request loads.
-    pub fn start(python: &Path, folder: &Path, interrupt: &Interrupt) -> Result<Self> {
+    /// Serves the model in `folder`, of so many clients at once. What it says goes to the file `log`.
+    pub fn start(python: &Path, folder: &Path, clients: u32, log: PathBuf, interrupt: &Interrupt) -> Result<Self> {
         let address = free()?;
         let mut command = Command::new(python);
         command.args(["-m", "mlx_lm", "server", "--log-level", "ERROR", "--model"]).arg(folder);
         command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
-        command.env("HF_HUB_OFFLINE", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["--decode-concurrency", &clients.max(DECODED_AT_ONCE).to_string()]);
+        let errors = File::create(&log).map_err(Error::io("create", &log))?;
+        command.env("HF_HUB_OFFLINE", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let child = command.spawn().map_err(crate::command::start_error(&command))?;
-        let mut server = Self { child, address };
+        let mut server = Self { child, address, log };
+        match server.wait_until_listening(interrupt) {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.show_log();
+                Err(error)
+            }
+        }
+    }
+
+    fn wait_until_listening(&mut self, interrupt: &Interrupt) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        while TcpStream::connect(address).is_err() {
+        while TcpStream::connect(self.address).is_err() {
             interrupt.check()?;
-            if let Ok(Some(status)) = server.child.try_wait() {
+            if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(Error::Unexpected(format!("mlx_lm.server ended before it answered: {status}")));
             }
             if Instant::now() > deadline {
@@ -45,7 +65,13 @@ impl Server {
             }
             thread::sleep(POLL);
         }
-        Ok(server)
+        Ok(())
+    }
+
+    /// Prints what it wrote.
+    pub fn show_log(&self) {
+        let log = fs::read(&self.log).unwrap_or_default();
+        eprintln!("mlx_lm.server wrote:\n{}", String::from_utf8_lossy(&log).trim_end());
     }
 
     /// One that asks for so many tokens.
@@ -70,6 +96,7 @@ fn free() -> Result<SocketAddrV4> {
 }
 
 /// A client of it.
+#[derive(Clone, Copy)]
 pub struct Completion {
     address: SocketAddrV4,
     tokens: u32,
@@ -82,18 +109,42 @@ impl Client for Completion {
         let body = json!({ "messages": [message], "max_tokens": self.tokens, "temperature": 0, "stream": true,
             "stream_options": { "include_usage": true } })
         .to_string();
-        let asked = Instant::now();
-        let mut stream = TcpStream::connect(self.address).map_err(failed("connect to"))?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(failed("limit the wait for"))?;
-        write!(
-            stream,
+        let request = format!(
             "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
-        )
-        .map_err(failed("write to"))?;
-        read(asked, BufReader::new(stream))
+        );
+        let asked = Instant::now();
+        let mut knocks = 0;
+        loop {
+            match self.answer_to(&request) {
+                Ok(answer) => return Ok(Seen { knocks, ..read(asked, answer)? }),
+                Err(error) if turned_away(&error) && asked.elapsed() < KNOCK_WITHIN => knocks += 1,
+                Err(source) => return Err(failed("ask")(source)),
+            }
+            thread::sleep(KNOCK_AGAIN);
+        }
     }
+}
+
+impl Completion {
+    /// Sends the request over a new connection; of the answer a byte has come.
+    fn answer_to(&self, request: &str) -> io::Result<impl BufRead + use<>> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = BufReader::new(stream);
+        if answer.fill_buf()?.is_empty() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        Ok(answer)
+    }
+}
+
+/// Whether the connection was refused, or ended before an answer began.
+fn turned_away(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset | UnexpectedEof)
 }
 
 /// Takes server-sent events; whatever else HTTP has between them is left alone.
@@ -114,12 +165,16 @@ fn read(asked: Instant, stream: impl BufRead) -> Result<Seen> {
         tokens = event["usage"]["completion_tokens"].as_u64().or(tokens);
     }
     match (first, tokens) {
-        (Some(first), Some(tokens)) => Ok(Seen { asked, first, last, tokens: tokens as u32 }),
+        (Some(first), Some(tokens)) => Ok(Seen { asked, first, last, tokens: tokens as u32, knocks: 0 }),
         _ => Err(Error::Unexpected(format!("mlx_lm.server answered {said}"))),
     }
 }
 
-fn failed(action: &str) -> impl FnOnce(std::io::Error) -> Error {
+fn failed(action: &str) -> impl FnOnce(io::Error) -> Error {
     let action = format!("{action} mlx_lm.server");
     move |source| Error::Io { action, source }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

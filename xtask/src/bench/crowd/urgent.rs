@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fake::{Programs, open};
-use super::{Client, Crowd};
+use super::{Client, Crowd, Questions};
 use crate::bench::Extent;
 use crate::bench::connection::Connection;
 use crate::bench::figures::Samples;
@@ -30,17 +30,18 @@ pub fn run(programs: &Programs, extent: Extent, interrupt: &Interrupt) -> Result
     let behaviour =
         json!({ "token_ms": STEP_MS, "prefill_ms": PIECE_MS, "prefill_chunk": 10, "repeat": 1000, "weight_bytes": 1 });
     let daemon = programs.start(BATCH, &behaviour, interrupt)?;
-    let interactive = json!({ "priority": "interactive" });
-    let mut urgent = open(&daemon, 2, |_| "x".repeat(10 * PIECES as usize + 1), &interactive)?;
+    let urgent = open(&daemon, 2, |_| "x".repeat(10 * PIECES as usize + 1))?;
+    let mut urgent = urgent.with_priority("interactive");
     let mut wait = || (0..questions).map(|_| Ok(urgent.ask(0)?.wait_s() * 1000.0)).collect::<Result<Samples>>();
     // The model is loaded.
-    open(&daemon, 2, |_| "x".into(), &json!({}))?.ask(0)?;
+    open(&daemon, 2, |_| "x".into())?.ask(0)?;
     let alone = wait()?;
-    let background = json!({ "priority": "background" });
     // So long that they go on while all questions are asked.
     let tokens = questions * 10;
     let beside = thread::scope(|scope| {
-        let crowd = scope.spawn(|| Crowd::run(BATCH, 1, |_| open(&daemon, tokens, |_| "steps".into(), &background)));
+        let each = Questions { first: 0, each: 1 };
+        let open = |_| Ok(open(&daemon, tokens, |_| "steps".into())?.with_priority("background"));
+        let crowd = scope.spawn(move || Crowd::run(BATCH, each, open));
         wait_for_all(&daemon, interrupt)?;
         let beside = wait()?;
         let was_beside = running(&daemon)? == u64::from(BATCH);
