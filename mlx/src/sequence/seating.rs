@@ -56,15 +56,21 @@ impl Seating {
         self.places.iter().filter_map(|place| all.get(*place).cloned()).collect()
     }
 
-    /// The model's last vectors of all rows, after each sequence's input.
-    pub fn hidden(&self, sequences: &mut [&mut Sequence], model: &dyn Model) -> MlxResult<Array> {
-        let idle = if self.places.len() < self.rows { vec![0; self.rows] } else { Vec::new() };
-        let mut inputs: Vec<Share> = Share::each(tokens(&idle)).collect();
-        inputs.resize_with(self.rows, || Share::whole(tokens(&[0])));
-        for (place, sequence) in self.places.iter().zip(sequences.iter()) {
+    /// The input of each row; of one that nobody asks for, any token.
+    fn inputs(&self, sequences: &[&mut Sequence]) -> MlxResult<Array> {
+        if self.table.is_none() {
+            return together(sequences.iter().map(|sequence| &sequence.input));
+        }
+        let mut inputs: Vec<Share> = Share::each(tokens(&vec![0; self.rows])).collect();
+        for (place, sequence) in self.places.iter().zip(sequences) {
             inputs[*place] = sequence.input.clone();
         }
-        let ids = together(&inputs)?.reshape(&[self.rows as i32, 1])?;
+        together(&inputs)
+    }
+
+    /// The model's last vectors of all rows, after each sequence's input.
+    pub fn hidden(&self, sequences: &mut [&mut Sequence], model: &dyn Model) -> MlxResult<Array> {
+        let ids = self.inputs(sequences)?.reshape(&[self.rows as i32, 1])?;
         let Some(table) = &self.table else {
             let caches = sequences.iter_mut().map(|sequence| sequence.caches.as_mut_slice());
             return model.hidden_of(&ids, &mut Batch::of(caches.collect()));
