@@ -36,7 +36,8 @@ fn answered_after(turned_away: u32, answer: &'static str) -> Result<Seen> {
         stream.write_all(answer.as_bytes()).unwrap();
         serde_json::from_slice::<Value>(&body).unwrap()
     });
-    let seen = Completion { address, tokens: 7, prompt: |number| format!("question {number}") }.ask(3);
+    let patience = Duration::from_secs(20);
+    let seen = Completion { address, patience, tokens: 7, prompt: |number| format!("question {number}") }.ask(3);
     let body = server.join().unwrap();
     assert_eq!(body["messages"][0]["content"], "question 3");
     assert_eq!(body["max_tokens"], 7);
