@@ -77,10 +77,12 @@ impl Server {
         Ok(())
     }
 
-    /// Prints what it wrote.
+    /// Prints what it wrote, but for the requests that went well.
     pub fn show_log(&self) {
         let log = fs::read(&self.log).unwrap_or_default();
-        eprintln!("mlx_lm.server wrote:\n{}", String::from_utf8_lossy(&log).trim_end());
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().filter(|line| !line.ends_with("\" 200 -")).collect();
+        eprintln!("mlx_lm.server wrote:\n{}", lines.join("\n"));
     }
 
     /// One that asks for so many tokens.
@@ -182,7 +184,11 @@ fn read(asked: Instant, stream: impl BufRead) -> Result<Seen> {
 
 fn failed(action: &str) -> impl FnOnce(io::Error) -> Error {
     let action = format!("{action} mlx_lm.server");
-    move |source| Error::Io { action, source }
+    move |source| match source.kind() {
+        // A read that has a limit ends in the one or the other.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Unexpected(format!("failed to {action}: it is silent")),
+        _ => Error::Io { action, source },
+    }
 }
 
 #[cfg(test)]

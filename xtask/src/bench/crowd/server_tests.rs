@@ -57,3 +57,12 @@ fn what_the_server_says_in_place_of_an_answer_is_told() {
     let error = answered_after(0, "HTTP/1.1 404 Not Found\r\n\r\n{\"error\": \"out of memory\"}").unwrap_err();
     assert!(error.to_string().ends_with("{\"error\": \"out of memory\"}"), "{error}");
 }
+
+#[test]
+fn a_server_that_says_nothing_is_called_silent() {
+    let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("an IPv4 address") };
+    let patience = Duration::from_millis(20);
+    let error = Completion { address, patience, tokens: 7, prompt: |_| "question".into() }.ask(0).unwrap_err();
+    assert_eq!(error.to_string(), "failed to ask mlx_lm.server: it is silent");
+}
