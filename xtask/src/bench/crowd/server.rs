@@ -18,23 +18,32 @@ const READY_WITHIN: Duration = Duration::from_mins(2);
 /// What it decodes at once unless it is told.
 const DECODED_AT_ONCE: u32 = 32;
 const POLL: Duration = Duration::from_millis(100);
-/// Longest that it may be silent.
-const PATIENCE: Duration = Duration::from_mins(5);
-
 /// Its system holds five connections that it has not taken yet, and turns others away. Those knock again for so long.
 const KNOCK_WITHIN: Duration = Duration::from_mins(1);
 const KNOCK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What the server is told, and what is expected of it.
+pub struct Demand {
+    /// At once.
+    pub clients: u32,
+    /// Longest that it may be silent.
+    pub patience: Duration,
+    /// A file for what it says.
+    pub log: PathBuf,
+}
 
 /// A running server; killed when dropped.
 pub struct Server {
     child: Child,
     address: SocketAddrV4,
     log: PathBuf,
+    patience: Duration,
 }
 
 impl Server {
-    /// Serves the model in `folder`, of so many clients at once. What it says goes to the file `log`.
-    pub fn start(python: &Path, folder: &Path, clients: u32, log: PathBuf, interrupt: &Interrupt) -> Result<Self> {
+    /// Serves the model in `folder`.
+    pub fn start(python: &Path, folder: &Path, demand: Demand, interrupt: &Interrupt) -> Result<Self> {
+        let Demand { clients, patience, log } = demand;
         let address = free()?;
         let mut command = Command::new(python);
         command.args(["-m", "mlx_lm", "server", "--log-level", "ERROR", "--model"]).arg(folder);
@@ -43,7 +52,7 @@ impl Server {
         let errors = File::create(&log).map_err(Error::io("create", &log))?;
         command.env("HF_HUB_OFFLINE", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let child = command.spawn().map_err(crate::command::start_error(&command))?;
-        let mut server = Self { child, address, log };
+        let mut server = Self { child, address, log, patience };
         match server.wait_until_listening(interrupt) {
             Ok(()) => Ok(server),
             Err(error) => {
@@ -68,15 +77,17 @@ impl Server {
         Ok(())
     }
 
-    /// Prints what it wrote.
+    /// Prints what it wrote, but for the requests that went well.
     pub fn show_log(&self) {
         let log = fs::read(&self.log).unwrap_or_default();
-        eprintln!("mlx_lm.server wrote:\n{}", String::from_utf8_lossy(&log).trim_end());
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().filter(|line| !line.ends_with("\" 200 -")).collect();
+        eprintln!("mlx_lm.server wrote:\n{}", lines.join("\n"));
     }
 
     /// One that asks for so many tokens.
     pub fn client(&self, tokens: u32, prompt: fn(u32) -> String) -> Completion {
-        Completion { address: self.address, tokens, prompt }
+        Completion { address: self.address, patience: self.patience, tokens, prompt }
     }
 }
 
@@ -99,6 +110,7 @@ fn free() -> Result<SocketAddrV4> {
 #[derive(Clone, Copy)]
 pub struct Completion {
     address: SocketAddrV4,
+    patience: Duration,
     tokens: u32,
     prompt: fn(u32) -> String,
 }
@@ -131,7 +143,7 @@ impl Completion {
     /// Sends the request over a new connection; of the answer a byte has come.
     fn answer_to(&self, request: &str) -> io::Result<impl BufRead + use<>> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(self.patience))?;
         stream.write_all(request.as_bytes())?;
         let mut answer = BufReader::new(stream);
         if answer.fill_buf()?.is_empty() {
@@ -172,7 +184,11 @@ fn read(asked: Instant, stream: impl BufRead) -> Result<Seen> {
 
 fn failed(action: &str) -> impl FnOnce(io::Error) -> Error {
     let action = format!("{action} mlx_lm.server");
-    move |source| Error::Io { action, source }
+    move |source| match source.kind() {
+        // A read that has a limit ends in the one or the other.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Unexpected(format!("failed to {action}: it is silent")),
+        _ => Error::Io { action, source },
+    }
 }
 
 #[cfg(test)]

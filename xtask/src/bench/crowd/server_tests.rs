@@ -36,7 +36,8 @@ fn answered_after(turned_away: u32, answer: &'static str) -> Result<Seen> {
         stream.write_all(answer.as_bytes()).unwrap();
         serde_json::from_slice::<Value>(&body).unwrap()
     });
-    let seen = Completion { address, tokens: 7, prompt: |number| format!("question {number}") }.ask(3);
+    let patience = Duration::from_secs(20);
+    let seen = Completion { address, patience, tokens: 7, prompt: |number| format!("question {number}") }.ask(3);
     let body = server.join().unwrap();
     assert_eq!(body["messages"][0]["content"], "question 3");
     assert_eq!(body["max_tokens"], 7);
@@ -55,4 +56,13 @@ fn who_is_turned_away_knocks_again_and_waits_for_it() {
 fn what_the_server_says_in_place_of_an_answer_is_told() {
     let error = answered_after(0, "HTTP/1.1 404 Not Found\r\n\r\n{\"error\": \"out of memory\"}").unwrap_err();
     assert!(error.to_string().ends_with("{\"error\": \"out of memory\"}"), "{error}");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_called_silent() {
+    let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("an IPv4 address") };
+    let patience = Duration::from_millis(20);
+    let error = Completion { address, patience, tokens: 7, prompt: |_| "question".into() }.ask(0).unwrap_err();
+    assert_eq!(error.to_string(), "failed to ask mlx_lm.server: it is silent");
 }

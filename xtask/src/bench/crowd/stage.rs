@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::client::Asker;
-use super::server::{Completion, Server};
+use super::server::{Completion, Demand, Server};
 use super::{Plan, shared};
 use crate::bench::Extent;
 use crate::bench::connection::Connection;
@@ -76,8 +77,10 @@ impl Stage {
         };
         let import = json!({ "path": weights.folder, "model": MODEL });
         Connection::open(&daemon)?.call::<Value>("models.import", &import)?;
-        let log = daemon.folder().join("mlx_lm.log");
-        let server = Server::start(&tools.python, &weights.folder, most, log, interrupt);
+        // A processor computes the long prompt for minutes, a GPU for less than a second.
+        let patience = Duration::from_mins(if plan.packed.is_some() { 2 } else { 15 });
+        let demand = Demand { clients: most, patience, log: daemon.folder().join("mlx_lm.log") };
+        let server = Server::start(&tools.python, &weights.folder, demand, interrupt);
         let server = server.inspect_err(|error| eprintln!("without mlx_lm.server: {}", chain(error))).ok();
         let questions = if plan.extent == Extent::Quick { 1 } else { 3 };
         Ok(Self { server, daemon, weights, levels, questions, rehearses: plan.shape.is_some() })
