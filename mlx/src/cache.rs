@@ -32,6 +32,11 @@ pub use self::window::WindowCache;
 /// Tokens that room is made for at a time.
 const STEP: i32 = 256;
 
+/// Room beside whole steps. Where there is none, MLX takes cuDNN's attention for a step of one token, from 256 tokens on,
+/// which is built anew for every room, in 0.7 to 1.1 s on an H200, and then takes longer than MLX's own up to 8192 tokens:
+/// 1.63 ms for 28 layers with 2048, against 1.01.
+const BESIDE: i32 = 8;
+
 /// The cache of one layer.
 pub enum Cache {
     /// Keys and values of all tokens.
@@ -246,9 +251,9 @@ fn with_room(mut buffer: Buffer, new: &Array, room: i32) -> MlxResult<Array> {
     }
 }
 
-/// `tokens` rounded up to whole steps.
+/// Room for `tokens`, in whole steps and a little.
 fn in_steps(tokens: i32) -> i32 {
-    (tokens + STEP - 1) / STEP * STEP
+    ((tokens - BESIDE).max(1) + STEP - 1) / STEP * STEP + BESIDE
 }
 
 #[cfg(test)]

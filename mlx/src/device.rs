@@ -5,6 +5,7 @@ mod info;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 
 use engine::Pace;
 use engine::message::{DeviceMemory, Memory};
@@ -153,6 +154,12 @@ impl Device {
     pub fn reading<T>(&self, work: impl FnOnce() -> T) -> T {
         call::on(&self.files, work)
     }
+}
+
+/// Whether MLX builds a kernel of its attention for every shape that it is asked for: with CUDA, by cuDNN.
+pub fn builds_kernels() -> bool {
+    static BUILDS: OnceLock<bool> = OnceLock::new();
+    *BUILDS.get_or_init(info::has_cuda)
 }
 
 /// In which form weights are held.

@@ -31,6 +31,8 @@ enum Task {
 }
 
 fn main() -> std::io::Result<ExitCode> {
+    #[cfg(target_os = "linux")]
+    talkied_mlx::kernels::keep();
     match Arguments::parse().task {
         None => engine::serve::run(talkied_mlx::Mlx::new()).map(|()| ExitCode::SUCCESS),
         Some(Task::Convert(options)) => Ok(convert::run(&options)),

@@ -63,7 +63,7 @@ fn sequences_that_share_keep_what_they_have_wherever_they_sit() {
     let mut all = [sequence(0, 100), sequence(1000, 255), sequence(2000, 3), sequence(3000, 250)];
     let firsts = [0, 1000, 2000, 3000];
     let mut lens = [100, 255, 3, 250];
-    // Who takes part in each step; rows are added, left out, grow beyond 256 tokens, and one remains alone.
+    // Who takes part in each step; rows are added, left out, grow beyond a step, and one remains alone.
     let turns: [&[usize]; 8] =
         [&[0, 1], &[0, 1], &[0, 1, 2, 3], &[1, 3], &[0, 2], &[0, 1, 2, 3], &[3, 2, 1, 0], &[2, 3]];
     for turn in turns.into_iter().chain([[0, 1, 2, 3].as_slice(); 8]) {
@@ -131,7 +131,7 @@ fn sequences_sit_where_their_lengths_are_alike() {
     assert!(sitting(&[Some(100)]).is_empty());
     assert!(sitting(&[Some(100), None]).is_empty());
     assert_eq!(sitting(&[Some(100), None, Some(255)]), [0, 2]);
-    // Two rows of 8448 are more than half as much again as 256 and 8448; beside two of 6144, four are not.
+    // Two rows for 8200 are more than half as much again as what 9 and 8200 take; four beside 5000 and twice 6000 are not.
     assert!(sitting(&[Some(8200), Some(9)]).is_empty());
     assert_eq!(sitting(&[Some(9), Some(8200), Some(10)]), [0, 2]);
     assert_eq!(sitting(&[Some(5000), Some(8200), Some(6000), Some(6000)]), [0, 1, 2, 3]);

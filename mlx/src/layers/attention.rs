@@ -1,6 +1,7 @@
 //! Causal attention of new tokens to themselves and to all before them, with grouped heads.
 
 mod packed;
+mod plain;
 mod shared;
 
 use mlx_rs::Array;
@@ -10,6 +11,7 @@ use mlx_rs::ops;
 
 use crate::array::{block, scalar};
 use crate::cache::{Cache, LayerCache, LayerRows, WindowCache};
+use crate::device;
 
 /// How a projection is cut into heads.
 #[derive(Debug, Clone, Copy)]
@@ -135,8 +137,11 @@ fn attend_one(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, 
         Cache::Window(cache) => cache.update(keys, values)?,
         Cache::Conv(_) => return Err(Exception::custom("a convolution's cache holds no keys")),
     };
-    if let Some(cap) = scores.cap {
-        return capped(queries, &keys, &values, scores.scale, cap);
+    let seen = keys.shape()[2];
+    let by_products = window.is_none() && scores.sinks.is_none() && device::builds_kernels() && is_odd(tokens, seen);
+    if scores.cap.is_some() || by_products {
+        let past = if tokens > 1 { Some(causal_mask(tokens, seen)?) } else { None };
+        return plain::attend(queries, &keys, &values, past.as_ref(), scores);
     }
     // One token may see everything that is held; the mask of several is aligned to the end of the keys.
     let mask = match &window {
@@ -146,22 +151,19 @@ fn attend_one(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, 
     scaled_dot_product_attention(queries, &keys, &values, scores.scale, mask, scores.sinks)
 }
 
-/// Attention with bent scores, for which MLX has no kernel: `softmax(cap · tanh(scale · q · kᵀ / cap)) · v`. From
-/// mlx-lm's `models/gemma2.py`, whose layers all see everything.
-fn capped(queries: &Array, keys: &Array, values: &Array, scale: f32, cap: f32) -> Result<Array> {
-    let (&[_, heads, tokens, dims], &[_, kv_heads, seen, _]) = (queries.shape(), keys.shape()) else {
-        return Err(Exception::custom("queries and keys need four axes"));
-    };
-    let queries = ops::multiply(queries, &scalar(scale, queries)?)?;
-    let queries = queries.reshape(&[1, kv_heads, heads / kv_heads, tokens, dims])?;
-    let (keys, values) = (keys.expand_dims(2)?, values.expand_dims(2)?);
-    let mut scores = soft_cap(&queries.matmul(keys.swap_axes(-1, -2)?)?, cap)?;
-    if tokens > 1 {
-        let position = |from: i32, count: i32| Array::from_iter(from..from + count, &[count]);
-        let past = position(seen - tokens, tokens).reshape(&[tokens, 1])?.ge(position(0, seen))?;
-        scores = ops::select(&past, &scores, &scalar(f32::NEG_INFINITY, &scores)?)?;
-    }
-    ops::softmax_axis(&scores, -1, true)?.matmul(values)?.reshape(&[1, heads, tokens, dims])
+/// Whether a kernel that is built for so many new tokens and so many keys would hardly be used again: on an H200 it takes
+/// 50 to 80 ms to build, as long as twenty such pieces of a prompt take without it, in all layers together. Whole chunks
+/// come again; and products of more scores than this are slower by more, and large.
+fn is_odd(tokens: i32, keys: i32) -> bool {
+    const CHUNK: i32 = 512;
+    const MOST_SCORES: i64 = 1 << 22;
+    tokens > 1 && (tokens % CHUNK, keys % CHUNK) != (0, 0) && i64::from(tokens) * i64::from(keys) < MOST_SCORES
+}
+
+/// Which of `seen` keys each of the last `tokens` sees, `[tokens, seen]`.
+fn causal_mask(tokens: i32, seen: i32) -> Result<Array> {
+    let position = |from: i32, count: i32| Array::from_iter(from..from + count, &[count]);
+    position(seen - tokens, tokens).reshape(&[tokens, 1])?.ge(position(0, seen))
 }
 
 /// `cap · tanh(x / cap)`

@@ -48,6 +48,30 @@ fn each_token_sees_its_window_however_the_tokens_come() {
 }
 
 #[test]
+fn products_see_what_the_kernel_sees() {
+    for (tokens, seen) in [(1, 1), (1, 70), (5, 5), (7, 70)] {
+        let key = |seed| random::key(seed).unwrap();
+        let queries = random::normal::<f32>(&[1, 6, tokens, 64], None, None, &key(1)).unwrap();
+        let [keys, values] =
+            [2, 3].map(|seed| random::normal::<f32>(&[1, 2, seen, 64], None, None, &key(seed)).unwrap());
+        let mask = causal_mask(tokens, seen).unwrap();
+        for past in [Some(&mask), None].into_iter().take(if tokens == 1 { 2 } else { 1 }) {
+            let found = plain::attend(&queries, &keys, &values, past, Scores::of(64)).unwrap();
+            let kernel = scaled_dot_product_attention(&queries, &keys, &values, 0.125, Mask::Causal, None).unwrap();
+            let difference = found.subtract(kernel).unwrap().abs().unwrap().max(None).unwrap();
+            assert!(difference.item_exact::<f32>() < 1e-5, "{tokens} of {seen}");
+        }
+    }
+}
+
+#[test]
+fn shapes_that_hardly_come_again_are_odd() {
+    assert!([(60, 60), (30, 2014), (512, 513), (300, 512)].into_iter().all(|(tokens, keys)| is_odd(tokens, keys)));
+    let usual = [(1, 1), (1, 700), (512, 512), (512, 1024), (2048, 2048), (2048, 4096), (1500, 9000)];
+    assert!(!usual.into_iter().any(|(tokens, keys)| is_odd(tokens, keys)));
+}
+
+#[test]
 fn a_window_holds_no_more_than_itself() {
     let mut cache = Cache::window(20);
     let new = |count: i32| Array::from_slice(&vec![0.0_f32; count as usize], &[1, 1, count, 1]);

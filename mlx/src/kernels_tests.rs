@@ -1,0 +1,24 @@
+//! Which folder it is.
+
+use super::*;
+
+#[test]
+fn kernels_lie_among_the_users_caches_by_version() {
+    let found = |cache: Option<&str>, home: Option<&str>| {
+        let variable = |name: &str| if name == "HOME" { home } else { cache }.map(PathBuf::from);
+        folder("1.2.3", variable).map(|path| path.display().to_string())
+    };
+    let expected = |root: &str| Some(format!("{root}/talkie/mlx-kernels/1.2.3"));
+    assert_eq!(found(None, Some("/home/me")), expected("/home/me/.cache"));
+    assert_eq!(found(Some("/caches"), Some("/home/me")), expected("/caches"));
+    // One that is not absolute is to be ignored, says the XDG Base Directory Specification.
+    assert_eq!(found(Some("caches"), Some("/home/me")), expected("/home/me/.cache"));
+    assert_eq!(found(None, Some("here")), None);
+    assert_eq!(found(None, None), None);
+}
+
+#[test]
+fn the_version_is_that_of_the_library() {
+    let version = version();
+    assert!(version.split('.').count() >= 3 && version.starts_with(|first: char| first.is_ascii_digit()), "{version}");
+}
