@@ -27,6 +27,12 @@ pub trait Backend {
         0
     }
 
+    /// Prompt tokens that one turn computes of several prompts at most, between two tokens of others: as many as a piece
+    /// has that others wait for.
+    fn turn_tokens(&self) -> u32 {
+        512
+    }
+
     /// The next piece of one sequence: a chunk of the prompt, or one token. Short, since all others wait for it.
     fn step(&mut self, sequence: &mut Self::Sequence, pace: Pace) -> Result<Step, Failure>;
 

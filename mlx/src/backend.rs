@@ -134,6 +134,10 @@ impl Backend for Mlx {
         sequence.computed()
     }
 
+    fn turn_tokens(&self) -> u32 {
+        self.resident.as_ref().map_or(1, |resident| resident.device.shared_chunk as u32)
+    }
+
     fn step(&mut self, sequence: &mut Sequence, pace: Pace) -> std::result::Result<Step, Failure> {
         let Resident { network, device, .. } = self.resident()?;
         device.scope(|| sequence.step(network.decoder()?, device, pace)).map_err(Failure::from)

@@ -184,6 +184,11 @@ impl Backend for Fake {
         })
     }
 
+    /// A piece is all that others wait for, however long it is.
+    fn turn_tokens(&self) -> u32 {
+        self.behaviour.prefill_chunk.unwrap_or(512)
+    }
+
     fn step(&mut self, sequence: &mut Sequence, _: Pace) -> Result<Step, Failure> {
         if sequence.prefilled < sequence.prompt {
             std::thread::sleep(Duration::from_millis(self.behaviour.prefill_ms));

@@ -11,11 +11,11 @@ use crate::support::{Connection, Daemon, Start, text};
 /// Prompts in which this stands are answered with numbers of steps.
 const ASKS: &str = "how many steps";
 
-/// A model that goes on for long, with so many milliseconds for each step and prompts in pieces of ten tokens.
-fn counting(token_ms: u64) -> impl FnOnce(&mut Files) {
+/// A model that goes on for long, with so many milliseconds for each step and prompts in pieces of so many tokens.
+fn counting(token_ms: u64, chunk: Option<u32>) -> impl FnOnce(&mut Files) {
     move |files| {
         files.config["fake"] =
-            json!({ "token_ms": token_ms, "prefill_chunk": 10, "repeat": 500, "tell_steps_to": ASKS });
+            json!({ "token_ms": token_ms, "prefill_chunk": chunk, "repeat": 500, "tell_steps_to": ASKS });
     }
 }
 
@@ -64,7 +64,7 @@ fn ask(connection: &mut Connection, priority: &str, prompt_tokens: usize) -> Tol
 fn an_interactive_request_has_its_first_token_two_steps_after_a_background_batch_of_32_at_most() {
     for batch in [32, 16] {
         let start = Start::fake().args(&["--batch", &batch.to_string()]);
-        let daemon = start.model("test/counts", counting(50)).run();
+        let daemon = start.model("test/counts", counting(50, Some(10))).run();
         let mut urgent = daemon.connect();
         let idle = ask(&mut urgent, "interactive", 31);
         assert_eq!((idle.first - idle.came, idle.pieces), (0, 3), "alone: {idle:?}");
@@ -82,7 +82,7 @@ fn an_interactive_request_has_its_first_token_two_steps_after_a_background_batch
 
 #[test]
 fn less_urgent_rows_hold_for_sixteen_pieces_of_a_prompt_and_equal_ones_for_none() {
-    let daemon = Start::fake().args(&["--batch", "8"]).model("test/counts", counting(2)).run();
+    let daemon = Start::fake().args(&["--batch", "8"]).model("test/counts", counting(2, Some(10))).run();
     let background = running(&daemon, 4, 4, "background");
     // 40 pieces, and the last token, whose step gives the first of the answer.
     let told = ask(&mut daemon.connect(), "interactive", 401);
@@ -90,7 +90,25 @@ fn less_urgent_rows_hold_for_sixteen_pieces_of_a_prompt_and_equal_ones_for_none(
     drop(background);
     let _normal = running(&daemon, 4, 4, "normal");
     let told = ask(&mut daemon.connect(), "normal", 401);
-    assert_eq!((told.first - told.came, told.pieces), (40, 40), "a step with each: {told:?}");
+    assert_eq!(
+        (told.first - told.came, told.pieces),
+        (39, 40),
+        "a step with each, the last with its first token: {told:?}"
+    );
+}
+
+#[test]
+fn of_sixty_four_short_prompts_at_once_none_waits_for_more_than_a_few_steps() {
+    let daemon = Start::fake().args(&["--batch", "64"]).model("test/counts", counting(20, None)).run();
+    ask(&mut daemon.connect(), "normal", 31);
+    let told = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..64).map(|_| scope.spawn(|| ask(&mut daemon.connect(), "normal", 31))).collect();
+        asking.into_iter().map(|asking| asking.join().unwrap()).collect::<Vec<_>>()
+    });
+    // A turn computes sixteen of them.
+    for told in &told {
+        assert!(told.first - told.came <= 4, "{told:?}");
+    }
 }
 
 /// Reads a stream of a model that answers until `done` says so, and tells the longest time between two tokens and when each came.

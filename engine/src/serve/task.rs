@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::choice::Need;
 use super::samples::Samples;
-use crate::backend::Backend;
+use crate::backend::{Backend, Pace, Step};
 use crate::message::{
-    Embedding, Failure, FailureKind, FinishReason, Finished, Priority, SequenceId, Submission, TokenId, Work,
+    Embedding, Event, Failure, FailureKind, FinishReason, Finished, Priority, SequenceId, Submission, TokenId, Work,
 };
 
 /// One piece of work.
@@ -83,8 +83,12 @@ impl<B: Backend> Task<B> {
     pub(super) fn need(&self) -> Need {
         match &self.kind {
             _ if self.paused => Need::Nothing,
-            Kind::Generate(generation) if generation.is_prompt_done() => Need::Tokens,
-            Kind::Generate(_) | Kind::Embed(_) => Need::Piece,
+            _ if self.is_done() => Need::Nothing,
+            Kind::Generate(generation) => match generation.prompt_left() {
+                0 => Need::Tokens,
+                left => Need::Piece(left),
+            },
+            Kind::Embed(texts) => Need::Piece(texts.tokens()),
         }
     }
 
@@ -138,9 +142,24 @@ impl<B: Backend> Generation<B> {
         Ok(Self { submission, samples: Samples::new(first), cached, done: cached })
     }
 
-    /// But for its last token, whose step gives the first of the answer.
-    fn is_prompt_done(&self) -> bool {
-        self.done as usize + 1 >= self.submission.prompt.len()
+    /// What is not computed of the prompt but for its last token, whose step gives the first of the answer.
+    fn prompt_left(&self) -> u32 {
+        (self.submission.prompt.len() as u32 - 1).saturating_sub(self.done)
+    }
+
+    /// Computes a piece of the prompt; what is to be told of it.
+    pub(super) fn piece(&mut self, pace: Pace, backend: &mut B) -> Result<Event, Failure> {
+        let internal = |words| Failure::new(FailureKind::Internal, words);
+        let first = self.samples.first().ok_or_else(|| internal("a prompt goes on that nobody waits for"))?;
+        match backend.step(first, pace)? {
+            Step::Prefill { done } => {
+                self.done = done;
+                let (sequence, total) = (self.submission.sequence, self.submission.prompt.len() as u32);
+                Ok(Event::Prefill { sequence, done, total })
+            }
+            // It had less to compute than it said.
+            Step::Token(_) | Step::Last(_) => Err(internal("a token came before its prompt was computed")),
+        }
     }
 }
 
@@ -150,14 +169,24 @@ impl<B: Backend> Texts<B> {
         Ok(Self { embedding, text, number: 0, done: 0 })
     }
 
-    /// Tokens of all.
-    pub(super) fn total(&self) -> u32 {
-        self.embedding.inputs.iter().map(|input| input.len() as u32).sum()
+    /// Tokens of the text whose turn it is; none when all are done.
+    pub(super) fn tokens(&self) -> u32 {
+        self.embedding.inputs.get(self.number).map_or(0, |input| input.len() as u32)
+    }
+
+    /// Computes a piece of a text; what is to be told of it.
+    pub(super) fn piece(&mut self, sequence: SequenceId, backend: &mut B) -> Result<Event, Failure> {
+        let Some(vector) = backend.embed(&mut self.text)? else {
+            let total = self.embedding.inputs.iter().map(|input| input.len() as u32).sum();
+            return Ok(Event::Prefill { sequence, done: self.done, total });
+        };
+        self.next(backend)?;
+        Ok(Event::Vector { sequence, vector })
     }
 
     /// Goes on to the next text, if there is one.
-    pub(super) fn next(&mut self, backend: &mut B) -> Result<(), Failure> {
-        self.done += self.embedding.inputs[self.number].len() as u32;
+    fn next(&mut self, backend: &mut B) -> Result<(), Failure> {
+        self.done += self.tokens();
         self.number += 1;
         if self.number < self.embedding.inputs.len() {
             self.text = text(&self.embedding, self.number, backend)?;

@@ -1,12 +1,12 @@
-//! One turn of the loop: a piece of a prompt or text, then a token of each sequence that is that far.
+//! One turn of the loop: pieces of prompts and texts, then a token of each sequence that is that far.
 
 use std::io::{self, Write};
 
 use super::Engine;
-use super::choice::{Turn, choose};
+use super::choice::{self, Budget, Rows, Want};
 use super::task::{Kind, Task, is_stop};
 use crate::backend::{Backend, Pace, Step};
-use crate::message::{Event, Failure, FailureKind, FinishReason, SequenceId};
+use crate::message::{Event, Failure, FinishReason, SequenceId};
 
 /// One row of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -20,64 +20,66 @@ struct Row {
 impl<B: Backend, W: Write> Engine<B, W> {
     /// Serves whoever is to be served next; false when nobody is.
     pub(super) fn turn(&mut self) -> io::Result<bool> {
-        let wants: Vec<_> = self.tasks.iter().map(|task| (task.priority, task.need())).collect();
-        let Turn { piece, rows, holds } = choose(&wants, self.held);
+        let computed = self.pieces()?;
+        let Rows { places, holds } = choice::rows(&self.wants(), self.held);
         self.held = if holds { self.held + 1 } else { 0 };
-        if piece.is_none() && rows.is_empty() {
-            return Ok(false);
+        if places.is_empty() {
+            return Ok(computed);
         }
-        // Ends are told of after the turn, when no place changes any more.
+        // Ends are told of after the step, when no place changes any more.
         let mut failed = Vec::new();
-        if let Some((place, pace)) = piece
-            && let Err(failure) = self.piece(place, pace)?
-        {
-            failed.push((self.tasks[place].sequence, failure));
-        }
-        self.tokens(&rows, &mut failed)?;
+        self.tokens(&places, &mut failed)?;
         self.sweep(failed)?;
         Ok(true)
     }
 
-    /// Computes a piece of a prompt or text.
-    fn piece(&mut self, at: usize, pace: Pace) -> io::Result<Result<(), Failure>> {
+    fn wants(&self) -> Vec<Want> {
+        self.tasks.iter().map(|task| (task.priority, task.need())).collect()
+    }
+
+    /// Computes pieces of prompts and texts, as many as a turn may; false where nobody wants one.
+    fn pieces(&mut self) -> io::Result<bool> {
+        let mut budget = Budget::new(self.backend.turn_tokens());
+        while let Some((place, pace)) = choice::piece(&self.wants(), self.held, &budget) {
+            let Task { sequence, priority, .. } = self.tasks[place];
+            let (tokens, failed) = match self.piece(place, pace)? {
+                Ok(tokens) => (tokens, Vec::new()),
+                Err(failure) => (0, vec![(sequence, failure)]),
+            };
+            budget.spend(priority, tokens);
+            self.sweep(failed)?;
+        }
+        Ok(!budget.is_whole())
+    }
+
+    /// Computes a piece of a prompt or text; how many tokens it had. Of a text that takes several pieces each counts as
+    /// all of it.
+    fn piece(&mut self, at: usize, pace: Pace) -> io::Result<Result<u32, Failure>> {
         let Self { backend, tasks, .. } = self;
         let task = &mut tasks[at];
         let sequence = task.sequence;
-        let event = match &mut task.kind {
+        let computed = match &mut task.kind {
             Kind::Embed(texts) => {
-                let vector = match backend.embed(&mut texts.text) {
-                    Ok(vector) => vector,
-                    Err(failure) => return Ok(Err(failure)),
-                };
-                match vector {
-                    None => Event::Prefill { sequence, done: texts.done, total: texts.total() },
-                    Some(vector) => {
-                        task.clock.tick();
-                        if let Err(failure) = texts.next(backend) {
-                            return Ok(Err(failure));
-                        }
-                        Event::Vector { sequence, vector }
-                    }
+                let tokens = texts.tokens();
+                let event = texts.piece(sequence, backend);
+                if let Ok(Event::Vector { .. }) = event {
+                    task.clock.tick();
                 }
+                event.map(|event| (tokens, event))
             }
             Kind::Generate(generation) => {
-                let Some(first) = generation.samples.first() else { return Ok(Ok(())) };
-                match backend.step(first, pace) {
-                    Err(failure) => return Ok(Err(failure)),
-                    Ok(Step::Prefill { done }) => {
-                        generation.done = done;
-                        Event::Prefill { sequence, done, total: generation.submission.prompt.len() as u32 }
-                    }
-                    // It had less to compute than it said.
-                    Ok(Step::Token(_) | Step::Last(_)) => {
-                        let words = "a token came before its prompt was computed";
-                        return Ok(Err(Failure::new(FailureKind::Internal, words)));
-                    }
-                }
+                let before = generation.done;
+                let event = generation.piece(pace, backend);
+                event.map(|event| (generation.done.saturating_sub(before), event))
             }
         };
-        self.send(&event)?;
-        Ok(Ok(()))
+        match computed {
+            Err(failure) => Ok(Err(failure)),
+            Ok((tokens, event)) => {
+                self.send(&event)?;
+                Ok(Ok(tokens))
+            }
+        }
     }
 
     /// A token of each sample of the tasks at these places.
@@ -186,3 +188,7 @@ impl<B: Backend, W: Write> Engine<B, W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;
