@@ -155,7 +155,7 @@ impl Sequence {
     pub(crate) fn step(&mut self, model: &dyn Model, device: &Device, pace: Pace) -> Result<Step> {
         match self.prompt.len() - 1 - self.done {
             0 => batch::decode(&mut [self], model, device).swap_remove(0),
-            rest => self.prefill(model, rest.min(device.chunk(pace))),
+            rest => self.prefill(model, rest.min(device.chunk(pace)), device),
         }
     }
 
@@ -169,14 +169,17 @@ impl Sequence {
         logits.to_vec_exact().map_err(|error| Error::Internal(error.to_string()))
     }
 
-    fn prefill(&mut self, model: &dyn Model, count: usize) -> Result<Step> {
+    fn prefill(&mut self, model: &dyn Model, count: usize, device: &Device) -> Result<Step> {
         let end = self.done + count;
         let chunk = tokens(&self.prompt[self.done..end]).reshape(&[1, count as i32])?;
         // Only the caches are wanted: neither the head nor the last layer's MLP is ever computed.
         model.hidden(&chunk, &mut self.caches)?;
         transforms::eval(self.caches.iter().flat_map(Cache::state))?;
         self.recorder.computed(end, &mut self.caches)?;
-        memory::clear_cache()?;
+        // A long piece leaves large buffers; those of a short one serve the next.
+        if count >= device.shared_chunk {
+            memory::clear_cache()?;
+        }
         self.done = end;
         Ok(Step::Prefill { done: end as u32 })
     }
