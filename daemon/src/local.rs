@@ -3,7 +3,7 @@
 //! The scheduler's resident holds one, and so does every request; when the last lets go, the tokenizer's memory is
 //! given back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -23,6 +23,26 @@ pub struct Key {
     pub backend: Backend,
 }
 
+/// The draft of each model for which the configuration names one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DraftModels(pub BTreeMap<ModelId, ModelId>);
+
+impl DraftModels {
+    /// That of a model.
+    pub fn of(&self, model: &ModelId) -> Option<&ModelId> {
+        self.0.iter().find(|(named, _)| named.folder() == model.folder()).map(|(_, draft)| draft)
+    }
+}
+
+/// The smaller model that guesses tokens for one, as the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Which.
+    pub id: ModelId,
+    /// Its folder, or why it cannot be used.
+    pub path: Result<PathBuf, String>,
+}
+
 /// One installed model in use.
 #[derive(Debug)]
 pub struct LocalModel {
@@ -36,6 +56,8 @@ pub struct LocalModel {
     pub capabilities: Vec<Capability>,
     /// All that could run it.
     pub engines: Vec<Backend>,
+    /// What guesses its tokens, if the configuration names one.
+    pub draft: Option<Draft>,
     text: OnceCell<Arc<TextModel>>,
 }
 
@@ -43,7 +65,12 @@ impl LocalModel {
     /// A model whose text side is not read yet.
     pub fn new(key: Key, path: PathBuf, capabilities: Vec<Capability>, engines: Vec<Backend>) -> Self {
         let Key { id, backend } = key;
-        Self { id, path, backend, capabilities, engines, text: OnceCell::new() }
+        Self { id, path, backend, capabilities, engines, draft: None, text: OnceCell::new() }
+    }
+
+    /// With what guesses its tokens.
+    pub fn drafted_by(self, draft: Option<Draft>) -> Self {
+        Self { draft, ..self }
     }
 
     /// What tells it from others.

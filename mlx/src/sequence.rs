@@ -7,7 +7,7 @@
 //! the same, and the tokens that may come are found while they are.
 //!
 //! Steps are computed for several sequences at once: see [`batch`]; and several of one that runs alone, where tokens can be
-//! guessed: see [`guesses`].
+//! guessed, from the text or by a draft: see [`guesses`].
 
 pub mod batch;
 mod guesses;
@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use engine::backend::{Pace, Step};
 use engine::grammar::Constraint;
-use engine::message::{Logprobs, Submission, TokenId};
+use engine::message::{Logprobs, Speculation, Submission, TokenId};
 use mlx_rs::{Dtype, memory, transforms};
 
 use crate::array::tokens;
 use crate::cache::{self, Cache};
 use crate::device::{Device, OneThread};
+use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::logprobs;
 use crate::models::Model;
@@ -115,6 +116,23 @@ impl Sequence {
     /// Takes what is kept of the beginning of the prompt, before the first step, and keeps what comes behind.
     pub(crate) fn sharing(mut self, kept: &Rc<Kept>, submission: &Submission) -> Result<Self> {
         (self.recorder, self.done) = kept.begin(submission, &mut self.caches)?;
+        Ok(self)
+    }
+
+    /// Has a draft guess, where it may; `draft` is in words why there is none.
+    pub(crate) fn drafted_by(
+        mut self,
+        draft: &std::result::Result<Rc<Draft>, String>,
+        submission: &Submission,
+        model: &dyn Model,
+    ) -> Result<Self> {
+        match (draft, &mut self.guesses) {
+            (Ok(draft), Some(guesses)) => guesses.draft(draft, model.facts().vocab_size, submission)?,
+            (Err(words), _) if submission.speculation == Speculation::Draft => {
+                return Err(Error::NotSupported(words.clone()));
+            }
+            _ => {}
+        }
         Ok(self)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing is looked up here. Each kind says what it expects in words that complete "must be".
 
+mod drafts;
 mod memory;
 mod paths;
 

@@ -34,13 +34,13 @@ fn hint(sequence: &mut Sequence, answer: &[TokenId], every: usize) {
 
 /// All tokens, or the words of what went wrong behind some, and the log-probabilities of each.
 #[derive(Debug, Default, PartialEq)]
-struct Answer {
-    tokens: Vec<TokenId>,
-    failed: Option<String>,
-    logprobs: Vec<Logprobs>,
+pub(super) struct Answer {
+    pub(super) tokens: Vec<TokenId>,
+    pub(super) failed: Option<String>,
+    pub(super) logprobs: Vec<Logprobs>,
 }
 
-fn answer(sequence: &mut Sequence, wanted: u32, model: &dyn Model, device: &Device) -> Answer {
+pub(super) fn answer(sequence: &mut Sequence, wanted: u32, model: &dyn Model, device: &Device) -> Answer {
     let mut answer = Answer::default();
     while answer.tokens.len() < wanted as usize {
         match sequence.step(model, device, Pace::Alone) {
@@ -85,12 +85,12 @@ fn check(
     guessed.to_vec()
 }
 
-fn plain(model: &dyn Model) -> impl Fn(&Submission) -> Sequence + '_ {
+pub(super) fn plain(model: &dyn Model) -> impl Fn(&Submission) -> Sequence + '_ {
     |submission| Sequence::new(submission, model).unwrap()
 }
 
 /// Options of all kinds.
-fn kinds() -> Vec<Sampling> {
+pub(super) fn kinds() -> Vec<Sampling> {
     let hot = |seed| Sampling { temperature: 1.5, seed, ..Sampling::greedy() };
     let xtc = Some(Xtc { probability: 0.6, threshold: 0.02, spared: vec![3, 60] });
     vec![
