@@ -2,14 +2,17 @@
 
 use protocol::{ErrorData, Kind, ModelId};
 
-use crate::library::Library;
+use crate::library::{Library, LibraryError};
 use crate::local::{Draft, DraftModels, LocalModel};
 
 /// The draft that the configuration names for a model, looked at now. One that is not here is told in the log.
 pub(super) fn named(named: &DraftModels, library: &Library, model: &ModelId) -> Option<Draft> {
     let id = named.of(model)?.clone();
     let path = library.find(&id).and_then(|found| found.ready().map(ToOwned::to_owned));
-    let path = path.map_err(|error| error.to_string());
+    let path = path.map_err(|error| match error {
+        LibraryError::NotFound { .. } => "it is not installed".into(),
+        error => error.to_string(),
+    });
     if let Err(why) = &path {
         tracing::warn!(%model, draft = %id, "the model is loaded without its draft: {why}");
     }
