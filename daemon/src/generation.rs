@@ -19,9 +19,10 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::backend::Backend;
+use crate::config::kinds::DraftModels;
 use crate::error::{internal, invalid};
 use crate::library::{Library, LibraryError};
-use crate::local::{DraftModels, Key, LocalModel, LocalModels};
+use crate::local::{Key, LocalModel, LocalModels};
 use crate::requests::{Requests, random};
 use crate::scheduler::{Claim, Job, Scheduler};
 use crate::stream::{Answer, Head, Reader};

@@ -3,7 +3,7 @@
 //! The scheduler's resident holds one, and so does every request; when the last lets go, the tokenizer's memory is
 //! given back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -21,17 +21,6 @@ pub struct Key {
     pub id: ModelId,
     /// Its engine.
     pub backend: Backend,
-}
-
-/// The draft of each model for which the configuration names one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DraftModels(pub BTreeMap<ModelId, ModelId>);
-
-impl DraftModels {
-    /// That of a model.
-    pub fn of(&self, model: &ModelId) -> Option<&ModelId> {
-        self.0.iter().find(|(named, _)| named.folder() == model.folder()).map(|(_, draft)| draft)
-    }
 }
 
 /// The smaller model that guesses tokens for one, as the configuration names it.

@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::kinds::DraftModels;
 use crate::config::{Change, Config, ConfigError, Settings};
 use crate::error::internal;
-use crate::local::DraftModels;
 use crate::memory;
 use crate::preload::Preloads;
 use crate::provider::Registry;

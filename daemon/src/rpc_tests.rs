@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::backend::Programs;
+use crate::config::kinds::DraftModels;
 use crate::config::{Config, Given};
-use crate::local::DraftModels;
 use crate::provider::Policy;
 use crate::reload::Owners;
 use crate::scheduler::Settings;

@@ -16,6 +16,7 @@ use toml::Value as Toml;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
+pub use drafts::DraftModels;
 pub use memory::{ModelMemory, PrefixCache};
 
 /// One kind of value.

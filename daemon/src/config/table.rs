@@ -12,12 +12,11 @@ use serde_json::Value as Json;
 use toml::Value as Toml;
 
 use super::kinds::{
-    Address, Batch, Cache, IdleExit, Keychain, Kind, LogFilter, ModelMemory, PrefixCache, Preload, Program, PullLimit,
-    Queue,
+    Address, Batch, Cache, DraftModels, IdleExit, Keychain, Kind, LogFilter, ModelMemory, PrefixCache, Preload,
+    Program, PullLimit, Queue,
 };
 use crate::hugging_face;
 use crate::library::Place;
-use crate::local::DraftModels;
 use crate::telemetry::LOG_VARIABLE;
 
 /// Names of the engines' programs, which stand beside the daemon's.

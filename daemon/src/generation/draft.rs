@@ -2,8 +2,9 @@
 
 use protocol::{ErrorData, Kind, ModelId};
 
+use crate::config::kinds::DraftModels;
 use crate::library::{Library, LibraryError};
-use crate::local::{Draft, DraftModels, LocalModel};
+use crate::local::{Draft, LocalModel};
 
 /// The draft that the configuration names for a model, looked at now. One that is not here is told in the log.
 pub(super) fn named(named: &DraftModels, library: &Library, model: &ModelId) -> Option<Draft> {

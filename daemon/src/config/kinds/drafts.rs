@@ -1,11 +1,23 @@
 //! Which model guesses tokens for which.
 
+use std::collections::BTreeMap;
+
 use protocol::ModelId;
 use serde_json::{Value as Json, json};
 use toml::Value as Toml;
 
 use super::Kind;
-use crate::local::DraftModels;
+
+/// The draft of each model for which the configuration names one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DraftModels(BTreeMap<ModelId, ModelId>);
+
+impl DraftModels {
+    /// That of a model.
+    pub fn of(&self, model: &ModelId) -> Option<&ModelId> {
+        self.0.iter().find(|(named, _)| named.folder() == model.folder()).map(|(_, draft)| draft)
+    }
+}
 
 impl Kind for DraftModels {
     const EXPECTED: &'static str = "models and their drafts: in the file a table as { \"org/name\" = \"org/small\" }, else \
