@@ -58,6 +58,7 @@ impl LocalModel {
     }
 
     /// With what guesses its tokens.
+    #[must_use]
     pub fn drafted_by(self, draft: Option<Draft>) -> Self {
         Self { draft, ..self }
     }
