@@ -56,11 +56,9 @@ pub fn loaded(model: &Model) -> String {
         KeepAlive::For(time) => format!("{} after its last request", duration_ms(time.as_millis() as f64)),
     };
     let draft = residency.draft_model.as_ref().map_or(String::new(), |draft| format!(" with {}", printable(&draft.0)));
-    let mut text = format!("{id} is warm{draft}: {}{device}, kept {kept}\n", bytes(residency.memory_bytes));
-    if let Some(problem) = &residency.draft_problem {
-        text += &format!("without its draft {}\n", printable(problem));
-    }
-    text
+    let problem = residency.draft_problem.as_deref().map(printable);
+    let without = problem.map_or(String::new(), |problem| format!("without its draft {problem}\n"));
+    format!("{id} is warm{draft}: {}{device}, kept {kept}\n{without}", bytes(residency.memory_bytes))
 }
 
 /// `unload`.
