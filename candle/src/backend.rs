@@ -90,6 +90,7 @@ impl Backend for Candle {
             device: device::name(&resident.model.device).into(),
             dtype: "float32".into(),
             token_bytes: resident.model.config.token_bytes(),
+            draft_refused: load.draft.as_ref().map(|_| "Candle's engine guesses no tokens".into()),
         };
         self.resident = Some(resident);
         Ok(loaded)

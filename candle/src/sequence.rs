@@ -140,7 +140,7 @@ fn check(submission: &Submission, model: &Model) -> Result<TokenId> {
     if submission.kv_bits.is_some() {
         return Err(Error::NotSupported("Candle's engine keeps keys and values in float32; leave kv_bits out".into()));
     }
-    if submission.speculation == Speculation::Lookup {
+    if matches!(submission.speculation, Speculation::Lookup | Speculation::Draft) {
         let words = "Candle's engine guesses no tokens; leave speculation at auto, which runs without";
         return Err(Error::NotSupported(words.into()));
     }

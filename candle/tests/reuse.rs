@@ -185,7 +185,20 @@ fn guesses_are_refused_by_name_and_left_out_by_themselves() {
     let mut candle = load(&Checkpoint::new("llama").safetensors());
     let mut begun = |speculation| candle.begin(&Submission { speculation, ..submission(&[1, 2]) }).map(|_| ());
     assert_eq!(begun(Speculation::Auto), Ok(()));
-    let failure = begun(Speculation::Lookup).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::NotSupported);
-    assert!(failure.message.contains("leave speculation at auto"), "{failure}");
+    for asked in [Speculation::Lookup, Speculation::Draft] {
+        let failure = begun(asked).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotSupported);
+        assert!(failure.message.contains("leave speculation at auto"), "{failure}");
+    }
+}
+
+#[test]
+fn a_draft_is_left_out_and_that_is_told() {
+    let folder = Checkpoint::new("llama").safetensors();
+    let load = Load { draft: Some(folder.path().to_owned()), ..Load::new(folder.path()) };
+    let mut candle = Candle::new();
+    let alone = candle.needs(&Load::new(folder.path())).unwrap();
+    assert_eq!(candle.needs(&load).unwrap(), alone, "it takes nothing");
+    let loaded = candle.load(&load, &mut |_, _| {}).unwrap();
+    assert!(loaded.draft_refused.unwrap().contains("guesses no tokens"));
 }

@@ -46,8 +46,8 @@ fn status() -> Status {
         "socket": "/run/user/1000/talkied/talkied.sock", "models_dir": "/home/me/.local/share/talkie/Models/MLX",
         "connections": 3, "memory_bytes": 23_400_000,
         "residents": [
-            model("mlx-community/Llama-3.2-3B-Instruct-4bit", residency("busy", json!({"running": 2, "paused": 1, "waiting": 1}))),
-            model("org/pinned", residency("idle", json!({"keep_alive": "forever"}))),
+            model("mlx-community/Llama-3.2-3B-Instruct-4bit", residency("busy", json!({"running": 2, "paused": 1, "waiting": 1, "draft_model": "mlx-community/Llama-3.2-1B"}))),
+            model("org/pinned", residency("idle", json!({"keep_alive": "forever", "draft_problem": "org/small: it is not installed"}))),
             model("org/soon", residency("idle", json!({"expires_in_ms": 61_000}))),
         ],
         "requests": [

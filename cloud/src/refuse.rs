@@ -10,7 +10,7 @@ pub(crate) fn options(options: &GenerationOptions, most_stops: usize) -> Result<
         ("n", options.n > 1),
         ("logprobs", options.logprobs.is_some()),
         ("kv_bits", options.kv_bits.is_some()),
-        ("speculation", options.speculation == Speculation::Lookup),
+        ("speculation", matches!(options.speculation, Speculation::Lookup | Speculation::Draft)),
         ("xtc_probability", options.xtc_probability > 0.0),
         ("repetition_penalty", differs(options.repetition_penalty, 1.0)),
     ];

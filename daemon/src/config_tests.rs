@@ -79,6 +79,7 @@ fn every_setting_is_taken_from_the_file() {
         batch = 8
         memory = "60%"
         prefix_cache = "none"
+        draft_models = { "org/name" = "org/small", "b" = "c" }
         engine_timeout = "30s"
         pressure = "/p"
         drain = 3
@@ -109,6 +110,7 @@ fn every_setting_is_taken_from_variables_and_options() {
         ("batch", "4"),
         ("memory", "12G"),
         ("prefix_cache", "auto"),
+        ("draft_models", "org/a=org/b, c=d"),
         ("engine_timeout", "5m"),
         ("pressure", "/p"),
         ("drain", "0"),
@@ -173,6 +175,9 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_right() {
         "queue = 99999999999999999999",
         "drain = \"forever\"",
         "drain = -1",
+        "draft_models = [\"org/a=org/b\"]",
+        "draft_models = { \"org/a\" = 1 }",
+        "draft_models = { \"no such model\" = \"a\" }",
         "preload = \"org/name\"",
         "preload = [\"no such model\"]",
         "preload = [{ model = \"a\", keepalive = 1 }]",

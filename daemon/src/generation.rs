@@ -1,6 +1,7 @@
 //! One request from its parameters to its stream: which model, which tokens, then the scheduler.
 
 mod conversation;
+mod draft;
 pub mod embedding;
 mod format;
 mod tools;
@@ -14,11 +15,13 @@ use protocol::{
     Capability, ErrorData, GenerateRequest, GenerationOptions, KeepAlive, Kind, MAX_MESSAGE_BYTES, Model, ModelId,
     Priority, TokenCount,
 };
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::backend::Backend;
+use crate::config::kinds::DraftModels;
 use crate::error::{internal, invalid};
-use crate::library::Library;
+use crate::library::{Library, LibraryError};
 use crate::local::{Key, LocalModel, LocalModels};
 use crate::requests::{Requests, random};
 use crate::scheduler::{Claim, Job, Scheduler};
@@ -42,12 +45,18 @@ pub struct Generation {
     library: Arc<Library>,
     models: LocalModels,
     requests: Arc<Requests>,
+    drafts: watch::Receiver<DraftModels>,
 }
 
 impl Generation {
-    /// Requests run by `scheduler` on models of `library`.
-    pub fn new(scheduler: Scheduler, library: Arc<Library>, requests: Arc<Requests>) -> Self {
-        Self { scheduler, library, models: LocalModels::default(), requests }
+    /// Requests run by `scheduler` on models of `library`, which have these drafts from their next load on.
+    pub fn new(
+        scheduler: Scheduler,
+        library: Arc<Library>,
+        requests: Arc<Requests>,
+        drafts: watch::Receiver<DraftModels>,
+    ) -> Self {
+        Self { scheduler, library, models: LocalModels::default(), requests, drafts }
     }
 
     /// Gives a request to the scheduler. Dropping the answer cancels it.
@@ -59,6 +68,9 @@ impl Generation {
     async fn begin(&self, sequence: SequenceId, asked: Asked, backend: Backend) -> Result<Answer, ErrorData> {
         let Asked { request, chat, arrived, claim } = asked;
         let model = self.able(request.model.as_ref(), backend, Capability::Generate).await?;
+        if request.options.speculation == protocol::Speculation::Draft && backend == Backend::Mlx {
+            draft::check(&model)?;
+        }
         let text = self.text(&model, request.keep_alive).await?;
         let Prompt { tokens: prompt, reading, grammar } = encode(Arc::clone(&text), chat).await?;
         let options = request.options;
@@ -127,14 +139,18 @@ impl Generation {
         }
         let library = Arc::clone(&self.library);
         let wanted = id.clone();
-        let found = tokio::task::spawn_blocking(move || library.find(&wanted)).await;
-        let found = found.map_err(|_| internal(format!("looking for {id} panicked")))??;
+        let drafts = self.drafts.borrow().clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let found = library.find(&wanted)?;
+            Ok::<_, LibraryError>((found, draft::named(&drafts, &library, &wanted)))
+        });
+        let (found, draft) = found.await.map_err(|_| internal(format!("looking for {id} panicked")))??;
         let path = found.ready()?.to_path_buf();
         if !found.model.backends.contains(&backend.into()) {
             return Err(cannot_run(&found.model, backend));
         }
         let engines = engines(&found.model);
-        Ok(self.models.share(LocalModel::new(key, path, found.model.capabilities, engines)))
+        Ok(self.models.share(LocalModel::new(key, path, found.model.capabilities, engines).drafted_by(draft)))
     }
 
     /// Loads a model and answers when it is warm.
@@ -351,6 +367,7 @@ fn speculation(asked: protocol::Speculation) -> Speculation {
         protocol::Speculation::Auto => Speculation::Auto,
         protocol::Speculation::Off => Speculation::Off,
         protocol::Speculation::Lookup => Speculation::Lookup,
+        protocol::Speculation::Draft => Speculation::Draft,
     }
 }
 

@@ -120,7 +120,9 @@ pub async fn run(
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
     let connections = Connections::default();
     let requests = Arc::new(Requests::new(counters));
-    let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
+    let (drafts, drafted) = watch::channel(set.draft_models.clone());
+    let generation = Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests), drafted);
+    let generation = Arc::new(generation);
     let usage = Usage::start(&config.home);
     let registry = registry(&config, &generation, &library, &requests, &usage, &programs);
     let (preloads, preloading) = Preloads::start(Arc::clone(&registry), &set.preload, stop.clone());
@@ -141,6 +143,7 @@ pub async fn run(
         pulls: pulls.clone(),
         registry: Arc::clone(&registry),
         preloads: preloads.clone(),
+        drafts,
         drain,
         idle_exit,
     };

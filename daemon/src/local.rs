@@ -23,6 +23,15 @@ pub struct Key {
     pub backend: Backend,
 }
 
+/// The smaller model that guesses tokens for one, as the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Which.
+    pub id: ModelId,
+    /// Its folder, or why it cannot be used.
+    pub path: Result<PathBuf, String>,
+}
+
 /// One installed model in use.
 #[derive(Debug)]
 pub struct LocalModel {
@@ -36,6 +45,8 @@ pub struct LocalModel {
     pub capabilities: Vec<Capability>,
     /// All that could run it.
     pub engines: Vec<Backend>,
+    /// What guesses its tokens, if the configuration names one.
+    pub draft: Option<Draft>,
     text: OnceCell<Arc<TextModel>>,
 }
 
@@ -43,7 +54,13 @@ impl LocalModel {
     /// A model whose text side is not read yet.
     pub fn new(key: Key, path: PathBuf, capabilities: Vec<Capability>, engines: Vec<Backend>) -> Self {
         let Key { id, backend } = key;
-        Self { id, path, backend, capabilities, engines, text: OnceCell::new() }
+        Self { id, path, backend, capabilities, engines, draft: None, text: OnceCell::new() }
+    }
+
+    /// With what guesses its tokens.
+    #[must_use]
+    pub fn drafted_by(self, draft: Option<Draft>) -> Self {
+        Self { draft, ..self }
     }
 
     /// What tells it from others.

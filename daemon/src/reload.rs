@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::kinds::DraftModels;
 use crate::config::{Change, Config, ConfigError, Settings};
 use crate::error::internal;
 use crate::memory;
@@ -50,6 +51,8 @@ pub struct Owners {
     pub registry: Arc<Registry>,
     /// Loads models at the start.
     pub preloads: Preloads,
+    /// Which model guesses tokens for which, where one is loaded from now on.
+    pub drafts: watch::Sender<DraftModels>,
     /// How long connections may take to end.
     pub drain: watch::Sender<Duration>,
     /// After how long the daemon ends that nobody uses.
@@ -132,6 +135,7 @@ impl Owners {
     async fn take(&self, settings: &Settings) -> Result<(), ErrorData> {
         telemetry::set_filter(&settings.log.0);
         self.registry.set_local_only(settings.local_only);
+        self.drafts.send_replace(settings.draft_models.clone());
         self.drain.send_replace(settings.drain + LAST_WORDS);
         self.idle_exit.send_replace(settings.idle_exit.0);
         self.preloads.set(&settings.preload);

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::backend::Programs;
+use crate::config::kinds::DraftModels;
 use crate::config::{Config, Given};
 use crate::provider::Policy;
 use crate::reload::Owners;
@@ -26,7 +27,9 @@ async fn the_methods_served_are_the_methods_described() {
     let settings = crate::pull::Settings::new("none".into(), "http://127.0.0.1:1".into(), None);
     let (pulls, pulling) = Pulls::start_loop(settings, Arc::clone(&library), Events::default(), stop.clone());
     let requests = Arc::<Requests>::default();
-    let generation = Arc::new(Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests)));
+    let (drafts, drafted) = tokio::sync::watch::channel(DraftModels::default());
+    let generation = Generation::new(scheduler.clone(), Arc::clone(&library), Arc::clone(&requests), drafted);
+    let generation = Arc::new(generation);
     let usage = Usage::start(home.path());
     let policy = Policy { local_only: false, keychain: false };
     let registry = Arc::new(Registry::new(
@@ -40,6 +43,7 @@ async fn the_methods_served_are_the_methods_described() {
     ));
     let (preloads, _) = Preloads::start(Arc::clone(&registry), &[], stop.clone());
     let owners = Owners {
+        drafts,
         scheduler: scheduler.clone(),
         pulls: pulls.clone(),
         registry: Arc::clone(&registry),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use work::{Embedding, KvBits, Pooling, Sampling, Speculation, Submission, Work, Xtc};
 
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// One token of a model's vocabulary.
 pub type TokenId = u32;
@@ -76,12 +76,14 @@ pub struct Load {
     pub path: PathBuf,
     /// Bytes that kept prefixes may take in memory.
     pub prefix_bytes: u64,
+    /// Folder of a smaller model of the same vocabulary, which guesses tokens for it.
+    pub draft: Option<PathBuf>,
 }
 
 impl Load {
-    /// Keeps no prefixes.
+    /// Keeps no prefixes, and has no draft.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), prefix_bytes: 0 }
+        Self { path: path.into(), prefix_bytes: 0, draft: None }
     }
 }
 
@@ -164,10 +166,10 @@ pub enum Event {
     Memory(Memory),
 }
 
-/// Memory that a model will take, estimated from the headers of its files, in bytes.
+/// Memory that a model and its draft will take, estimated from the headers of their files, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// For its weights.
+    /// For the weights.
     pub weight_bytes: u64,
     /// For what is computed with them, beside what each sequence keeps.
     pub scratch_bytes: u64,
@@ -199,14 +201,16 @@ impl Needs {
 pub struct Loaded {
     /// Rows of the output head: every token number is below it.
     pub vocab_size: u32,
-    /// Bytes of the weights in memory.
+    /// Bytes of the weights in memory, a draft's included.
     pub weight_bytes: u64,
     /// The device, in words for a person: `cpu`, `Apple M4 Max`, `NVIDIA H100`.
     pub device: String,
     /// Type of activations: `float32`, `bfloat16`, `float16`.
     pub dtype: String,
-    /// Bytes that a sequence takes for each of its tokens, at most; 0 where it is not known.
+    /// Bytes that a sequence takes for each of its tokens, at most, a draft's included; 0 where it is not known.
     pub token_bytes: u64,
+    /// Why the draft that was named is not in use; the model is, without.
+    pub draft_refused: Option<String>,
 }
 
 /// How a sequence ended.

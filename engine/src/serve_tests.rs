@@ -30,7 +30,8 @@ impl Backend for Counting {
         }
         progress(1, 2);
         progress(2, 2);
-        Ok(Loaded { vocab_size: 100, weight_bytes: 2, device: "test".into(), dtype: "none".into(), token_bytes: 0 })
+        let (device, dtype) = ("test".into(), "none".into());
+        Ok(Loaded { vocab_size: 100, weight_bytes: 2, device, dtype, token_bytes: 0, draft_refused: None })
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure> {

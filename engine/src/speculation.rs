@@ -4,9 +4,11 @@
 //! backend computes and compares: here are only numbers, and so every decision is tested without a model.
 
 mod lookup;
+mod vocabulary;
 mod worth;
 
 pub use lookup::Lookup;
+pub use vocabulary::same_tokens;
 pub use worth::Worth;
 
 /// Tokens that are guessed at once at most.

@@ -14,6 +14,7 @@ use mlx_rs::{Dtype, memory};
 use crate::cache;
 use crate::config::Config;
 use crate::device::{self, Device, Sharing};
+use crate::draft::{self, Draft};
 use crate::embedding::Text;
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -35,6 +36,8 @@ pub struct Mlx {
 /// A loaded model. It and what is kept of prompts go before the stream that their arrays belong to.
 struct Resident {
     network: Network,
+    /// In words for a request that asks for it, why there is none.
+    draft: std::result::Result<Rc<Draft>, String>,
     /// Nowhere without a budget.
     kept: Option<Rc<Kept>>,
     vocabulary: Vocabulary,
@@ -91,7 +94,8 @@ impl Mlx {
 impl Resident {
     /// A sequence that has what is kept of its prompt.
     fn begin(&self, submission: &Submission) -> Result<Sequence> {
-        let sequence = Sequence::new(submission, self.network.decoder()?)?;
+        let model = self.network.decoder()?;
+        let sequence = Sequence::new(submission, model)?.drafted_by(&self.draft, submission, model)?;
         match &self.kept {
             Some(kept) => sequence.sharing(kept, submission),
             None => Ok(sequence),
@@ -109,17 +113,17 @@ impl Backend for Mlx {
 
     fn needs(&mut self, load: &Load) -> std::result::Result<Needs, Failure> {
         let device = Device::open()?;
-        Ok(device.scope(|| needs_on(&device, &load.path))?)
+        Ok(device.scope(|| needs_on(&device, load))?)
     }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> std::result::Result<Loaded, Failure> {
         // The old model goes first: there may be no room for two.
         self.resident = None;
         let device = Device::open()?;
-        let (network, loaded) = device.scope(|| load_on(&device, &load.path, progress))?;
+        let (network, draft, loaded) = device.scope(|| load_on(&device, load, progress))?;
         let vocabulary = Vocabulary::new(load.path.clone(), loaded.vocab_size);
         let kept = (load.prefix_bytes > 0).then(|| Kept::new(load.prefix_bytes, device.pipelines));
-        self.resident = Some(Resident { network, kept, vocabulary, device });
+        self.resident = Some(Resident { network, draft, kept, vocabulary, device });
         Ok(loaded)
     }
 
@@ -155,8 +159,11 @@ impl Backend for Mlx {
     }
 
     fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
-        let Resident { network, vocabulary, device, .. } = self.resident.as_mut().ok_or_else(missing)?;
-        let forked = device.scope(|| sequence.fork(submission, network.decoder()?))?;
+        let Resident { network, draft, vocabulary, device, .. } = self.resident.as_mut().ok_or_else(missing)?;
+        let forked = device.scope(|| {
+            let model = network.decoder()?;
+            sequence.fork(submission, model)?.drafted_by(draft, submission, model)
+        })?;
         let Some(grammar) = &submission.grammar else { return Ok(forked) };
         Ok(forked.obeying(vocabulary.constrain(grammar, &submission.stop_tokens)?))
     }
@@ -199,27 +206,78 @@ impl Backend for Mlx {
     }
 }
 
-fn needs_on(device: &Device, folder: &Path) -> Result<Needs> {
-    let config = Config::read(folder)?;
-    let weight_bytes = Weights::open(folder, config.quantization(), device, &mut |_, _| {})?.needed_bytes();
+fn needs_on(device: &Device, load: &Load) -> Result<Needs> {
+    let mut weight_bytes = weight_bytes(device, &load.path)?;
+    if let Some(draft) = &load.draft
+        && draft::look(&load.path, draft).is_ok()
+    {
+        // One that is broken takes nothing.
+        weight_bytes += self::weight_bytes(device, draft).unwrap_or(0);
+    }
     Ok(Needs { weight_bytes, scratch_bytes: device::scratch(weight_bytes), device: device.memory })
 }
 
-fn load_on(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(Network, Loaded)> {
+/// Bytes that the weights of a folder will take.
+fn weight_bytes(device: &Device, folder: &Path) -> Result<u64> {
+    let config = Config::read(folder)?;
+    Ok(Weights::open(folder, config.quantization(), device, &mut |_, _| {})?.needed_bytes())
+}
+
+/// A model, its draft or why it has none, and what is told of both.
+type Both = (Network, std::result::Result<Rc<Draft>, String>, Loaded);
+
+fn load_on(device: &Device, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> Result<Both> {
+    let seen = load.draft.as_ref().map(|draft| draft::look(&load.path, draft).map(|bytes| (draft, bytes)));
+    let more = seen.as_ref().and_then(|seen| seen.as_ref().ok()).map_or(0, |(_, bytes)| *bytes);
+    let mut model_bytes = 0;
+    let one = place(device, &load.path, &mut |done, total| {
+        model_bytes = total;
+        progress(done, total + more);
+    })?;
+    let Placed { network, mut weight_bytes, mut token_bytes } = one;
+    let drafted = seen.map(|seen| {
+        let (folder, _) = seen?;
+        let mut progress = |done: u64, _| progress(model_bytes + done.min(more), model_bytes + more);
+        let Placed { network, weight_bytes: weights, token_bytes: tokens } =
+            place(device, folder, &mut progress).map_err(|error| error.to_string())?;
+        let draft = Draft::new(network).map_err(|error| error.to_string())?;
+        (weight_bytes, token_bytes) = (weight_bytes + weights, token_bytes + tokens);
+        Ok(Rc::new(draft))
+    });
+    device::limit_scratch(device::scratch(weight_bytes))?;
+    memory::clear_cache()?;
+    let facts = network.facts();
+    let dtype = type_name(facts.dtype)?.to_owned();
+    let draft_refused = drafted.as_ref().and_then(|drafted| drafted.as_ref().err().cloned());
+    let draft = drafted.unwrap_or_else(|| Err(draft::none())).map_err(|why| match &draft_refused {
+        Some(_) => draft::refused(&why),
+        None => why,
+    });
+    let (vocab_size, device) = (facts.vocab_size, device.name.clone());
+    Ok((network, draft, Loaded { vocab_size, weight_bytes, device, dtype, token_bytes, draft_refused }))
+}
+
+/// A model in memory, and what it takes there.
+struct Placed {
+    network: Network,
+    weight_bytes: u64,
+    /// For each token of a sequence.
+    token_bytes: u64,
+}
+
+/// Loads one and runs it once.
+fn place(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Placed> {
     let config = Config::read(folder)?;
     let mut weights = Weights::open(folder, config.quantization(), device, progress)?;
     let network = Network::load(&config, &mut weights)?;
     let weight_bytes = weights.finish()?;
     device::limit_scratch(device::scratch(weight_bytes))?;
     let token_bytes = warm_up(&network, device)?;
-    let facts = network.facts();
-    let dtype = type_name(facts.dtype)?.to_owned();
-    let device = device.name.clone();
-    Ok((network, Loaded { vocab_size: facts.vocab_size, weight_bytes, device, dtype, token_bytes }))
+    Ok(Placed { network, weight_bytes, token_bytes })
 }
 
-/// Runs a chunk, a step and a draw, and a step of two where they share buffers, which has the device compile and page in what the first request would wait for. Answers
-/// the bytes that a sequence takes for each token.
+/// Runs a chunk, a step and a draw, and a step of two where they share buffers, which has the device compile and page in
+/// what the first request would wait for. Answers the bytes that a sequence takes for each token.
 fn warm_up(network: &Network, device: &Device) -> Result<u64> {
     let Network::Decoder(model) = network else {
         return Text::new(&[0], Pooling::Mean, network)?.step(network, device).map(|_| 0);

@@ -1,6 +1,8 @@
 //! The backend without a socket: what a load tells, and what is refused before one.
 
-use engine::message::Load;
+use engine::message::{Load, Speculation};
+use serde_json::json;
+use tempfile::TempDir;
 
 use super::*;
 use crate::checkpoint::Checkpoint;
@@ -80,4 +82,89 @@ fn temperature_zero_takes_the_token_of_the_greatest_logit() {
         assert_eq!(token, expected);
         text.push(token);
     }
+}
+
+/// A checkpoint's folder with a tokenizer that has so many tokens.
+fn with_tokens(checkpoint: &Checkpoint, count: u32) -> TempDir {
+    let folder = checkpoint.write();
+    let vocab: serde_json::Map<_, _> = (0..count).map(|id| (format!("t{id}"), id.into())).collect();
+    let tokenizer = json!({ "model": { "vocab": vocab } }).to_string();
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
+    folder
+}
+
+fn asking_for_a_draft(prompt: &[TokenId], max_tokens: u32) -> Submission {
+    Submission { speculation: Speculation::Draft, ..greedy(prompt, max_tokens) }
+}
+
+#[test]
+fn a_draft_is_loaded_beside_its_model_and_what_both_take_is_told() {
+    let (model, draft) = (with_tokens(&Checkpoint::llama().wide_heads(), 96), with_tokens(&Checkpoint::llama(), 96));
+    let mut alone = Vec::new();
+    let mut mlx = Mlx::new();
+    for folder in [&model, &draft] {
+        let load = Load::new(folder.path());
+        let needs = mlx.needs(&load).unwrap();
+        alone.push((needs.weight_bytes, mlx.load(&load, &mut |_, _| {}).unwrap()));
+    }
+    mlx.load(&Load::new(model.path()), &mut |_, _| {}).unwrap();
+    let expected = mlx.greedy(&[4, 8, 15], 30).unwrap();
+    let load = Load { draft: Some(draft.path().to_owned()), ..Load::new(model.path()) };
+    assert_eq!(mlx.needs(&load).unwrap().weight_bytes, alone[0].0 + alone[1].0);
+    let mut told = Vec::new();
+    let loaded = mlx.load(&load, &mut |done, total| told.push((done, total))).unwrap();
+    let sums = [&alone[0].1, &alone[1].1].map(|loaded| (loaded.weight_bytes, loaded.token_bytes));
+    assert_eq!(loaded.draft_refused, None);
+    assert_eq!((loaded.weight_bytes, loaded.token_bytes), (sums[0].0 + sums[1].0, sums[0].1 + sums[1].1));
+    let (last, total) = told[told.len() - 1];
+    assert!(last == total && told.is_sorted() && told.iter().all(|(_, all)| *all == total), "{told:?}");
+    assert_eq!(mlx.tokens(&asking_for_a_draft(&[4, 8, 15], 30)).unwrap(), expected);
+}
+
+#[test]
+fn a_model_is_its_own_draft_and_nearly_all_is_guessed() {
+    let folder = with_tokens(&Checkpoint::llama(), 96);
+    let mut mlx = Mlx::new();
+    mlx.load(&Load { draft: Some(folder.path().to_owned()), ..Load::new(folder.path()) }, &mut |_, _| {}).unwrap();
+    let mut sequence = mlx.begin(&asking_for_a_draft(&[4, 8, 15], 60)).unwrap();
+    let mut tokens = Vec::new();
+    while tokens.len() < 60 {
+        if let Step::Token(token) = mlx.step(&mut sequence, Pace::Alone).unwrap() {
+            tokens.push(token);
+        }
+    }
+    assert!(mlx.speculated(&sequence) > 45, "{}", mlx.speculated(&sequence));
+    assert_eq!(tokens, mlx.greedy(&[4, 8, 15], 60).unwrap());
+}
+
+#[test]
+fn a_model_is_loaded_without_a_draft_that_is_none_and_the_reason_is_told() {
+    let model = with_tokens(&Checkpoint::llama(), 96);
+    let windows = Checkpoint::llama()
+        .with("layer_types", json!(["full_attention", "sliding_attention"]))
+        .with("sliding_window", json!(12));
+    let mut broken = Checkpoint::llama();
+    broken.tensors.remove("model.norm.weight");
+    for (draft, words) in [
+        (with_tokens(&Checkpoint::llama(), 95), "token 95 is none, but \"t95\" of the model's"),
+        (Checkpoint::llama().write(), "tokenizer.json"),
+        (with_tokens(&windows, 96), "cannot take any back"),
+        (with_tokens(&broken, 96), "model.norm.weight"),
+    ] {
+        let mut mlx = Mlx::new();
+        let load = Load { draft: Some(draft.path().to_owned()), ..Load::new(model.path()) };
+        let needs = mlx.needs(&load).unwrap().weight_bytes;
+        let loaded = mlx.load(&load, &mut |_, _| {}).unwrap();
+        let why = loaded.draft_refused.unwrap();
+        assert!(why.contains(words), "{why}");
+        assert!(needs >= loaded.weight_bytes);
+        assert_eq!(mlx.greedy(&[1], 3).unwrap().len(), 3);
+        let failure = mlx.begin(&asking_for_a_draft(&[1], 3)).map(|_| ()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotSupported);
+        assert!(failure.message.contains(words) && failure.message.contains("`draft_models`"), "{failure}");
+    }
+    let mut mlx = Mlx::new();
+    assert_eq!(mlx.load(&Load::new(model.path()), &mut |_, _| {}).unwrap().draft_refused, None);
+    let failure = mlx.begin(&asking_for_a_draft(&[1], 3)).map(|_| ()).unwrap_err();
+    assert!(failure.message.contains("no draft") && failure.message.contains("`draft_models`"), "{failure}");
 }

@@ -43,6 +43,9 @@ pub struct Device {
     pub shared_chunk: usize,
     /// Whether a step is started before the token of the last one is read.
     pub pipelines: bool,
+    /// Whether long pieces of prompts are computed in a few lengths only, with tokens behind them that nobody asks for:
+    /// where [`builds_kernels`] is true.
+    pub pads: bool,
     /// How several sequences attend together; absent where each does by itself.
     pub sharing: Option<Sharing>,
     /// Steps of one token so far, however many sequences they were for.
@@ -103,6 +106,7 @@ impl Device {
             prefill_chunk: 64,
             shared_chunk: 64,
             pipelines: false,
+            pads: false,
             sharing: None,
             steps: Cell::new(0),
         }
@@ -123,6 +127,7 @@ impl Device {
             prefill_chunk: 2048,
             shared_chunk: 512,
             pipelines: true,
+            pads: has_cuda,
             sharing: Some(if has_cuda { Sharing::CUDA } else { Sharing::METAL }),
             steps: Cell::new(0),
         }
@@ -134,6 +139,11 @@ impl Device {
             Pace::Alone => self.prefill_chunk,
             Pace::Shared => self.shared_chunk,
         }
+    }
+
+    /// Rows of a step, and positions of a pass of several, at least: more than are wanted where that is faster.
+    pub fn least_rows(&self) -> usize {
+        self.sharing.map_or(1, |sharing| sharing.least_rows)
     }
 
     /// To be called once for each step of one token, of all the sequences that it is for.

@@ -15,6 +15,7 @@ mod clock;
 mod config;
 pub mod convert;
 mod device;
+mod draft;
 mod embedding;
 mod encoders;
 mod error;

@@ -7,7 +7,7 @@
 //! the same, and the tokens that may come are found while they are.
 //!
 //! Steps are computed for several sequences at once: see [`batch`]; and several of one that runs alone, where tokens can be
-//! guessed: see [`guesses`].
+//! guessed, from the text or by a draft: see [`guesses`].
 
 pub mod batch;
 mod guesses;
@@ -19,14 +19,16 @@ use std::time::Duration;
 
 use engine::backend::{Pace, Step};
 use engine::grammar::Constraint;
-use engine::message::{Logprobs, Submission, TokenId};
+use engine::message::{Logprobs, Speculation, Submission, TokenId};
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Dtype, memory, transforms};
 
 use crate::array::tokens;
 use crate::cache::{self, Cache, Seat};
 use crate::device::{Device, OneThread};
+use crate::draft::Draft;
 use crate::error::{Error, Result};
+use crate::layers::attention;
 use crate::logprobs;
 use crate::models::Model;
 use crate::prefix::{Kept, Recorder};
@@ -120,6 +122,23 @@ impl Sequence {
         Ok(self)
     }
 
+    /// Has a draft guess, where it may; `draft` is in words why there is none.
+    pub(crate) fn drafted_by(
+        mut self,
+        draft: &std::result::Result<Rc<Draft>, String>,
+        submission: &Submission,
+        model: &dyn Model,
+    ) -> Result<Self> {
+        match (draft, &mut self.guesses) {
+            (Ok(draft), Some(guesses)) => guesses.draft(draft, model.facts().vocab_size, submission)?,
+            (Err(words), _) if submission.speculation == Speculation::Draft => {
+                return Err(Error::NotSupported(words.clone()));
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
+
     /// Tokens of the prompt that are in the caches.
     pub(crate) fn computed(&self) -> u32 {
         self.done as u32
@@ -171,9 +190,16 @@ impl Sequence {
 
     fn prefill(&mut self, model: &dyn Model, count: usize, device: &Device) -> Result<Step> {
         let end = self.done + count;
-        let chunk = tokens(&self.prompt[self.done..end]).reshape(&[1, count as i32])?;
+        let mut chunk = self.prompt[self.done..end].to_vec();
+        if device.pads && self.caches.iter().all(Cache::can_cut) {
+            // What lies behind a token does not change what it is computed to.
+            chunk.resize(padded(count, end), 0);
+        }
         // Only the caches are wanted: neither the head nor the last layer's MLP is ever computed.
-        model.hidden(&chunk, &mut self.caches)?;
+        model.hidden(&tokens(&chunk).reshape(&[1, chunk.len() as i32])?, &mut self.caches)?;
+        if chunk.len() > count {
+            self.caches.iter_mut().try_for_each(|cache| cache.cut(end as i32))?;
+        }
         transforms::eval(self.caches.iter().flat_map(Cache::state))?;
         self.recorder.computed(end, &mut self.caches)?;
         // A long piece leaves large buffers; those of a short one serve the next.
@@ -211,6 +237,13 @@ impl Sequence {
     fn room(&self, model: &dyn Model) -> bool {
         self.caches.first().is_none_or(|cache| cache.len() < model.facts().context as i32)
     }
+}
+
+/// Tokens that are computed of a piece of a prompt with so many, up to the one at `end`, where kernels are built for every
+/// shape: for long pieces those of few lengths serve all.
+fn padded(count: usize, end: usize) -> usize {
+    const STEP: usize = 256;
+    if count < STEP || attention::is_odd(count as i32, end as i32) { count } else { count.next_multiple_of(STEP) }
 }
 
 #[cfg(test)]

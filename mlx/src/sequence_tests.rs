@@ -292,6 +292,33 @@ fn a_full_context_is_an_error_and_not_a_larger_cache() {
 }
 
 #[test]
+fn long_pieces_are_padded_and_nothing_of_that_remains() {
+    let window = Checkpoint::llama()
+        .with("layer_types", json!(["full_attention", "sliding_attention"]))
+        .with("sliding_window", json!(12));
+    for (checkpoint, kv_bits) in [
+        (Checkpoint::llama().wide_heads(), None),
+        (Checkpoint::llama().wide_heads(), Some(KvBits::Eight)),
+        (window, None),
+    ] {
+        let (model, mut device) = load(&checkpoint.with("max_position_embeddings", json!(4096)));
+        device.prefill_chunk = 2048;
+        let submission = Submission { kv_bits, ..submission(&prompt(1100), 12) };
+        let plain = tokens_of(&submission, model.as_ref(), &device);
+        device.pads = true;
+        let mut sequence = Sequence::new(&submission, model.as_ref()).unwrap();
+        assert_eq!(sequence.step(model.as_ref(), &device, Pace::Alone).unwrap(), Step::Prefill { done: 1099 });
+        assert!(sequence.caches.iter().all(|cache| cache.len() == 1099));
+        let padded = tokens_until_the_end(sequence, &submission, model.as_ref(), &device);
+        assert_eq!(padded, plain, "{kv_bits:?}");
+    }
+    let cases =
+        [(60, 60), (1000, 1000), (1100, 1100), (2047, 2047), (2048, 2048), (512, 4096), (300, 9000), (100, 90_000)];
+    let lengths = cases.map(|(count, end)| padded(count, end));
+    assert_eq!(lengths, [60, 1000, 1280, 2048, 2048, 512, 512, 100]);
+}
+
+#[test]
 fn tokens_outside_the_vocabulary_are_refused() {
     let (model, _device) = load(&Checkpoint::llama());
     assert!(Sequence::new(&submission(&[95], 1), model.as_ref()).is_ok());

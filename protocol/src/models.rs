@@ -158,6 +158,12 @@ pub struct Residency {
     /// The device, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// The smaller model that guesses tokens for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_model: Option<ModelId>,
+    /// Why the one that the configuration names does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_problem: Option<String>,
     /// Bytes of live arrays in the engine.
     pub memory_bytes: u64,
     /// Requests that run.

@@ -164,13 +164,15 @@ impl GenerationOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Speculation {
-    /// Where an engine can and as far as that pays, which it measures.
+    /// Where an engine can, in the way that pays best and as far as it pays, which it measures.
     #[default]
     Auto,
     /// Nowhere.
     Off,
     /// As they followed in prompt and answer when the last tokens came before, whether that pays or not.
     Lookup,
+    /// By the model's draft, whether that pays or not.
+    Draft,
 }
 
 /// How long a model stays warm after its last request: seconds (`300`), a text (`"90s"`, `"5m"`, `"2h"`), or

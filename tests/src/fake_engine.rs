@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use engine::grammar::{self, Compiled, Grammar};
 use engine::{
-    Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pace, Pooling, Step, Submission, TokenId,
+    Backend, Failure, FailureKind, Load, Loaded, Logprobs, Memory, Needs, Pace, Pooling, Speculation, Step, Submission,
+    TokenId,
 };
 use serde::Deserialize;
 
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
 struct Fake {
     behaviour: Behaviour,
     done: Done,
+    /// Bytes of the draft's weights; `None` without one.
+    draft_bytes: Option<u64>,
 }
 
 /// What it has computed since its start.
@@ -87,6 +90,8 @@ struct Behaviour {
     hang_after: Option<usize>,
     /// Aborts the process while it loads.
     abort_load: bool,
+    /// Does without the draft that is named, and says these words.
+    refuse_draft: Option<String>,
 }
 
 /// An answer that is known beforehand.
@@ -123,6 +128,7 @@ struct Sequence {
     tells: Option<Done>,
     next: usize,
     logprobs: Option<u32>,
+    is_drafted: bool,
 }
 
 #[derive(Clone)]
@@ -139,6 +145,7 @@ impl Backend for Fake {
     fn needs(&mut self, load: &Load) -> Result<Needs, Failure> {
         let config = config(&load.path).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
         self.behaviour = config.fake;
+        self.draft(load)?;
         Ok(Needs { weight_bytes: self.weight_bytes(), ..Needs::default() })
     }
 
@@ -163,10 +170,14 @@ impl Backend for Fake {
             device,
             dtype,
             token_bytes: self.behaviour.token_bytes.unwrap_or(1),
+            draft_refused: self.behaviour.refuse_draft.clone().filter(|_| load.draft.is_some()),
         })
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Sequence, Failure> {
+        if submission.speculation == Speculation::Draft && self.draft_bytes.is_none() {
+            return Err(Failure::new(FailureKind::NotSupported, "this fake engine has no draft"));
+        }
         let tokens = self.behaviour.script(&submission.prompt).unwrap_or_else(|| submission.prompt.clone());
         let answer = match &submission.grammar {
             None => Answer { tokens: tokens.repeat(self.behaviour.repeat.max(1)), is_whole: false },
@@ -181,6 +192,7 @@ impl Backend for Fake {
             tells: self.behaviour.is_asked_for_steps(&submission.prompt).then_some(self.done),
             next: 0,
             logprobs: submission.logprobs,
+            is_drafted: submission.speculation == Speculation::Draft,
         })
     }
 
@@ -241,6 +253,11 @@ impl Backend for Fake {
         Ok(Some(vec![end(tokens.first()), end(tokens.last()), tokens.len() as f32, pooling]))
     }
 
+    /// Its draft guesses everything.
+    fn speculated(&self, sequence: &Sequence) -> u32 {
+        if sequence.is_drafted { sequence.next as u32 } else { 0 }
+    }
+
     fn memory(&self) -> Memory {
         Memory { active_bytes: self.weight_bytes(), peak_bytes: self.weight_bytes(), ..Memory::default() }
     }
@@ -248,7 +265,15 @@ impl Backend for Fake {
 
 impl Fake {
     fn weight_bytes(&self) -> u64 {
-        self.behaviour.weight_bytes.unwrap_or(100)
+        self.behaviour.weight_bytes.unwrap_or(100) + self.draft_bytes.unwrap_or(0)
+    }
+
+    /// Looks at the draft, unless it is to do without.
+    fn draft(&mut self, load: &Load) -> Result<(), Failure> {
+        let Some(folder) = load.draft.as_ref().filter(|_| self.behaviour.refuse_draft.is_none()) else { return Ok(()) };
+        let config = config(folder).map_err(|words| Failure::new(FailureKind::ModelBroken, words))?;
+        self.draft_bytes = Some(config.fake.weight_bytes.unwrap_or(100));
+        Ok(())
     }
 
     /// The next token of a sequence.

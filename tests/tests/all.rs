@@ -15,6 +15,7 @@ mod config;
 mod crashes;
 mod daemon;
 mod doctor;
+mod drafts;
 mod embeddings;
 mod engines;
 mod follow;

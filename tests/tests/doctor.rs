@@ -365,6 +365,21 @@ fn finds_that_memory_runs_short() {
 }
 
 #[test]
+fn finds_a_model_that_runs_without_its_draft() {
+    let echo = |files: &mut crate::support::model::Files| files.config["fake"] = json!({});
+    let start = Start::fake().args(&["--draft-models", "test/echo=test/absent"]);
+    let daemon = start.model("test/echo", echo).run();
+    healthy(&daemon);
+    daemon.call("models.load", json!({ "model": "test/echo" })).unwrap();
+    let what = ["test/echo runs without its draft test/absent: ", "not installed"];
+    let fix = "talkiectl config show; talkiectl pull DRAFT";
+    finds(&mut doctor(daemon.home.path()), "memory", "warning", &what, fix);
+    let status = daemon.talkiectl(&["status"]).output().unwrap();
+    let told = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(told.contains("test/echo runs without its draft test/absent"), "{told}");
+}
+
+#[test]
 fn finds_a_download_that_failed() {
     let hub = Hub::start();
     hub.add(Repo::new("org/name", 1).with_model(64 << 20, 1));

@@ -75,7 +75,7 @@ fn tier(name: &str) -> Result<Tier, String> {
 
 /// How tokens are guessed, by its name on the wire.
 fn speculation(name: &str) -> Result<Speculation, String> {
-    serde_json::from_value(name.into()).map_err(|_| "there are auto, off and lookup".into())
+    serde_json::from_value(name.into()).map_err(|_| "there are auto, off, lookup and draft".into())
 }
 
 /// What the model may call.
@@ -180,7 +180,7 @@ pub struct Sampling {
     /// Keep keys and values in 4 or 8 bits, which saves memory and costs some accuracy
     #[arg(long, value_name = "BITS")]
     kv_bits: Option<u32>,
-    #[arg(long, value_name = "HOW", value_parser = speculation, help = "Guess next tokens and compute several at once: where that pays (auto), never (off), or from prompt and answer wherever they repeat (lookup) [default: auto]")]
+    #[arg(long, value_name = "HOW", value_parser = speculation, help = "Guess next tokens and compute several at once: where that pays (auto), never (off), from prompt and answer wherever they repeat (lookup), or by the model's draft (draft) [default: auto]")]
     speculation: Option<Speculation>,
 }
 

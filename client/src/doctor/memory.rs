@@ -1,6 +1,7 @@
-//! What models do in memory: whether the machine has enough of it, and whether engines keep ending.
+//! What models do in memory: whether the machine has enough of it, whether they have their drafts, and whether engines keep
+//! ending.
 
-use protocol::{LostEngine, Pressure};
+use protocol::{LostEngine, Model, Pressure};
 
 use super::{Patient, Said, SaidOne, fine, problem, quoted, warning};
 use crate::render::bytes;
@@ -17,6 +18,7 @@ pub fn check(patient: &Patient) -> Said {
         Err(error) => return vec![problem(format!("talkied cannot tell what it does: {error}"), "talkiectl logs")],
     };
     let mut said: Said = status.lost.iter().filter(|lost| lost.count >= OFTEN).map(ends_often).collect();
+    said.extend(status.residents.iter().filter_map(without_draft));
     match status.memory.pressure {
         Pressure::Calm => {}
         Pressure::Soft => said.push(warning(
@@ -36,6 +38,13 @@ pub fn check(patient: &Patient) -> Said {
         said.extend(pools.map(fine));
     }
     said
+}
+
+/// A model that runs without the draft that the configuration names.
+fn without_draft(model: &Model) -> Option<SaidOne> {
+    let problem = model.residency.as_ref()?.draft_problem.as_ref()?;
+    let what = format!("{} runs without its draft {problem}", model.id);
+    Some(warning(what, "talkiectl config show; talkiectl pull DRAFT"))
 }
 
 /// A model whose engine ends again and again.

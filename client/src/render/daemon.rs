@@ -104,6 +104,11 @@ fn ills(status: &Status) -> String {
             let _ = writeln!(text, "  {RED}memory runs out: new requests are refused{RED:#}");
         }
     }
+    for model in &status.residents {
+        let problem = model.residency.as_ref().and_then(|residency| residency.draft_problem.as_ref());
+        let Some(problem) = problem.map(|problem| printable(problem)) else { continue };
+        let _ = writeln!(text, "  {YELLOW}{} runs without its draft {problem}{YELLOW:#}", printable(&model.id.0));
+    }
     for lost in &status.lost {
         let model = printable(&lost.model.0);
         let _ = writeln!(text, "  {RED}the engine of {model} ended {} times in a row{RED:#}", lost.count);

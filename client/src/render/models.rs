@@ -55,7 +55,10 @@ pub fn loaded(model: &Model) -> String {
         KeepAlive::Forever => "for ever".into(),
         KeepAlive::For(time) => format!("{} after its last request", duration_ms(time.as_millis() as f64)),
     };
-    format!("{id} is warm: {}{device}, kept {kept}\n", bytes(residency.memory_bytes))
+    let draft = residency.draft_model.as_ref().map_or(String::new(), |draft| format!(" with {}", printable(&draft.0)));
+    let problem = residency.draft_problem.as_deref().map(printable);
+    let without = problem.map_or(String::new(), |problem| format!("without its draft {problem}\n"));
+    format!("{id} is warm{draft}: {}{device}, kept {kept}\n{without}", bytes(residency.memory_bytes))
 }
 
 /// `unload`.
@@ -83,6 +86,12 @@ pub fn residents(models: &[Model]) -> Table {
             residency.waiting.to_string().into(),
             expiry(residency).into(),
         ]);
+        if let Some(draft) = &residency.draft_model {
+            table.note(&format!("its draft is {draft}"), PLAIN);
+        }
+        if let Some(problem) = &residency.draft_problem {
+            table.note(&format!("without its draft {problem}"), YELLOW);
+        }
     }
     table
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing is looked up here. Each kind says what it expects in words that complete "must be".
 
+mod drafts;
 mod memory;
 mod paths;
 
@@ -15,6 +16,7 @@ use toml::Value as Toml;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
+pub use drafts::DraftModels;
 pub use memory::{ModelMemory, PrefixCache};
 
 /// One kind of value.

@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use toml::Value as Toml;
 
 use super::kinds::{
-    Address, Batch, Cache, IdleExit, Keychain, Kind, LogFilter, ModelMemory, PrefixCache, Preload, Program, PullLimit,
-    Queue,
+    Address, Batch, Cache, DraftModels, IdleExit, Keychain, Kind, LogFilter, ModelMemory, PrefixCache, Preload,
+    Program, PullLimit, Queue,
 };
 use crate::hugging_face;
 use crate::library::Place;
@@ -32,6 +32,7 @@ pub struct Settings {
     pub batch: Batch,
     pub memory: ModelMemory,
     pub prefix_cache: PrefixCache,
+    pub draft_models: DraftModels,
     pub engine_timeout: Duration,
     pub pressure: Cache,
     pub drain: Duration,
@@ -143,7 +144,7 @@ macro_rules! field {
 }
 
 /// Every setting, in the order in which people are shown them.
-pub static SETTINGS: [Setting; 19] = [
+pub static SETTINGS: [Setting; 20] = [
     Setting {
         key: "keep_alive",
         doc: "How long a model stays warm after its last request: seconds, 5m, 2h or forever",
@@ -195,6 +196,16 @@ pub static SETTINGS: [Setting; 19] = [
         example: None,
         taken: Taken::AtOnce,
         field: field!(prefix_cache),
+    },
+    Setting {
+        key: "draft_models",
+        doc: "Smaller models of the same vocabulary that guess tokens for others, from the next load of those on",
+        variable: "TALKIE_DRAFT_MODELS",
+        option: "draft-models",
+        placeholder: "MODEL=DRAFT",
+        example: Some(r#"{ "org/name" = "org/small" }"#),
+        taken: Taken::AtOnce,
+        field: field!(draft_models),
     },
     Setting {
         key: "engine_timeout",
@@ -349,6 +360,7 @@ impl Default for Settings {
             batch: Batch(16),
             memory: ModelMemory::Auto,
             prefix_cache: PrefixCache::Auto,
+            draft_models: DraftModels::default(),
             engine_timeout: Duration::from_mins(5),
             pressure: Cache(None),
             drain: Duration::from_secs(10),

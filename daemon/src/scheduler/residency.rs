@@ -274,10 +274,9 @@ impl Residency {
         let engine = EngineId(self.next_engine);
         self.next_engine += 1;
         self.effects.push(Effect::Spawn(engine, model.backend));
-        self.effects.push(Effect::Send(
-            engine,
-            Command::Load(Load { path: model.path.clone(), prefix_bytes: self.limits.prefixes }),
-        ));
+        let draft = model.draft.as_ref().and_then(|draft| draft.path.clone().ok());
+        let load = Load { path: model.path.clone(), prefix_bytes: self.limits.prefixes, draft };
+        self.effects.push(Effect::Send(engine, Command::Load(load)));
         let key = model.key();
         let resident = Resident::new(model, engine, keep_alive, now);
         self.residents.insert(key, resident);
@@ -287,6 +286,9 @@ impl Residency {
         let Some(resident) = self.residents.get_mut(key).filter(|resident| resident.phase == Phase::Loading) else {
             return;
         };
+        if let Some(why) = &loaded.draft_refused {
+            tracing::warn!(model = %key.id, "the model is loaded without its draft: {why}");
+        }
         resident.phase = Phase::Ready;
         resident.loaded = Some(loaded);
         resident.ready_at = now;

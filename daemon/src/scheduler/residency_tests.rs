@@ -65,8 +65,14 @@ impl Script {
     }
 
     pub fn ready(&mut self, engine: u64) {
-        let loaded =
-            Loaded { vocab_size: 8, weight_bytes: 1, device: "test".into(), dtype: "float32".into(), token_bytes: 1 };
+        let loaded = Loaded {
+            vocab_size: 8,
+            weight_bytes: 1,
+            device: "test".into(),
+            dtype: "float32".into(),
+            token_bytes: 1,
+            draft_refused: None,
+        };
         self.report(engine, Event::Ready(loaded));
     }
 

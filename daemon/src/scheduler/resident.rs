@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, Needs, SequenceId, TokenId, Work};
-use protocol::{ErrorData, KeepAlive, ModelChange, Priority, UnloadReason};
+use protocol::{ErrorData, KeepAlive, ModelChange, ModelId, Priority, UnloadReason};
 
 use super::queue::{Queue, Rows, aged};
 use crate::app::App;
 use crate::backend::Backend;
-use crate::local::LocalModel;
+use crate::local::{Draft, LocalModel};
 
 /// Names one engine process for the life of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -369,6 +369,16 @@ impl Resident {
     /// Whether nobody needs it.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty() && self.tickets.is_empty()
+    }
+
+    /// The draft that it has, or will have once it is loaded; else why it has not the one that is named.
+    pub fn draft(&self) -> (Option<&ModelId>, Option<String>) {
+        let Some(Draft { id, path }) = &self.model.draft else { return (None, None) };
+        let refused = self.loaded.as_ref().and_then(|loaded| loaded.draft_refused.as_ref());
+        match path.as_ref().err().or(refused) {
+            None => (Some(id), None),
+            Some(why) => (None, Some(format!("{id}: {why}"))),
+        }
     }
 
     /// When it is to be unloaded; `None` while it is in use or stays forever.

@@ -132,6 +132,7 @@ fn status(resident: &Resident, pid: Option<u32>, now: Instant) -> ResidencyStatu
         Phase::Ready => ResidencyState::Busy,
     };
     let paused = resident.running.iter().filter(|running| running.paused.is_some()).count();
+    let (draft_model, draft_problem) = resident.draft();
     ResidencyStatus {
         state,
         loaded_share: match resident.phase {
@@ -141,6 +142,8 @@ fn status(resident: &Resident, pid: Option<u32>, now: Instant) -> ResidencyStatu
         },
         pid,
         device: resident.loaded.as_ref().map(|loaded| loaded.device.clone()),
+        draft_model: draft_model.cloned(),
+        draft_problem,
         memory_bytes: resident.memory.active_bytes,
         running: (resident.running.len() - paused) as u32,
         paused: paused as u32,

@@ -109,13 +109,15 @@ impl Submission {
 /// a device has other kernels for several positions than for one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Speculation {
-    /// Where the engine can and as far as it pays, which is measured.
+    /// Where the engine can, in the way that pays best and as far as it pays, which is measured.
     #[default]
     Auto,
     /// Never.
     Off,
     /// As they followed when the last tokens came before, wherever they did.
     Lookup,
+    /// By the model's draft, always.
+    Draft,
 }
 
 /// Bits of each number of the keys and values that a sequence keeps, with a scale and a bias for each group of them.

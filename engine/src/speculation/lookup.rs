@@ -33,6 +33,11 @@ impl Lookup {
         self.next = seen(&mut self.threes, &self.tokens).or(pair);
     }
 
+    /// All tokens.
+    pub fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
     /// The last token.
     pub fn last(&self) -> Option<TokenId> {
         self.tokens.last().copied()

@@ -20,7 +20,13 @@ const GAIN: f64 = 1.05;
 /// How much a new number changes an average.
 const WEIGHT: f64 = 0.2;
 
-/// What a sequence has measured.
+/// How often guesses are taken to be right before one was told.
+const FIRST_HITS: f64 = 0.5;
+
+/// Share of the time of plain steps that work done beforehand may take.
+const BEFOREHAND: f64 = 0.25;
+
+/// What a sequence has measured of one kind of guesses.
 #[derive(Debug)]
 pub struct Worth {
     /// Steps of one token, and their time in seconds.
@@ -33,11 +39,21 @@ pub struct Worth {
     /// Tokens since the last step with guesses, and after how many its times are forgotten.
     rested: u32,
     rest: u32,
+    /// Whether a guess was told of since then.
+    is_told: bool,
 }
 
 impl Default for Worth {
     fn default() -> Self {
-        Self { steps: 0, plain: f64::INFINITY, several: [None; MOST_GUESSES], hits: 0.5, rested: 0, rest: REST }
+        Self {
+            steps: 0,
+            plain: f64::INFINITY,
+            several: [None; MOST_GUESSES],
+            hits: FIRST_HITS,
+            rested: 0,
+            rest: REST,
+            is_told: false,
+        }
     }
 }
 
@@ -48,13 +64,33 @@ impl Worth {
         if self.steps < FIRST {
             return 0;
         }
-        if self.several.iter().all(Option::is_none) {
+        if !self.is_measured() {
             // Nothing is known but that several positions take at least as long as one.
             return if self.tokens(TRIAL) > GAIN { most.min(TRIAL) } else { 0 };
         }
-        let speed = |count: &usize| self.tokens(*count) / self.time(*count);
-        let best = (1..=most).max_by(|a, b| speed(a).total_cmp(&speed(b)));
-        best.filter(|best| speed(best) * self.plain > GAIN).unwrap_or(0)
+        let best = (1..=most).max_by(|a, b| self.speed(*a).total_cmp(&self.speed(*b)));
+        best.filter(|best| self.speed(*best) * self.plain > GAIN).unwrap_or(0)
+    }
+
+    /// How many of `most` guesses are right more often than not, all of them together; 1 at least.
+    pub fn likely(&self, most: usize) -> usize {
+        let most = most.min(MOST_GUESSES);
+        let likely = (1..=most).take_while(|count| self.hits.powi(*count as i32) >= FIRST_HITS).count();
+        likely.max(1).min(most)
+    }
+
+    /// Tokens in a second of steps with so many guesses; 0 where none was measured.
+    pub fn speed(&self, guesses: usize) -> f64 {
+        if self.is_measured() { self.tokens(guesses) / self.time(guesses) } else { 0.0 }
+    }
+
+    /// Whether work that has to be done before the first guess may pay within so many tokens.
+    pub fn repays(&self, beforehand: Duration, tokens: usize) -> bool {
+        beforehand.as_secs_f64() < self.plain * tokens as f64 * BEFOREHAND
+    }
+
+    fn is_measured(&self) -> bool {
+        self.several.iter().any(Option::is_some)
     }
 
     /// Takes the time of a step of one token.
@@ -67,6 +103,10 @@ impl Worth {
         if self.rested >= self.rest {
             (self.several, self.rested) = ([None; MOST_GUESSES], 0);
             self.rest = (self.rest * 2).min(LONGEST_REST);
+            if !std::mem::take(&mut self.is_told) {
+                // Where only computed guesses are told of, none would ever be again.
+                self.hits = FIRST_HITS;
+            }
         }
     }
 
@@ -84,6 +124,7 @@ impl Worth {
     /// Takes whether a guess was right, of one whose forerunners were, computed or not.
     pub fn told(&mut self, hit: bool) {
         self.hits = nearer(self.hits, f64::from(u8::from(hit)));
+        self.is_told = true;
     }
 
     /// Tokens that a step with so many guesses gives on average, its own included.

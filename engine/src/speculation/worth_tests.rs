@@ -107,3 +107,47 @@ fn never_more_are_computed_than_there_are() {
     run(&mut worth, GPU, 400, |_| true);
     assert_eq!([0, 1, 3, 100].map(|most| worth.count(most)), [0, 1, 3, MOST_GUESSES]);
 }
+
+#[test]
+fn likely_guesses_follow_what_was_right_and_not_what_it_took() {
+    let mut worth = Worth::default();
+    assert_eq!([0, 1, 8].map(|most| worth.likely(most)), [0, 1, 1], "one is tried whatever comes of it");
+    for _ in 0..20 {
+        worth.told(true);
+    }
+    assert_eq!([3, 8, 100].map(|most| worth.likely(most)), [3, MOST_GUESSES, MOST_GUESSES]);
+    for _ in 0..20 {
+        worth.told(false);
+    }
+    assert_eq!(worth.likely(8), 1);
+}
+
+#[test]
+fn guesses_that_only_a_step_tells_of_are_tried_again_after_a_rest() {
+    let mut worth = Worth::default();
+    let plain = |worth: &mut Worth, steps: u32| (0..steps).for_each(|_| worth.stepped(Duration::from_millis(5)));
+    plain(&mut worth, FIRST);
+    while worth.count(8) > 0 {
+        worth.told(false);
+        worth.guessed(2, Duration::from_millis(6));
+    }
+    let mut tried = 0;
+    for _ in 0..3 * REST {
+        plain(&mut worth, 1);
+        tried += u32::from(worth.count(8) > 0);
+    }
+    assert!(tried > 0, "{worth:?}");
+    assert!(worth.speed(2) <= 0.0, "what it was is forgotten");
+}
+
+#[test]
+fn work_beforehand_must_repay_itself_within_the_tokens_that_are_left() {
+    let mut worth = Worth::default();
+    assert!(worth.repays(Duration::from_secs(100), 1), "nothing is measured");
+    for _ in 0..FIRST {
+        worth.stepped(Duration::from_millis(10));
+    }
+    assert!(worth.repays(Duration::from_millis(200), 100));
+    assert!(!worth.repays(Duration::from_millis(300), 100));
+    assert!(!worth.repays(Duration::from_millis(1), 0));
+}

@@ -154,9 +154,9 @@ fn attend_one(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, 
 /// Whether a kernel that is built for so many new tokens and so many keys would hardly be used again: on an H200 it takes
 /// 50 to 80 ms to build, as long as twenty such pieces of a prompt take without it, in all layers together. Whole chunks
 /// come again; and products of more scores than this are slower by more, and large.
-fn is_odd(tokens: i32, keys: i32) -> bool {
+pub fn is_odd(tokens: i32, keys: i32) -> bool {
     const CHUNK: i32 = 512;
-    const MOST_SCORES: i64 = 1 << 22;
+    const MOST_SCORES: i64 = 1 << 20;
     tokens > 1 && (tokens % CHUNK, keys % CHUNK) != (0, 0) && i64::from(tokens) * i64::from(keys) < MOST_SCORES
 }
 

@@ -7,12 +7,17 @@
 //! where a device has other kernels for several positions.
 //!
 //! A pass has several tokens ready, which are given one by one, each as if a step had computed it.
+//!
+//! Guesses are looked up in the text, or come from a draft: see [`drafting`].
+
+mod drafting;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use engine::backend::Step;
-use engine::message::{Speculation, TokenId};
+use engine::message::{Speculation, Submission, TokenId};
 use engine::speculation::{Lookup, MOST_GUESSES, Worth};
 use mlx_rs::{Array, transforms};
 
@@ -22,19 +27,35 @@ use super::share::Share;
 use crate::array::{part, tokens};
 use crate::cache::Cache;
 use crate::device::Device;
+use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::grammar;
 use crate::models::Model;
+use drafting::Drafting;
 
 /// What a sequence guesses, and what came of it.
 pub(super) struct Guesses {
+    /// Never [`Speculation::Off`].
+    how: Speculation,
+    /// The text so far, and what of it repeats.
     lookup: Lookup,
-    /// Absent where guesses are wanted whether they pay or not.
-    worth: Option<Worth>,
+    /// What guesses that are looked up were worth so far.
+    worth: Worth,
+    /// Absent without a draft.
+    drafting: Option<Drafting>,
+    /// Whether the draft had to compute some of the text in this step.
+    is_behind: bool,
     /// Computed and not yet given; what went wrong comes last.
     ready: VecDeque<Result<Ready>>,
     /// Guesses that were given.
     given: u32,
+}
+
+/// Where guesses are taken from, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    Lookup(usize),
+    Draft(usize),
 }
 
 /// A token that was computed.
@@ -51,44 +72,150 @@ impl Guesses {
     /// Those of a sequence with such caches; `None` for none. Not supported where they are asked for by name and a layer
     /// cannot take back what it was given.
     pub(super) fn of(speculation: Speculation, prompt: &[TokenId], caches: &[Cache]) -> Result<Option<Self>> {
-        let worth = match speculation {
-            Speculation::Off => return Ok(None),
-            Speculation::Auto => Some(Worth::default()),
-            Speculation::Lookup => None,
-        };
+        if speculation == Speculation::Off {
+            return Ok(None);
+        }
         let can = caches.iter().all(Cache::can_cut);
-        if !can && worth.is_none() {
+        if !can && speculation != Speculation::Auto {
             let words = "the model has layers that keep only the last tokens and cannot take any back";
             let way_out = "leave speculation at auto, which runs without";
             return Err(Error::NotSupported(format!("tokens cannot be guessed: {words}; {way_out}")));
         }
-        Ok(can.then(|| Self { lookup: Lookup::new(prompt), worth, ready: VecDeque::new(), given: 0 }))
+        let (lookup, worth) = (Lookup::new(prompt), Worth::default());
+        Ok(can.then(|| Self {
+            how: speculation,
+            lookup,
+            worth,
+            drafting: None,
+            is_behind: false,
+            ready: VecDeque::new(),
+            given: 0,
+        }))
+    }
+
+    /// Has a draft guess, where that is wanted of `submission`: beside a model with so many tokens.
+    pub(super) fn draft(&mut self, draft: &Rc<Draft>, vocab_size: u32, submission: &Submission) -> Result<()> {
+        self.drafting = match (self.how, Drafting::new(draft, vocab_size, submission.kv_bits)) {
+            (Speculation::Draft, drafting) => Some(drafting?),
+            (Speculation::Auto, drafting) => drafting.ok(),
+            (Speculation::Off | Speculation::Lookup, _) => None,
+        };
+        Ok(())
     }
 
     /// Adds a token to the text that guesses are taken from.
     pub(super) fn took(&mut self, token: TokenId) {
-        if let (Some(worth), Some(guess)) = (&mut self.worth, self.lookup.guess(1).first()) {
-            worth.told(*guess == token);
+        if let Some(guess) = self.lookup.guess(1).first() {
+            self.worth.told(*guess == token);
         }
         self.lookup.push(token);
     }
 
     /// Takes the time of a step without guesses.
     pub(super) fn stepped(&mut self, time: Duration) {
-        if let Some(worth) = &mut self.worth {
-            worth.stepped(time);
+        if std::mem::take(&mut self.is_behind) {
+            return;
+        }
+        self.worth.stepped(time);
+        if let Some(drafting) = &mut self.drafting {
+            drafting.worth.stepped(time);
         }
     }
 
-    /// The guesses to be computed with the next step, `most` at most.
-    pub(super) fn next(&self, most: usize) -> Vec<TokenId> {
-        let count = self.worth.as_ref().map_or(most.min(MOST_GUESSES), |worth| worth.count(most));
-        self.lookup.guess(count)
+    /// Whether guesses are to be computed with the next step, as far as the text is known.
+    pub(super) fn are_due(&self) -> bool {
+        self.plan(MOST_GUESSES).is_some()
     }
 
-    /// Whether there are any, as far as the text is known.
-    pub(super) fn are_due(&self) -> bool {
-        !self.next(MOST_GUESSES).is_empty()
+    /// The guesses to be computed with the next step, `most` at most.
+    fn plan(&self, most: usize) -> Option<Plan> {
+        match self.best(most) {
+            Some(Plan::Draft(_)) if !self.is_draft_near() => self.looked_up(most),
+            plan => plan,
+        }
+    }
+
+    /// The same where a draft had computed the text.
+    fn best(&self, most: usize) -> Option<Plan> {
+        match (self.looked_up(most), self.drafted(most)) {
+            (Some(Plan::Lookup(looked_up)), Some(drafted)) if self.worth.speed(looked_up) >= drafted.1 => {
+                Some(Plan::Lookup(looked_up))
+            }
+            (looked_up, drafted) => drafted.map(|(count, _)| Plan::Draft(count)).or(looked_up),
+        }
+    }
+
+    fn looked_up(&self, most: usize) -> Option<Plan> {
+        let count = match self.how {
+            Speculation::Auto => self.worth.count(most),
+            Speculation::Lookup => most.min(MOST_GUESSES),
+            Speculation::Off | Speculation::Draft => 0,
+        };
+        (!self.lookup.guess(count).is_empty()).then_some(Plan::Lookup(count))
+    }
+
+    /// How many guesses of the draft are wanted, and their speed.
+    fn drafted(&self, most: usize) -> Option<(usize, f64)> {
+        let drafting = self.drafting.as_ref()?;
+        let most = drafting.fitting(self.lookup.tokens(), most);
+        let count = match self.how {
+            Speculation::Auto => drafting.worth.count(most),
+            Speculation::Draft => drafting.worth.likely(most),
+            Speculation::Off | Speculation::Lookup => 0,
+        };
+        (count > 0).then(|| (count, drafting.worth.speed(count)))
+    }
+
+    fn is_draft_near(&self) -> bool {
+        self.drafting.as_ref().is_some_and(|drafting| drafting.is_near(self.lookup.tokens()))
+    }
+
+    /// Has the draft compute a chunk of the text, where its guesses are wanted and it is behind.
+    fn catch_up(&mut self, most: usize, device: &Device) -> Result<()> {
+        self.is_behind = false;
+        if !matches!(self.best(most), Some(Plan::Draft(_))) || self.is_draft_near() {
+            return Ok(());
+        }
+        let (Some(drafting), text) = (&mut self.drafting, self.lookup.tokens()) else { return Ok(()) };
+        if self.how == Speculation::Draft || drafting.repays(text, most) {
+            drafting.catch_up(text, device)?;
+            self.is_behind = true;
+        }
+        Ok(())
+    }
+
+    /// The guesses of a plan.
+    fn guess(&mut self, plan: Plan) -> Result<Vec<TokenId>> {
+        match (plan, &mut self.drafting) {
+            (Plan::Lookup(count), _) => Ok(self.lookup.guess(count)),
+            (Plan::Draft(count), Some(drafting)) => drafting.guess(self.lookup.tokens(), count),
+            (Plan::Draft(_), None) => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes what came of a plan.
+    fn learn(&mut self, plan: Plan, time: Duration) {
+        let right = self.ready.iter().flatten().filter(|ready| ready.is_guess).count();
+        let is_wrong = self.ready.iter().flatten().any(|ready| !ready.is_guess);
+        match (plan, &mut self.drafting) {
+            (Plan::Lookup(count), _) => self.worth.guessed(count, time),
+            (Plan::Draft(count), Some(drafting)) => {
+                for _ in 0..right {
+                    drafting.worth.told(true);
+                }
+                if is_wrong && right < count {
+                    drafting.worth.told(false);
+                }
+                drafting.worth.guessed(count, time);
+            }
+            (Plan::Draft(_), None) => {}
+        }
+    }
+
+    /// Takes back what the draft has computed beyond the text, whose last token is left to the next guesses.
+    fn cut_draft(&mut self) -> Result<()> {
+        let len = self.lookup.tokens().len().saturating_sub(1);
+        self.drafting.as_mut().map_or(Ok(()), |drafting| drafting.cut(len))
     }
 
     /// Tokens given that were guessed.
@@ -105,31 +232,50 @@ pub(super) fn ready(sequence: &mut Sequence) -> Option<Result<Step>> {
 
 /// The next token, where guesses are due; others may be ready then. To be called of a sequence that runs alone.
 pub(super) fn step(sequence: &mut Sequence, model: &dyn Model, device: &Device) -> Option<Result<Step>> {
-    if sequence.ahead.is_some() || sequence.broken.is_some() {
+    if sequence.broken.is_some() {
         return None;
     }
     let begun = Instant::now();
     let held = sequence.caches.first().map_or(0, Cache::len);
     let room = (model.facts().context as usize).saturating_sub(held as usize + 1);
-    let wanted = sequence.wanted.saturating_sub(sequence.given + 1) as usize;
-    let all = sequence.guesses.as_ref()?;
-    let (guesses, last) = (all.next(wanted.min(room)), all.lookup.last()?);
-    if guesses.is_empty() {
-        return None;
-    }
-    match pass(sequence, last, &guesses, model, device) {
-        Err(error) => {
-            sequence.broken = Some(error.to_string());
-            return Some(Err(error));
-        }
+    let most = room.min(sequence.wanted.saturating_sub(sequence.given + 1) as usize);
+    let (plan, guesses) = match guesses(sequence, most, device) {
+        Ok(guesses) => guesses?,
+        Err(error) => return Some(Err(broken(sequence, error))),
+    };
+    let last = sequence.guesses.as_ref()?.lookup.last()?;
+    let passed = pass(sequence, last, &guesses, model, device);
+    let all = sequence.guesses.as_mut()?;
+    match passed.and_then(|is_sound| all.cut_draft().map(|()| is_sound)) {
+        Err(error) => return Some(Err(broken(sequence, error))),
         // A plain step tells what is wrong.
         Ok(false) => return None,
-        Ok(true) => {}
-    }
-    if let Some(Guesses { worth: Some(worth), .. }) = &mut sequence.guesses {
-        worth.guessed(guesses.len(), begun.elapsed());
+        Ok(true) => all.learn(plan, begun.elapsed()),
     }
     ready(sequence)
+}
+
+/// What is to be computed with the next step. A draft that fails guesses no more, and that is all where nobody asked for it.
+fn guesses(sequence: &mut Sequence, most: usize, device: &Device) -> Result<Option<(Plan, Vec<TokenId>)>> {
+    let is_ahead = sequence.ahead.is_some();
+    let Some(all) = &mut sequence.guesses else { return Ok(None) };
+    // What it computes needs nothing of a step that was started ahead.
+    let found =
+        all.catch_up(most, device).and_then(|()| match all.plan(most).filter(|_| !is_ahead && !all.is_behind) {
+            Some(plan) => all.guess(plan).map(|guesses| Some((plan, guesses))),
+            None => Ok(None),
+        });
+    if found.is_err() && all.how == Speculation::Auto {
+        all.drafting = None;
+        return Ok(None);
+    }
+    found
+}
+
+/// That a sequence must not go on.
+fn broken(sequence: &mut Sequence, error: Error) -> Error {
+    sequence.broken = Some(error.to_string());
+    error
 }
 
 fn give(sequence: &mut Sequence, Ready { id, is_whole, is_guess, logits }: Ready) -> Result<Step> {
@@ -154,8 +300,12 @@ fn pass(
     let begun = Instant::now();
     let held = sequence.caches.first().map_or(0, Cache::len);
     let count = 1 + guesses.len() as i32;
-    let ids = tokens(&[&[last], guesses].concat()).reshape(&[1, count])?;
-    let logits = model.logits(&model.hidden(&ids, &mut sequence.caches)?)?.reshape(&[count, -1])?;
+    let mut ids = [&[last], guesses].concat();
+    // More positions that nobody asks for, where the device is faster with them. They are cut off with wrong guesses.
+    ids.resize(ids.len().max(device.least_rows()), last);
+    let all = ids.len() as i32;
+    let hidden = model.hidden(&tokens(&ids).reshape(&[1, all])?, &mut sequence.caches)?;
+    let logits = part(&model.logits(&hidden)?.reshape(&[all, -1])?, 0, count)?;
     let nan = logits.is_nan()?.any(false)?;
     sequence.built += begun.elapsed();
     let ready = draw(sequence, guesses, &logits, &nan)?;

@@ -11,7 +11,7 @@ use super::super::batch::decode;
 use super::super::tests::{difference, load, load_on, obeying, prompt, submission, tokens_of, with_nan};
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::device::WeightPolicy;
+use crate::device::{Sharing, WeightPolicy};
 use crate::prefix::Kept;
 
 /// As it stands, with a wrong token among so many, and nothing right.
@@ -34,13 +34,13 @@ fn hint(sequence: &mut Sequence, answer: &[TokenId], every: usize) {
 
 /// All tokens, or the words of what went wrong behind some, and the log-probabilities of each.
 #[derive(Debug, Default, PartialEq)]
-struct Answer {
-    tokens: Vec<TokenId>,
-    failed: Option<String>,
-    logprobs: Vec<Logprobs>,
+pub(super) struct Answer {
+    pub(super) tokens: Vec<TokenId>,
+    pub(super) failed: Option<String>,
+    pub(super) logprobs: Vec<Logprobs>,
 }
 
-fn answer(sequence: &mut Sequence, wanted: u32, model: &dyn Model, device: &Device) -> Answer {
+pub(super) fn answer(sequence: &mut Sequence, wanted: u32, model: &dyn Model, device: &Device) -> Answer {
     let mut answer = Answer::default();
     while answer.tokens.len() < wanted as usize {
         match sequence.step(model, device, Pace::Alone) {
@@ -85,12 +85,12 @@ fn check(
     guessed.to_vec()
 }
 
-fn plain(model: &dyn Model) -> impl Fn(&Submission) -> Sequence + '_ {
+pub(super) fn plain(model: &dyn Model) -> impl Fn(&Submission) -> Sequence + '_ {
     |submission| Sequence::new(submission, model).unwrap()
 }
 
 /// Options of all kinds.
-fn kinds() -> Vec<Sampling> {
+pub(super) fn kinds() -> Vec<Sampling> {
     let hot = |seed| Sampling { temperature: 1.5, seed, ..Sampling::greedy() };
     let xtc = Some(Xtc { probability: 0.6, threshold: 0.02, spared: vec![3, 60] });
     vec![
@@ -108,7 +108,7 @@ fn guesses_change_no_token_whatever_the_options() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
     for pipelines in [false, true] {
-        device.pipelines = pipelines;
+        (device.pipelines, device.sharing) = (pipelines, pipelines.then_some(Sharing::CUDA));
         for (place, sampling) in kinds().into_iter().enumerate() {
             let len = [5, 2, 1, 250, 64, 70][place];
             let submission = Submission { sampling, ..submission(&prompt(len), 40) };
@@ -148,7 +148,7 @@ fn guesses_obey_grammars_up_to_their_end() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
     for pipelines in [false, true] {
-        device.pipelines = pipelines;
+        (device.pipelines, device.sharing) = (pipelines, pipelines.then_some(Sharing::CUDA));
         for temperature in [0.0, 1.0] {
             let sampling = Sampling { temperature, seed: 4, presence_penalty: 0.5, ..Sampling::greedy() };
             let submission = Submission { sampling, ..submission(&prompt(6), 40) };
@@ -184,7 +184,7 @@ fn a_guessing_sequence_goes_on_beside_others_that_come_and_go() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
     for (pipelines, joins) in [(false, 3), (true, 3), (false, 10), (true, 12)] {
-        device.pipelines = pipelines;
+        (device.pipelines, device.sharing) = (pipelines, pipelines.then_some(Sharing::CUDA));
         let sampling = Sampling { temperature: 1.0, seed: 8, presence_penalty: 0.3, ..Sampling::greedy() };
         let submissions = [Submission { sampling, ..submission(&prompt(9), 60) }, submission(&prompt(33), 20)];
         let alone = submissions.each_ref().map(|submission| tokens_of(submission, model, &device));
@@ -242,7 +242,7 @@ fn what_is_kept_of_a_guessing_sequence_is_what_it_said() {
     let (model, mut device) = load(&Checkpoint::llama().wide_heads());
     let model = model.as_ref();
     for (kv_bits, pipelines) in [(None, false), (None, true), (Some(KvBits::Eight), false)] {
-        device.pipelines = pipelines;
+        (device.pipelines, device.sharing) = (pipelines, pipelines.then_some(Sharing::CUDA));
         let kept = Kept::new(64 << 20, false);
         let submission = Submission { kv_bits, ..submission(&prompt(100), 120) };
         let alone = tokens_of(&submission, model, &device);
@@ -317,7 +317,7 @@ fn guesses_that_must_pay_change_no_token_and_are_measured() {
     let (model, mut device) = load(&Checkpoint::llama());
     let model = model.as_ref();
     for pipelines in [false, true] {
-        device.pipelines = pipelines;
+        (device.pipelines, device.sharing) = (pipelines, pipelines.then_some(Sharing::CUDA));
         let submission = submission(&prompt(20), 300);
         let alone = tokens_of(&submission, model, &device);
         let mut sequence = plain(model)(&Submission { speculation: Speculation::Auto, ..submission });

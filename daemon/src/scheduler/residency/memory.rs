@@ -45,9 +45,10 @@ impl Residency {
             return;
         };
         let (Some(needs), Wish::Since(_)) = (resident.needs, resident.wish) else { return };
+        let draft = resident.draft().0.map_or(String::new(), |draft| format!(" with its draft {draft}"));
         match self.find(key, needs.bytes()) {
             Room::Never(pinned) => {
-                let error = too_large(key, needs, self.budget_of(key), pinned);
+                let error = too_large(&format!("{}{draft}", key.id), needs, self.budget_of(key), pinned);
                 self.refuse(key, error);
             }
             room if self.is_made(&room) => {
@@ -325,12 +326,11 @@ fn in_bits(bytes: u64, bits: Option<KvBits>) -> u64 {
     }
 }
 
-fn too_large(key: &Key, needs: Needs, budget: u64, pinned: u64) -> ErrorData {
+fn too_large(what: &str, needs: Needs, budget: u64, pinned: u64) -> ErrorData {
     let Needs { weight_bytes, scratch_bytes, .. } = needs;
     let words = format!(
-        "{} needs {} for its weights and {} to compute with, {} together, but models may take {}{}; choose a smaller \
+        "{what} needs {} for its weights and {} to compute with, {} together, but models may take {}{}; choose a smaller \
          model, or raise `memory` in the configuration",
-        key.id,
         size(weight_bytes),
         size(scratch_bytes),
         size(needs.bytes()),

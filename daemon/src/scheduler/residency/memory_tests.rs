@@ -1,11 +1,14 @@
 //! Scripts of models and requests that share a hundred bytes.
 
-use engine::{Event, FinishReason, Finished, Loaded, Memory};
+use std::sync::Arc;
+
+use engine::{Event, FinishReason, Finished, Load, Loaded, Memory};
 use protocol::{ModelChange, ModelId, Priority};
 
 use super::super::tests::{Script, claim, limits};
 use super::*;
-use crate::scheduler::resident::{EngineId, Limits};
+use crate::local::{Draft, LocalModel};
+use crate::scheduler::resident::{EngineId, Limits, Ticket};
 
 /// What models may take.
 const BUDGET: u64 = 100;
@@ -28,7 +31,8 @@ impl Script {
     /// One whose model is loaded.
     fn is_ready(&mut self, engine: u64, weight_bytes: u64, token_bytes: u64) {
         let (device, dtype) = ("test".into(), "float32".into());
-        self.report(engine, Event::Ready(Loaded { vocab_size: 8, weight_bytes, device, dtype, token_bytes }));
+        let loaded = Loaded { vocab_size: 8, weight_bytes, device, dtype, token_bytes, draft_refused: None };
+        self.report(engine, Event::Ready(loaded));
     }
 
     /// A model that is there, idle.
@@ -325,5 +329,28 @@ fn a_model_that_waits_for_room_does_not_hang() {
         script.token(0, running);
         script.expire();
         assert!(!script.seen.iter().any(|effect| matches!(effect, Effect::Kill(..))));
+    }
+}
+
+#[test]
+fn a_draft_goes_with_its_model_and_counts_in_what_that_needs() {
+    let mut script = script();
+    for (engine, path) in [(0, Ok("/models/small".into())), (1, Err("it is gone".to_owned()))] {
+        let draft = Draft { id: ModelId("small".into()), path: path.clone() };
+        let key = Key { id: ModelId("a".into()), backend: Backend::Mlx };
+        let model = LocalModel::new(key, "/models/a".into(), Vec::new(), Vec::new()).drafted_by(Some(draft));
+        script.seen = script.residency.load(&Arc::new(model), None, Some(Ticket(engine)), script.now);
+        let load = Load { prefix_bytes: limits().prefixes, draft: path.ok(), ..Load::new("/models/a") };
+        assert!(script.sent(engine, &Command::Load(load)), "{:?}", script.seen);
+        let (draft, problem) = script.residency.residents().next().unwrap().draft();
+        assert_eq!((draft.is_some(), problem.is_some()), (engine == 0, engine == 1));
+        script.says(engine, BUDGET + 1);
+        let words = script.seen.iter().find_map(|effect| match effect {
+            Effect::Answer(_, Err(error)) => Some(error.message.clone()),
+            _ => None,
+        });
+        let (words, with) = (words.unwrap(), if engine == 0 { " with its draft small" } else { "" });
+        assert!(words.starts_with(&format!("a{with} needs 101 bytes")), "{words}");
+        script.gone(engine);
     }
 }
