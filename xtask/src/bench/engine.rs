@@ -101,8 +101,14 @@ impl Running {
         }
         let child = engine.spawn().map_err(command::start_error(&engine))?;
         drop(engine);
-        let loaded =
-            Loaded { vocab_size: 0, weight_bytes: 0, device: String::new(), dtype: String::new(), token_bytes: 0 };
+        let loaded = Loaded {
+            vocab_size: 0,
+            weight_bytes: 0,
+            device: String::new(),
+            dtype: String::new(),
+            token_bytes: 0,
+            draft_refused: None,
+        };
         let mut running = Self { child, socket, loaded };
         running.send(&Command::Load(Load::new(folder.to_owned())))?;
         running.send(&Command::Proceed)?;
