@@ -118,6 +118,7 @@ pub async fn run(
     let settings =
         Settings { programs: Arc::clone(&programs), limits, drain, events: events.clone(), reports, pressure };
     let (scheduler, scheduling) = Scheduler::start(settings, stop.clone());
+    let freeing = tokio::spawn(local::give_back(events.clone(), stop.clone()));
     let connections = Connections::default();
     let requests = Arc::new(Requests::new(counters));
     let (drafts, drafted) = watch::channel(set.draft_models.clone());
@@ -179,6 +180,7 @@ pub async fn run(
         ("watch of the library", watching),
         ("configuration", reloading),
         ("loads at the start", preloading),
+        ("return of free memory", freeing),
         ("wait for the next client", idling),
         ("signs of life", announcing),
     ];

@@ -1,18 +1,28 @@
 //! An installed model as requests use it: where it is, and its text side, read once and kept while somebody uses it.
 //!
 //! The scheduler's resident holds one, and so does every request; when the last lets go, the tokenizer's memory is
-//! given back.
+//! given back, to the system too ([`give_back`]). That a model leaves is the sign for all else that is free: whatever was
+//! asked of it, it leaves some time after the last request.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use protocol::{Capability, ErrorData, ModelId};
+use protocol::{Capability, ErrorData, ModelChange, ModelEvent, ModelId};
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::error::internal;
+use crate::events::{Events, News};
+use crate::memory;
 use crate::text::TextModel;
+
+/// How long after a model has left its memory is given back: by then the last request has let go of it, threads that
+/// waited for more have ended, with what the allocator keeps for each (`THREAD_KEEP_ALIVE` of `main.rs`), and others that
+/// leave with it are served by the same.
+const SETTLES: Duration = Duration::from_millis(2500);
 
 /// One model on one engine: what there is at most one process of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,5 +117,28 @@ impl LocalModels {
         let model = Arc::new(new);
         models.insert(key, Arc::downgrade(&model));
         model
+    }
+}
+
+/// Gives the system what is free, each time that models have left, until `stop`.
+pub async fn give_back(events: Events, stop: CancellationToken) {
+    let mut follower = events.follow(None);
+    while let Some(news) = stop.run_until_cancelled(follower.next()).await {
+        if !tells_of_a_leave(&news) {
+            continue;
+        }
+        let settled = stop.run_until_cancelled(tokio::time::sleep(SETTLES)).await;
+        if settled.is_none() || tokio::task::spawn_blocking(memory::give_back).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn tells_of_a_leave(news: &News) -> bool {
+    let leaves = |event: &ModelEvent| matches!(event.change, ModelChange::Unloaded { .. });
+    match news {
+        News::Events(events) => events.iter().any(leaves),
+        // There may have been one among them.
+        News::Missed(_) => true,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use talkied::config::{self, Config, Given, Task};
 use talkied::crash::{self, Marker, Reports};
-use talkied::telemetry;
+use talkied::{memory, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 const FORCED: i32 = 130;
 
 fn main() -> ExitCode {
+    memory::share_one_heap();
     let parsed = Given::parse(std::env::args_os(), |name| std::env::var_os(name));
     let (given, task) = parsed.unwrap_or_else(|error| error.exit());
     if task != Task::Serve {

@@ -1,12 +1,14 @@
-//! How much memory this machine has for models, and whether it runs short.
+//! How much memory this machine has for models, whether it runs short, and how the daemon gives back its own.
 //!
 //! Asked at each reading of the catalogue and of the configuration: limits of control groups change while the daemon runs.
 
+mod allocator;
 mod pressure;
 
 #[cfg(not(target_os = "macos"))]
 use std::path::Path;
 
+pub use allocator::{give_back, share_one_heap};
 pub use pressure::{Level, Source, watch};
 
 /// Bytes of this machine that models may take; 0 where nobody says how much there is.

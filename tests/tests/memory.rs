@@ -155,3 +155,34 @@ fn an_engine_that_hangs_is_killed_and_the_next_one_serves() {
     let reports = fs::read_dir(daemon.home.path().join("crashes")).unwrap().count();
     assert_eq!(reports, 1, "there is a report of it");
 }
+
+/// A tokenizer of many words, which takes some megabytes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn of_many_words(files: &mut Files) {
+    let words = 257..60_000_u32;
+    files.config["vocab_size"] = json!(words.end);
+    let vocab = files.tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    vocab.extend(words.map(|id| (format!("word{id}"), json!(id))));
+}
+
+/// What a process keeps of what it frees is the C library's own matter; this is glibc's.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn what_a_tokenizer_took_is_given_back_to_the_system_when_its_model_leaves() {
+    const MB: u64 = 1 << 20;
+    let models = ["test/a", "test/b", "test/c"];
+    let start = models.iter().fold(Start::fake().model("test/small", |_| {}), |it, id| it.model(id, of_many_words));
+    let daemon = start.run();
+    let held = || daemon.call("daemon.status", json!({})).unwrap()["memory_bytes"].as_u64().unwrap();
+    let ask = |model| generate(&daemon, model).unwrap();
+    let unload = |model| daemon.call("models.unload", json!({ "model": model })).unwrap();
+    // What the first request of all needs stays.
+    ask("test/small");
+    let before = held();
+    for model in models {
+        ask(model);
+        assert!(held() > before + 8 * MB, "{model} takes {} bytes", held() - before);
+        unload(model);
+        until("it is given back", || held() < before + 4 * MB);
+    }
+}
