@@ -7,7 +7,8 @@ use super::MOST_GUESSES;
 /// Steps of one token that are measured before the first guess.
 const FIRST: u32 = 4;
 
-/// Guesses of a trial: few, for it may cost as much as so many steps.
+/// Guesses of a trial at least, and more only where they are likely to be right: it may cost as much as so many steps. Where it
+/// costs little more than one, as on a GPU, few guesses do not show what many gain.
 const TRIAL: usize = 2;
 
 /// Tokens between two trials that did not pay; doubled from one to the next, up to the most.
@@ -66,7 +67,7 @@ impl Worth {
         }
         if !self.is_measured() {
             // Nothing is known but that several positions take at least as long as one.
-            return if self.tokens(TRIAL) > GAIN { most.min(TRIAL) } else { 0 };
+            return if self.tokens(TRIAL) > GAIN { most.min(self.likely(most).max(TRIAL)) } else { 0 };
         }
         let best = (1..=most).max_by(|a, b| self.speed(*a).total_cmp(&self.speed(*b)));
         best.filter(|best| self.speed(*best) * self.plain > GAIN).unwrap_or(0)

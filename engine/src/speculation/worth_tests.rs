@@ -41,7 +41,17 @@ fn run(worth: &mut Worth, device: Device, tokens: usize, hit: impl Fn(usize) -> 
 #[test]
 fn plain_steps_are_measured_first() {
     let (_, counts) = run(&mut Worth::default(), GPU, 8, |_| true);
-    assert_eq!(counts[..5], [0, 0, 0, 0, TRIAL], "and then a trial");
+    assert_eq!(counts[..5], [0, 0, 0, 0, 3], "and then a trial, of as many as four hits make likely");
+    let (_, counts) = run(&mut Worth::default(), GPU, 8, |place| place > 2);
+    assert_eq!(counts[..5], [0, 0, 0, 0, TRIAL], "of few at least");
+}
+
+#[test]
+fn where_any_guesses_cost_two_steps_more_many_are_tried_and_pay() {
+    let device: Device = |guesses| if guesses == 0 { 3.0 } else { 9.0 + 0.1 * guesses as f64 };
+    let (spent, counts) = run(&mut Worth::default(), device, 400, |_| true);
+    assert_eq!(counts.last(), Some(&MOST_GUESSES));
+    assert!(spent < 400.0 * device(0) / 1.8, "{spent}");
 }
 
 #[test]
