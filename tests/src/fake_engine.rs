@@ -11,7 +11,7 @@ mod model;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::grammar::{self, Compiled, Grammar};
 use engine::{
@@ -203,7 +203,7 @@ impl Backend for Fake {
 
     fn step(&mut self, sequence: &mut Sequence, _: Pace) -> Result<Step, Failure> {
         if sequence.prefilled < sequence.prompt {
-            std::thread::sleep(Duration::from_millis(self.behaviour.prefill_ms));
+            compute(self.behaviour.prefill_ms);
             self.done.pieces += 1;
             let piece = self.behaviour.prefill_chunk.unwrap_or(sequence.prompt).max(1);
             sequence.prefilled = sequence.prompt.min(sequence.prefilled.saturating_add(piece));
@@ -213,7 +213,7 @@ impl Backend for Fake {
     }
 
     fn decode(&mut self, rows: &mut [&mut Sequence]) -> Vec<Result<Step, Failure>> {
-        std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
+        compute(self.behaviour.token_ms);
         let given = rows.iter_mut().map(|row| self.token(row)).collect();
         self.done.steps += 1;
         given
@@ -240,7 +240,7 @@ impl Backend for Fake {
 
     /// The first token, the last, how many there are, and which pooling was asked for.
     fn embed(&mut self, (tokens, pooling): &mut Self::Text) -> Result<Option<Vec<f32>>, Failure> {
-        std::thread::sleep(Duration::from_millis(self.behaviour.token_ms));
+        compute(self.behaviour.token_ms);
         if self.behaviour.fail_after == Some(0) {
             return Err(Failure::new(FailureKind::Internal, "this fake engine was told to fail"));
         }
@@ -360,4 +360,14 @@ fn obeying(
 fn config(folder: &Path) -> Result<Config, String> {
     let text = std::fs::read_to_string(folder.join("config.json")).map_err(|error| error.to_string())?;
     serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// Takes as long as a device computes, to the point: the system wakes who sleeps some 0.1 ms late.
+fn compute(ms: u64) {
+    const LATE: Duration = Duration::from_micros(300);
+    let (begun, all) = (Instant::now(), Duration::from_millis(ms));
+    std::thread::sleep(all.saturating_sub(LATE));
+    while begun.elapsed() < all {
+        std::hint::spin_loop();
+    }
 }
