@@ -153,6 +153,15 @@ impl Generation {
         Ok(self.models.share(LocalModel::new(key, path, found.model.capabilities, engines).drafted_by(draft)))
     }
 
+    /// Unloads a model on every engine; whether it was in memory. Its next load finds it as it is then, drafts included.
+    pub async fn unload(&self, id: &ModelId) -> Result<bool, ErrorData> {
+        let unloaded = self.scheduler.unload(id.clone()).await?;
+        if unloaded {
+            self.models.forget(id);
+        }
+        Ok(unloaded)
+    }
+
     /// Loads a model and answers when it is warm.
     pub async fn load(&self, id: &ModelId, backend: Backend, keep_alive: Option<KeepAlive>) -> Result<(), ErrorData> {
         let model = self.model(Some(id), backend, Capability::Generate).await?;

@@ -65,7 +65,8 @@ pub fn start(
 
 /// Ends the daemon when nobody has used it for so long; returns then, or when it ends for another reason.
 async fn end_unused(users: Users, mut after: watch::Receiver<Option<Duration>>, stop: CancellationToken) {
-    let (mut seen, mut since) = (users.connections.all(), Instant::now());
+    // The first look that found nobody, of those without one that did: who left between two looks is not counted from the first.
+    let (mut seen, mut since) = (users.connections.all(), None);
     loop {
         let limit = *after.borrow_and_update();
         let Some(limit) = limit else {
@@ -73,7 +74,7 @@ async fn end_unused(users: Users, mut after: watch::Receiver<Option<Duration>>, 
                 () = stop.cancelled() => return,
                 changed = after.changed() => if changed.is_err() { return },
             }
-            since = Instant::now();
+            since = None;
             continue;
         };
         tokio::select! {
@@ -84,8 +85,8 @@ async fn end_unused(users: Users, mut after: watch::Receiver<Option<Duration>>, 
         // Last of all, so that nobody who came during this look is overlooked.
         let all = users.connections.all();
         if is_used || all != seen || users.connections.open() > 0 {
-            (seen, since) = (all, Instant::now());
-        } else if since.elapsed() >= limit {
+            (seen, since) = (all, None);
+        } else if since.get_or_insert_with(Instant::now).elapsed() >= limit {
             tracing::info!("nobody has used it for {limit:?}; the next client starts it again");
             return stop.cancel();
         }

@@ -118,6 +118,12 @@ impl LocalModels {
         models.insert(key, Arc::downgrade(&model));
         model
     }
+
+    /// Has whoever asks next look anew, though somebody may still hold what was in use.
+    pub fn forget(&self, id: &ModelId) {
+        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        models.retain(|key, _| key.id != *id);
+    }
 }
 
 /// Gives the system what is free, each time that models have left, until `stop`.

@@ -97,7 +97,7 @@ impl Rpc {
 
     /// An installed model that is not in memory is no error, an unknown one is.
     async fn unload_model(&self, id: ModelId) -> Result<bool, ErrorData> {
-        let unloaded = self.0.scheduler.unload(id.clone()).await?;
+        let unloaded = self.0.generation.unload(&id).await?;
         if !unloaded {
             self.model(&id).await?;
         }
