@@ -214,8 +214,10 @@ pub fn gather(rows: &mut [&mut [Cache]], has_kernel: bool) -> Result<Option<Rc<R
         leave(caches)?;
         sit(caches, &table)?;
     }
-    // Until what was copied is computed, views of it would have the next step copy all of it again.
-    transforms::async_eval(table.borrow().layers.iter().flatten().flatten())?;
+    if coming > 0 {
+        // Until what was copied is computed, views of it would have the next step copy all of it again.
+        transforms::async_eval(table.borrow().layers.iter().flatten().flatten())?;
+    }
     Ok(Some(table))
 }
 
