@@ -80,7 +80,7 @@ fn everything_packed_comes_back_in_order() {
         let mut cache = PackedCache::new(bits, 64);
         assert!(cache.packed().is_err() && cache.buffers().is_empty());
         let mut start = 0;
-        for (count, room) in [(1, 264), (254, 264), (9, 264), (1, 520), (300, 776), (2, 776)] {
+        for (count, room) in [(1, 256), (254, 256), (1, 256), (1, 512), (300, 768), (2, 768)] {
             let new = in_turns(start, count);
             cache.append(&new, &new.negative().unwrap()).unwrap();
             start += count;

@@ -8,7 +8,7 @@ use mlx_rs::error::{Exception, Result};
 
 use super::frozen::{copied, with_room};
 use super::shared::Seat;
-use super::{Buffer, in_steps, put, tokens};
+use super::{Buffer, plain_room, put, tokens};
 use crate::array::rows;
 
 /// Grows by steps, empty at first.
@@ -62,8 +62,8 @@ impl FullCache {
             return Err(Exception::custom("a cache that shares its buffers was to be written alone"));
         };
         let end = *len + tokens(new_keys)?;
-        put(keys, new_keys, *len, in_steps(end))?;
-        put(values, new_values, *len, in_steps(end))?;
+        put(keys, new_keys, *len, plain_room(end))?;
+        put(values, new_values, *len, plain_room(end))?;
         *len = end;
         Ok((view(keys, end)?, view(values, end)?))
     }
@@ -90,7 +90,7 @@ impl FullCache {
     pub fn thaw(&mut self, parts: &[&[Array; 2]], len: i32, room: i32) -> Result<()> {
         let buffer = |place: usize| {
             let parts: Vec<_> = parts.iter().map(|part| &part[place]).collect();
-            with_room(&parts, in_steps(room))
+            with_room(&parts, plain_room(room))
         };
         *self = Self::with(Some(buffer(0)?), Some(buffer(1)?), len);
         Ok(())
@@ -126,7 +126,7 @@ impl FullCache {
             Store::Seat { seat, layer } => {
                 let len = seat.len();
                 let [keys, values] = seat.copied(*layer, 0..len)?;
-                let room = |held: &Array| with_room(&[held], in_steps(len));
+                let room = |held: &Array| with_room(&[held], plain_room(len));
                 Ok(Self::with(Some(room(&keys)?), Some(room(&values)?), len))
             }
         }

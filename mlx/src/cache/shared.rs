@@ -16,7 +16,7 @@ use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, ops, transforms};
 
 use super::frozen::with_room;
-use super::{Buffer, Cache, FullCache, in_steps};
+use super::{Buffer, Cache, FullCache, plain_room};
 use crate::array::{block, write};
 
 /// The buffers of all layers.
@@ -193,8 +193,8 @@ pub fn gather(rows: &mut [&mut [Cache]], has_kernel: bool) -> Result<Option<Rc<R
     if rows.is_empty() {
         return Ok(None);
     }
-    let room = rows.iter().map(|caches| in_steps(caches[0].len() + 1)).max().unwrap_or(0);
-    let tokens = rows.iter().map(|caches| in_steps(caches[0].len() + 1)).sum::<i32>();
+    let room = rows.iter().map(|caches| plain_room(caches[0].len() + 1)).max().unwrap_or(0);
+    let tokens = rows.iter().map(|caches| plain_room(caches[0].len() + 1)).sum::<i32>();
     // That which has most of them, if it is not too large for them.
     let here = |table: &Rc<RefCell<Table>>, caches: &[Cache]| {
         seat_of(caches).is_some_and(|seat| Rc::ptr_eq(&seat.table, table))
@@ -267,7 +267,7 @@ fn eligible(caches: &[Cache]) -> Option<i32> {
 /// worth for.
 fn sitters(lens: &[Option<i32>]) -> Vec<bool> {
     let mut order: Vec<(i32, usize)> =
-        lens.iter().enumerate().filter_map(|(row, len)| Some((in_steps(len.as_ref()? + 1), row))).collect();
+        lens.iter().enumerate().filter_map(|(row, len)| Some((plain_room(len.as_ref()? + 1), row))).collect();
     order.sort_unstable();
     let worth = |count: &usize| {
         let tokens = order[..*count].iter().map(|(room, _)| room).sum();
