@@ -65,7 +65,7 @@ pub fn start(
 
 /// Ends the daemon when nobody has used it for so long; returns then, or when it ends for another reason.
 async fn end_unused(users: Users, mut after: watch::Receiver<Option<Duration>>, stop: CancellationToken) {
-    // The first look that found nobody, of those without one that did: who left between two looks is not counted from the first.
+    // The look that first found nobody: whoever left since the look before it was there until some time between them.
     let (mut seen, mut since) = (users.connections.all(), None);
     loop {
         let limit = *after.borrow_and_update();

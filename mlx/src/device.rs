@@ -63,7 +63,7 @@ pub struct Sharing {
 
 impl Sharing {
     /// Packed products have a kernel that reads the weights once for all rows from eight on: with eight, one of 8192 by
-    /// 3072 numbers takes an H200 29 us, with two 47, with four 75.
+    /// 3072 numbers takes an H200 29 µs, with two 47, with four 75.
     pub const CUDA: Self = Self { least_rows: 8, has_kernel: false };
 
     /// Products have kernels for any count of rows.
@@ -189,7 +189,7 @@ pub struct WeightPolicy {
 
 impl WeightPolicy {
     /// GPUs have kernels for everything that checkpoints hold. That of CUDA takes the rows of a batch for products of their
-    /// own, each of which reads all weights: `[16, 1, 3072]` times 8192 by 3072 numbers of 4 bits take an H200 183 us,
+    /// own, each of which reads all weights: `[16, 1, 3072]` times 8192 by 3072 numbers of 4 bits take an H200 183 µs,
     /// `[1, 16, 3072]` take 34, and plain ones of 16 bits 42 to 45. Those of Metal take them for one.
     const AS_THEY_COME: Self = Self { cast: None, unpack_bytes: 0, unpack_rows: None, joins: true, flattens: false };
 
