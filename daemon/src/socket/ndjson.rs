@@ -26,7 +26,6 @@ use serde_json::value::RawValue;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -38,6 +37,7 @@ use super::limits::Held;
 use super::lines::{Lines, TooLong};
 use super::message::{self, Incoming};
 use super::peer::Peer;
+use super::quiet::{Quiet, Reader, Writer};
 use super::refusal;
 use super::rules::Rules;
 use super::stall::Impatient;
@@ -49,17 +49,25 @@ const HIGH_WATER: usize = 256 << 10;
 const TAKEN_AT_ONCE: usize = 64;
 
 /// Serves the connection, of which `lines` was read already, until its end.
-pub(super) async fn serve(mut stream: UnixStream, lines: Lines, id: u32, shared: &Shared) {
-    match run(&mut stream, lines, id, shared).await {
-        Input::Refused => connection::leave(&mut stream, LINGER).await,
-        Input::Stopped => connection::leave(&mut stream, Duration::ZERO).await,
-        Input::Open | Input::Ended => {}
+pub(super) async fn serve(stream: UnixStream, lines: Lines, id: u32, shared: &Shared) {
+    let peer = Peer::of(&stream);
+    let stream = match Quiet::new(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "a connection could not be watched"),
+    };
+    let linger = match run(&stream, peer, lines, id, shared).await {
+        Input::Refused => LINGER,
+        Input::Stopped => Duration::ZERO,
+        Input::Open | Input::Ended => return,
+    };
+    if let Ok(mut stream) = stream.into_stream() {
+        connection::leave(&mut stream, linger).await;
     }
 }
 
 /// Serves until nothing is left to do, and tells how the input ended; it is still open when the client is gone.
-async fn run(stream: &mut UnixStream, lines: Lines, id: u32, shared: &Shared) -> Input {
-    let mut connection = Connection::new(stream, lines, id, shared);
+async fn run(stream: &Quiet, peer: Peer, lines: Lines, id: u32, shared: &Shared) -> Input {
+    let mut connection = Connection::new(stream, peer, lines, id, shared);
     loop {
         connection.take_lines();
         if connection.is_done() {
@@ -75,8 +83,8 @@ async fn run(stream: &mut UnixStream, lines: Lines, id: u32, shared: &Shared) ->
 struct Connection<'a> {
     shared: &'a Shared,
     lines: Lines,
-    read: ReadHalf<'a>,
-    write: Impatient<WriteHalf<'a>>,
+    read: Reader<'a>,
+    write: Impatient<Writer<'a>>,
     /// Gone once no further call can begin: it holds the outbox open.
     service: Option<Arc<Rules<Dispatch>>>,
     calls: FuturesUnordered<BoxFuture<'static, MethodResponse>>,
@@ -118,9 +126,9 @@ enum Event {
 }
 
 impl<'a> Connection<'a> {
-    fn new(stream: &'a mut UnixStream, lines: Lines, id: u32, shared: &'a Shared) -> Self {
+    fn new(stream: &'a Quiet, peer: Peer, lines: Lines, id: u32, shared: &'a Shared) -> Self {
         let (sender, outbox) = mpsc::channel(shared.limits.outbox);
-        let dispatch = Dispatch::new(shared.methods.clone(), id, sender, &shared.limits, Peer::of(stream));
+        let dispatch = Dispatch::new(shared.methods.clone(), id, sender, &shared.limits, peer);
         let (read, write) = stream.split();
         Self {
             shared,
@@ -264,8 +272,11 @@ impl<'a> Connection<'a> {
         let reading = self.is_reading();
         let collecting = self.out.len() < HIGH_WATER;
         let open = self.input == Input::Open;
-        if !reading && self.watch.is_none() {
-            self.watch = watch(self.read.as_ref());
+        if reading {
+            // It wakes for room too.
+            self.watch = None;
+        } else if self.watch.is_none() {
+            self.watch = watch(&self.read);
         }
         tokio::select! {
             biased;
@@ -335,7 +346,7 @@ async fn overdue(deadline: Option<Instant>) {
 
 /// A second descriptor of the socket, to wait for hang-up on: tokio's own halves report it only to who reads or has
 /// something to write. Without one (there may be no descriptor left) the client's end is noticed later.
-fn watch(stream: &UnixStream) -> Option<AsyncFd<OwnedFd>> {
+fn watch(stream: &Reader<'_>) -> Option<AsyncFd<OwnedFd>> {
     let fd = stream.as_fd().try_clone_to_owned().ok()?;
     // SAFETY: an `OwnedFd` names one descriptor, which stays open until the `AsyncFd` that owns it is dropped.
     unsafe { AsyncFd::register_with_interest(fd, Interest::WRITABLE) }.ok()
