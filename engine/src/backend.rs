@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::{Failure, Load, Loaded, Logprobs, Memory, Needs, Pooling, Submission, TokenId};
 
 /// A model on a device. Used by one thread from its making to its end, and so need not be `Send`.
@@ -72,10 +74,10 @@ pub trait Backend {
     fn memory(&self) -> Memory;
 }
 
-/// How long a piece may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How long a piece may take, or how much of the machine a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pace {
-    /// Nobody waits for the next: as long as serves the device best.
+    /// Nobody waits for the next: as much as serves the device best.
     Alone,
     /// Tokens of others wait for it.
     Shared,

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Pace;
+
 pub use work::{Embedding, KvBits, Pooling, Sampling, Speculation, Submission, Work, Xtc};
 
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// One token of a model's vocabulary.
 pub type TokenId = u32;
@@ -78,12 +80,14 @@ pub struct Load {
     pub prefix_bytes: u64,
     /// Folder of a smaller model of the same vocabulary, which guesses tokens for it.
     pub draft: Option<PathBuf>,
+    /// Whether other models decode meanwhile, so that the load leaves them most of a processor.
+    pub pace: Pace,
 }
 
 impl Load {
-    /// Keeps no prefixes, and has no draft.
+    /// Keeps no prefixes, has no draft, and nothing beside itself.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), prefix_bytes: 0, draft: None }
+        Self { path: path.into(), prefix_bytes: 0, draft: None, pace: Pace::Alone }
     }
 }
 

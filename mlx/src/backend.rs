@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::backend::{Backend, Pace, Step};
 use engine::grammar::Vocabulary;
@@ -19,6 +19,7 @@ use crate::embedding::Text;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::prefix::Kept;
+use crate::rests::Rests;
 use crate::sequence::{Sequence, batch};
 use crate::weights::Weights;
 
@@ -120,7 +121,12 @@ impl Backend for Mlx {
         // The old model goes first: there may be no room for two.
         self.resident = None;
         let device = Device::open()?;
-        let (network, draft, loaded) = device.scope(|| load_on(&device, load, progress))?;
+        let mut rests = Rests::new(load.pace, device.memory, Instant::now());
+        let mut progress = |done, total| {
+            progress(done, total);
+            rests.take();
+        };
+        let (network, draft, loaded) = device.scope(|| load_on(&device, load, &mut progress))?;
         let vocabulary = Vocabulary::new(load.path.clone(), loaded.vocab_size);
         let kept = (load.prefix_bytes > 0).then(|| Kept::new(load.prefix_bytes, device.pipelines));
         self.resident = Some(Resident { network, draft, kept, vocabulary, device });

@@ -28,6 +28,7 @@ mod models;
 mod network;
 mod packed;
 mod prefix;
+mod rests;
 mod sampler;
 mod sequence;
 mod weights;

@@ -275,11 +275,17 @@ impl Residency {
         self.next_engine += 1;
         self.effects.push(Effect::Spawn(engine, model.backend));
         let draft = model.draft.as_ref().and_then(|draft| draft.path.clone().ok());
-        let load = Load { path: model.path.clone(), prefix_bytes: self.limits.prefixes, draft };
+        let pace = if self.is_computing() { engine::Pace::Shared } else { engine::Pace::Alone };
+        let load = Load { path: model.path.clone(), prefix_bytes: self.limits.prefixes, draft, pace };
         self.effects.push(Effect::Send(engine, Command::Load(load)));
         let key = model.key();
         let resident = Resident::new(model, engine, keep_alive, now);
         self.residents.insert(key, resident);
+    }
+
+    /// Whether any model has a request that runs.
+    fn is_computing(&self) -> bool {
+        self.residents.values().any(|resident| !resident.rows().is_empty())
     }
 
     fn ready(&mut self, key: &Key, loaded: Loaded, now: Instant) {

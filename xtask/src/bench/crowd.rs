@@ -71,6 +71,7 @@ pub fn run(plan: &Plan) -> Result<()> {
         let programs = fake::Programs::build()?;
         fake::run(&programs, plan, &interrupt)?;
         urgent::run(&programs, plan.extent, &interrupt)?;
+        second::of_steps(&programs, &interrupt)?;
     }
     if plan.engines == Engines::Fake {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Event, FinishReason, Finished, Load, Loaded, Memory};
+use engine::{Event, FinishReason, Finished, Load, Loaded, Memory, Pace};
 use protocol::{ModelChange, ModelId, Priority};
 
 use super::super::tests::{Script, claim, limits};
@@ -353,4 +353,32 @@ fn a_draft_goes_with_its_model_and_counts_in_what_that_needs() {
         assert!(words.starts_with(&format!("a{with} needs 101 bytes")), "{words}");
         script.gone(engine);
     }
+}
+
+#[test]
+fn a_load_is_told_of_others_that_decode_when_it_begins() {
+    let mut script = script();
+    let pace = |script: &Script| {
+        let told = script.seen.iter().find_map(|effect| match effect {
+            Effect::Send(_, Command::Load(load)) => Some(load.pace),
+            _ => None,
+        });
+        told.unwrap()
+    };
+    script.load("a", 0);
+    assert_eq!(pace(&script), Pace::Alone);
+    script.says(0, 10);
+    script.is_ready(0, 10, 1);
+    script.load("b", 1);
+    assert_eq!(pace(&script), Pace::Alone, "a model that has nothing to do");
+    let running = script.request("a", Priority::Background);
+    script.load("c", 2);
+    assert_eq!(pace(&script), Pace::Shared);
+    script.press(Level::Soft);
+    script.load("d", 3);
+    assert_eq!(pace(&script), Pace::Alone, "what is paused decodes nothing");
+    script.press(Level::Calm);
+    script.finish(0, running);
+    script.load("e", 4);
+    assert_eq!(pace(&script), Pace::Alone);
 }

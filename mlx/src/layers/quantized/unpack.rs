@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::thread::{self, available_parallelism};
 
-use mlx_rs::{Array, Dtype};
+use mlx_rs::{Array, Dtype, ops};
 
 use crate::config::quantization::Mode;
 use crate::packed::Packed;
@@ -37,9 +37,18 @@ pub fn unpack(packed: &Packed) -> Option<Array> {
         (weight.try_as_slice().ok()?, scales.try_as_slice().ok()?, biases.try_as_slice().ok()?);
     let mut shape = weight.shape().to_vec();
     *shape.last_mut()? *= 32 / packing.bits;
-    let mut numbers = vec![0.0; words.len() * 32 / packing.bits as usize];
-    in_parallel(Groups { words, scales, biases }, &mut numbers, unpack);
-    Some(Array::from_slice(&numbers, &shape))
+    let array = ops::zeros::<f32>(&shape).ok()?;
+    array.eval().ok()?;
+    // SAFETY: the handle lives; what has no numbers has no place.
+    let start = unsafe { mlx_sys::mlx_array_data_float32(array.as_ptr()) }.cast_mut();
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: so many numbers are there, in memory of their own, and nobody else knows of them yet. They are written where
+    // they stay: memory of others would be cleared, written and copied.
+    let numbers = unsafe { std::slice::from_raw_parts_mut(start, array.size()) };
+    in_parallel(Groups { words, scales, biases }, numbers, unpack);
+    Some(array)
 }
 
 /// Shares the groups out among all processors.

@@ -18,7 +18,8 @@ use crate::workspace::{Workspace, cargo};
 
 const ENGINE: &str = "fake-engine";
 const MODEL: &str = "bench/steps";
-const STEP_MS: u32 = 10;
+/// Of every step, however many sequences get a token by it.
+pub(super) const STEP_MS: u32 = 10;
 
 /// Streams at once.
 const LEVELS: [u32; 4] = [1, 4, 16, 64];
@@ -37,12 +38,20 @@ impl Programs {
 
     /// A daemon with one model that behaves like this.
     pub(super) fn start(&self, batch: u32, behaviour: &Value, interrupt: &Interrupt) -> Result<Daemon> {
-        let engine = self.0.join(ENGINE);
-        let mut daemon = Daemon::start_of(&self.0, &engine, &["--batch", &batch.to_string()])?;
+        let mut daemon = Daemon::start_of(&self.0, &self.engine(), &["--batch", &batch.to_string()])?;
         daemon.wait_until_listening(interrupt)?;
-        let install = ["install".as_ref(), daemon.folder().as_os_str()];
-        command::output(Command::new(&engine).args(install).args([MODEL, &behaviour.to_string()]))?;
+        self.install(&daemon, MODEL, behaviour)?;
         Ok(daemon)
+    }
+
+    /// Gives it one more model.
+    pub(super) fn install(&self, daemon: &Daemon, model: &str, behaviour: &Value) -> Result<()> {
+        let install = ["install".as_ref(), daemon.folder().as_os_str()];
+        command::output(Command::new(self.engine()).args(install).args([model, &behaviour.to_string()])).map(drop)
+    }
+
+    fn engine(&self) -> PathBuf {
+        self.0.join(ENGINE)
     }
 }
 

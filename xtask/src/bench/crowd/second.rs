@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::client::Asker;
+use super::fake::{Programs, STEP_MS, open};
 use super::stage::{Stage, short};
 use crate::bench::connection::Connection;
 use crate::error::{Error, Result};
@@ -18,28 +20,50 @@ const SECOND: &str = "bench/second";
 /// More than are made before it is loaded.
 const TOKENS: u32 = 7000;
 
+/// The same of the engine with known steps, whose models hold 4096.
+const STEPS: u32 = 3000;
+
 /// How long the stream is watched before.
 const BEFORE: Duration = Duration::from_secs(2);
 /// And after, for the gap in which the load ends.
 const AFTER: Duration = Duration::from_secs(1);
 
-/// Prints both.
+/// Prints both, of the real engine.
 pub fn run(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
     let mut connection = Connection::open(&stage.daemon)?;
     connection.call::<Value>("models.import", &json!({ "path": stage.weights.folder, "model": SECOND }))?;
-    let mut stream = stage.endless(TOKENS, short)?;
-    stream.start(99)?;
-    let ended = AtomicBool::new(false);
-    let (times, load) = thread::scope(|scope| {
-        let watching = scope.spawn(|| stream.watch(&ended));
-        let load = load(&mut connection);
-        ended.store(true, Ordering::Relaxed);
-        let times = watching.join().map_err(|_| Error::Unexpected("a client of the bench panicked".into()))?;
-        Ok::<_, Error>((times?, load?))
-    })?;
+    let (times, load) = watch(stage.endless(TOKENS, short)?, &mut connection)?;
     interrupt.check()?;
     connection.call::<Value>("models.unload", &json!({ "model": SECOND }))?;
+    println!();
     print(&times, load)
+}
+
+/// Prints both of an engine with known steps, whose loads take a second and no processor: what a gap has beyond a step is the
+/// daemon's own.
+pub fn of_steps(programs: &Programs, interrupt: &Interrupt) -> Result<()> {
+    let daemon = programs.start(1, &json!({ "token_ms": STEP_MS, "repeat": 1000 }), interrupt)?;
+    programs.install(&daemon, SECOND, &json!({ "load_steps": 100, "load_step_ms": 10 }))?;
+    let (times, load) = watch(open(&daemon, STEPS, |_| "steps".into())?, &mut Connection::open(&daemon)?)?;
+    interrupt.check()?;
+    println!("an engine with steps of {STEP_MS} ms");
+    print(&times, load)?;
+    // One line apart from the next table.
+    println!();
+    Ok(())
+}
+
+/// Has the second model loaded while somebody reads a stream; when its pieces came.
+fn watch(mut stream: Asker, connection: &mut Connection) -> Result<(Vec<Instant>, Load)> {
+    stream.start(99)?;
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watching = scope.spawn(|| stream.watch(&ended));
+        let load = load(connection);
+        ended.store(true, Ordering::Relaxed);
+        let times = watching.join().map_err(|_| Error::Unexpected("a client of the bench panicked".into()))?;
+        Ok((times?, load?))
+    })
 }
 
 /// When it began and ended, and since when the stream was watched before.
@@ -66,10 +90,7 @@ fn print(times: &[Instant], Load { watched, begin, end }: Load) -> Result<()> {
     }
     let before = Span::of(times, watched, begin);
     let meanwhile = Span::of(times, begin, end);
-    println!(
-        "\na second model is loaded in {:.0} ms beside a stream of talkied's",
-        (end - begin).as_secs_f64() * 1000.0
-    );
+    println!("a second model is loaded in {:.0} ms beside a stream of talkied's", (end - begin).as_secs_f64() * 1000.0);
     println!("{:>12}{:>12}{:>18}", "", "tokens/s", "longest gap ms");
     println!("{:>12}{:>12.1}{:>18.0}", "before", before.rate, before.gap_ms);
     println!("{:>12}{:>12.1}{:>18.0}", "meanwhile", meanwhile.rate, meanwhile.gap_ms);
