@@ -3,6 +3,7 @@
 //! Text and values go in, values and problems come out: no file is read here, no process started, nobody waited for.
 //! Called by the daemon's runner and by `workflows.check`. The reference for those who write such files is README.md.
 
+mod calls;
 mod check;
 pub mod file;
 mod node;
@@ -12,11 +13,11 @@ mod scope;
 mod template;
 mod transform;
 
-pub use check::cycle;
+pub use calls::{call_problems, cycle};
 pub use file::{Action, Input, OnError, Step, Trigger, Workflow, schema};
 pub use node::At;
 pub use problem::Problem;
-pub use schedule::Cron;
+pub use schedule::{Cron, When};
 pub use scope::{Scope, Start};
 pub use template::{Expression, RenderError, Template};
 pub use transform::TransformError;

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use crate::scope::Scope;
 
-pub use error::RenderError;
 pub(crate) use error::Mistake;
+pub use error::RenderError;
+pub(crate) use source::{expression_mistakes, template_mistakes};
 
 /// A text with places, as `Of {{TITLE}}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +71,8 @@ impl Template {
             let rendered = environment
                 .template_from_str(&self.source)
                 .and_then(|template| template.render_captured_to(scope.context(), &mut output).map(drop));
-            output.text(rendered).map_err(|error| error::explained(&error, &self.source, scope, &environment))
+            let text = output.text(rendered);
+            text.unwrap_or_else(|error| Err(error::explained(&error, &self.source, scope, &environment)))
         })
     }
 
@@ -126,7 +128,7 @@ impl Expression {
             let value = environment.compile_expression(&self.source).and_then(|it| it.eval(scope.context()));
             let value = value.map_err(|error| error::explained(&error, &self.source, scope, &environment))?;
             if value.is_undefined() {
-                return Err(error::undefined(&self.source, scope));
+                return Err(error::undefined_in(&self.source, scope, &environment));
             }
             Ok(value.is_true())
         })
@@ -139,7 +141,7 @@ fn evaluate(source: &str, scope: &Scope) -> Result<Value, RenderError> {
         let value = environment.compile_expression(source).and_then(|it| it.eval(scope.context()));
         let value = value.map_err(|error| error::explained(&error, source, scope, &environment))?;
         if value.is_undefined() {
-            return Err(error::undefined(source, scope));
+            return Err(error::undefined_in(source, scope, &environment));
         }
         bounds::json(&value)
     })

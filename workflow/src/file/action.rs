@@ -1,13 +1,9 @@
 //! What a step can do: a struct for each kind.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use protocol::{GenerationOptions, ModelId, Priority, ProviderId, Tier};
-use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::kinds::{Mapping, Parallel, Schema};
+use super::kinds::{Group, Mapping, Parallel, Pointer, Regex, Schema};
 use super::step::Step;
 use crate::node::{At, table, words};
 use crate::template::{Expression, Template};
@@ -43,10 +39,8 @@ table! {
         /// What it is told before. A template.
         pub system_prompt: Option<Template>,
         /// Which model, by its id alone or as `provider/model`; the file's `model` when absent.
-        #[schemars(with = "Option<String>")]
         pub model: Option<ModelId>,
         /// Who is to answer; the file's `provider` when absent.
-        #[schemars(with = "Option<String>")]
         pub provider: Option<ProviderId>,
         /// How much the answer may cost, instead of `model` and `provider`; the file's `tier` when absent.
         pub tier: Option<Tier>,
@@ -55,11 +49,9 @@ table! {
         /// A JSON Schema that the answer obeys; the output is then the value, not its text.
         pub schema: Option<Schema>,
         /// Most tokens of the answer; the same as `options.max_tokens`.
-        #[schemars(range(min = 1))]
         pub max_tokens: Option<u32>,
         /// How the answer is generated.
-        #[schemars(default)]
-        pub options: GenerationOptions,
+        pub options: GenerationOptions = GenerationOptions::default(),
     }
 }
 
@@ -76,14 +68,11 @@ table! {
         /// The folder it runs in. A template.
         pub directory: Option<Template>,
         /// Variables of its environment. Values are templates.
-        #[schemars(default)]
-        pub environment: Mapping<Template>,
+        pub environment: Mapping<Template> = Mapping::default(),
         /// Variables of its environment that are secrets: the variable, then the secret's name.
-        #[schemars(default)]
-        pub secrets: Mapping<At<String>>,
+        pub secrets: Mapping<At<String>> = Mapping::default(),
         /// What its output is.
-        #[schemars(default)]
-        pub output: Output,
+        pub output: Output = Output::Text,
     }
 }
 
@@ -93,11 +82,9 @@ table! {
         /// Where to, `https://` or `http://`. A template.
         pub url: Template,
         /// How.
-        #[schemars(default)]
-        pub method: Method,
+        pub method: Method = Method::Post,
         /// Headers of the request. Values are templates.
-        #[schemars(default)]
-        pub headers: Mapping<Template>,
+        pub headers: Mapping<Template> = Mapping::default(),
         /// What is sent. A template.
         pub body: Option<Template>,
         /// The name of the secret that goes along as `Authorization: Bearer …`.
@@ -107,8 +94,7 @@ table! {
         /// A secret that the body is signed with.
         pub hmac: Option<Hmac>,
         /// What its output is.
-        #[schemars(default)]
-        pub output: Output,
+        pub output: Output = Output::Text,
     }
 }
 
@@ -140,8 +126,7 @@ table! {
         /// What. A template.
         pub text: Template,
         /// What happens to a file that is there.
-        #[schemars(default)]
-        pub exists: Exists,
+        pub exists: Exists = Exists::Replace,
     }
 }
 
@@ -151,21 +136,19 @@ table! {
         /// The value, an expression; PREVIOUS_OUTPUT when absent.
         pub from: Option<Expression>,
         /// A JSON pointer, as `/tasks/0`: the output is what it points to.
-        pub pointer: Option<At<String>>,
+        pub pointer: Option<Pointer>,
         /// A regular expression: the output is what it matches first.
-        pub regex: Option<At<String>>,
+        pub regex: Option<Regex>,
         /// The group of `regex` that is the output, by its number or name; all of the match when absent.
-        pub group: Option<At<String>>,
+        pub group: Option<Group>,
         /// Whether the output is the list of all that `regex` matches.
-        #[schemars(default)]
-        pub all: bool,
+        pub all: bool = false,
         /// Splits a text at this; the output is a list of texts.
         pub split: Option<At<String>>,
         /// Joins a list with this between; the output is a text.
         pub join: Option<At<String>>,
         /// Reads a text as JSON; the output is its value.
-        #[schemars(default)]
-        pub json: bool,
+        pub json: bool = false,
     }
 }
 
@@ -173,12 +156,11 @@ table! {
     /// Goes one of two ways. The output is that of the last step on it.
     pub struct Conditional {
         /// The question, an expression.
-        pub condition: Expression = "if",
+        pub condition: Expression as "if",
         /// The steps where it is true.
         pub then: Vec<Step>,
         /// The steps where it is not.
-        #[schemars(default)]
-        pub otherwise: Vec<Step> = "else",
+        pub otherwise: Vec<Step> as "else" = Vec::new(),
     }
 }
 
@@ -188,13 +170,11 @@ table! {
         /// The list, an expression.
         pub items: Expression,
         /// The name of the item in the templates of the steps.
-        #[schemars(default)]
-        pub name: At<String> = "as",
+        pub name: At<String> as "as" = At { value: "item".into(), at: 0 },
         /// How many items at once, 1 to 16.
-        #[schemars(default)]
-        pub parallel: Parallel,
+        pub parallel: Parallel = Parallel(1),
         /// The steps. The names of their outputs hold for their item alone.
-        pub steps: Vec<Step> = "step",
+        pub steps: Vec<Step> as "step",
     }
 }
 
@@ -204,8 +184,7 @@ table! {
         /// Which.
         pub name: At<String>,
         /// What it is given. A text is a template; one that is exactly one expression keeps its type.
-        #[schemars(default)]
-        pub inputs: Mapping<Given>,
+        pub inputs: Mapping<Given> = Mapping::default(),
     }
 }
 
@@ -223,7 +202,6 @@ words! {
     /// What an output is.
     pub enum Output {
         /// A text.
-        #[default]
         Text = "text",
         /// The value that the text is as JSON.
         Json = "json",
@@ -236,7 +214,6 @@ words! {
         /// GET.
         Get = "GET",
         /// POST.
-        #[default]
         Post = "POST",
         /// PUT.
         Put = "PUT",
@@ -251,7 +228,6 @@ words! {
     /// What happens to a file that is there.
     pub enum Exists {
         /// It is replaced.
-        #[default]
         Replace = "replace",
         /// The step fails.
         Fail = "fail",
@@ -269,4 +245,38 @@ pub enum Given {
     Template(Template),
     /// Anything else.
     Value(Value),
+}
+
+impl Action {
+    /// Its kind, as a file says it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Llm(_) => "llm",
+            Self::Shell(_) => "shell",
+            Self::Webhook(_) => "webhook",
+            Self::SaveFile(_) => "save_file",
+            Self::Transform(_) => "transform",
+            Self::Conditional(_) => "conditional",
+            Self::ForEach(_) => "for_each",
+            Self::Workflow(_) => "workflow",
+            Self::Notify(_) => "notify",
+        }
+    }
+
+    /// The steps inside it.
+    pub fn steps(&self) -> Vec<&Step> {
+        match self {
+            Self::Conditional(conditional) => conditional.then.iter().chain(&conditional.otherwise).collect(),
+            Self::ForEach(for_each) => for_each.steps.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Llm {
+    /// How the answer is generated.
+    pub fn generation_options(&self) -> GenerationOptions {
+        let max_tokens = self.max_tokens.unwrap_or(self.options.max_tokens);
+        GenerationOptions { max_tokens, ..self.options.clone() }
+    }
 }
