@@ -15,7 +15,8 @@ use protocol::{ModelId, Priority, ProviderId, Tier};
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use crate::node::{self, At, table};
+use crate::declare::table;
+use crate::node::{self, At};
 use crate::problem::{Problem, Problems, listed, way_out};
 use crate::scope::GIVABLE;
 use crate::{MOST_FILE_BYTES, check};

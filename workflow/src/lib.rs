@@ -5,6 +5,7 @@
 
 mod calls;
 mod check;
+mod declare;
 pub mod file;
 mod node;
 mod problem;

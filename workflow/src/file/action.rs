@@ -3,9 +3,11 @@
 use protocol::{GenerationOptions, ModelId, Priority, ProviderId, Tier};
 use serde_json::Value;
 
-use super::kinds::{Group, Mapping, Parallel, Pointer, Regex, Schema};
+use super::kinds::{Mapping, Parallel, Schema};
+use super::path::{Group, Pointer, Regex};
 use super::step::Step;
-use crate::node::{At, table, words};
+use crate::declare::{table, words};
+use crate::node::At;
 use crate::template::{Expression, Template};
 
 /// What a step does.

@@ -11,7 +11,8 @@ use super::action::{
     Action, Conditional, Exists, ForEach, Llm, Notify, SaveFile, Shell, Transform, Webhook, WorkflowCall,
 };
 use super::kinds::{Time, whole};
-use crate::node::{At, FromToml, Node, Table, described, table, table_schema, word, wrong};
+use crate::declare::table;
+use crate::node::{At, FromToml, Node, Table, word, wrong};
 use crate::problem::{Problems, listed};
 use crate::template::{Expression, Template};
 use crate::{DEEPEST, MOST_STEPS};

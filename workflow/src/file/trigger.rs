@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::kinds::{Bytes, Time};
 use crate::MOST_OUTPUT_BYTES;
-use crate::node::{At, FromToml, Node, Table, table, text, words};
+use crate::declare::{table, words};
+use crate::node::{At, FromToml, Node, Table, text};
 use crate::problem::{Problems, listed, quote};
 use crate::schedule::{Cron, When};
 

@@ -7,7 +7,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value as Json};
 use toml::de::DeValue;
 
-use crate::node::{FromToml, Node, json, text, word, words_schema, wrong};
+use crate::declare::words_schema;
+use crate::node::{FromToml, Node, json, text, word, wrong};
 use crate::problem::{Problems, quote, way_out};
 
 /// The words of [`Tier`].
