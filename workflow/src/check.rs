@@ -13,7 +13,8 @@ const MOST_CHARACTERS: usize = 64;
 
 /// Words that mean something else in templates.
 const RESERVED: [&str; 16] = [
-    "and", "caller", "dict", "else", "false", "if", "in", "is", "loop", "none", "not", "or", "range", "self", "super", "true",
+    "and", "caller", "dict", "else", "false", "if", "in", "is", "loop", "none", "not", "or", "range", "self", "super",
+    "true",
 ];
 
 /// Adds all that is wrong with it.
@@ -75,7 +76,8 @@ fn trigger(workflow: &Workflow, trigger: &At<Trigger>, problems: &mut Problems) 
     };
     let missing = workflow.missing_inputs(given.iter().copied());
     if !missing.is_empty() {
-        let words = format!("a run that {kind} starts is not given {}, which is required; give a default", listed(&missing));
+        let words =
+            format!("a run that {kind} starts is not given {}, which is required; give a default", listed(&missing));
         problems.add(trigger.at, words);
     }
 }
@@ -96,7 +98,8 @@ fn steps_of_list(list: &[Step], problems: &mut Problems) {
     for step in list {
         let Then::Goto(target) = &step.on_error.then else { continue };
         if step.name.as_ref().is_some_and(|name| name.value == target.value) {
-            problems.add(target.at, format!("`{target}` goes to itself; { } tries it again", "{ retry = { times = 3 } }"));
+            problems
+                .add(target.at, format!("`{target}` goes to itself; { } tries it again", "{ retry = { times = 3 } }"));
         } else if !names.contains(&target.as_str()) && !problems.may_define(target) {
             let way_out = way_out(target, names.iter().copied());
             let words = format!("there is no step `{}` in this list of steps{way_out}", quote(target));
@@ -111,10 +114,12 @@ fn identifier(name: &str, at: usize, what: &str, problems: &mut Problems) {
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let quoted = quote(name);
     if !begins || !name.chars().all(is_of_name) || name.len() > MOST_CHARACTERS {
-        let words = format!("{what} `{quoted}` can be no name in templates: 1 to {MOST_CHARACTERS} letters, digits and _");
+        let words =
+            format!("{what} `{quoted}` can be no name in templates: 1 to {MOST_CHARACTERS} letters, digits and _");
         problems.add(at, format!("{words}, a letter first"));
     } else if RESERVED.contains(&name) {
-        problems.add(at, format!("{what} `{quoted}` has a name that means something else in templates; choose another"));
+        problems
+            .add(at, format!("{what} `{quoted}` has a name that means something else in templates; choose another"));
     }
 }
 

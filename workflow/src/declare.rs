@@ -172,4 +172,3 @@ pub fn words_schema(words: &[(&str, &[&str])]) -> Schema {
 }
 
 pub(crate) use {is_given, key, table, take, words};
-

@@ -58,12 +58,7 @@ const FIELDS: [Field; 5] = [
         names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
     },
     // Sunday is 0 and 7, and ends a range as 7.
-    Field {
-        name: "day of the week",
-        least: 0,
-        most: 7,
-        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
-    },
+    Field { name: "day of the week", least: 0, most: 7, names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] },
 ];
 
 impl When {
@@ -224,7 +219,9 @@ impl Field {
         let step = match step.map(|step| (step, step.parse::<u8>())) {
             None => 1,
             Some((_, Ok(step))) if (1..=self.most).contains(&step) => step,
-            Some((step, _)) => return Err(format!("the {} steps by `{}`; 1 to {} can be", self.name, quote(step), self.most)),
+            Some((step, _)) => {
+                return Err(format!("the {} steps by `{}`; 1 to {} can be", self.name, quote(step), self.most));
+            }
         };
         Ok((first..=last).step_by(step.into()).fold(0, |bits, number| bits | 1 << number))
     }

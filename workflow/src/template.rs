@@ -7,7 +7,9 @@ mod error;
 mod source;
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::Value;
 
@@ -154,10 +156,14 @@ fn known_apart(names: std::collections::HashSet<String>) -> BTreeSet<String> {
     names.into_iter().filter(|name| !functions.contains(name.as_str())).collect()
 }
 
-fn environment() -> Environment<'static> {
+/// Shared by all: cheap to clone.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    // A line with nothing but a block is no line; any other text stays as it is written.
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+    environment.set_syntax(syntax.expect("the default delimiters do not clash"));
     environment.set_debug(false);
     environment.set_fuel(Some(bounds::FUEL));
     environment.set_recursion_limit(bounds::RECURSION);
@@ -166,6 +172,10 @@ fn environment() -> Environment<'static> {
     environment.remove_global("debug");
     environment.add_filter("tojson", bounds::tojson);
     environment
+});
+
+fn environment() -> Environment<'static> {
+    ENVIRONMENT.clone()
 }
 
 #[cfg(test)]

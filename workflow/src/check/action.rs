@@ -136,7 +136,10 @@ fn header_name(name: &str, at: usize, problems: &mut Problems) {
 fn absolute(path: &Template, what: &str, problems: &mut Problems) {
     let source = path.source();
     if !source.starts_with('/') && !source.starts_with("~/") && !begins_with_place(source) {
-        let words = format!("{what} `{}` must be absolute, or from ~/ on; {{{{DIRECTORY}}}}/… is beside the file that began", quote(source));
+        let words = format!(
+            "{what} `{}` must be absolute, or from ~/ on; {{{{DIRECTORY}}}}/… is beside the file that began",
+            quote(source)
+        );
         problems.add(path.at, words);
     }
 }
@@ -156,12 +159,17 @@ fn transform(transform: &Transform, at: usize, problems: &mut Problems) {
     ];
     let names: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
     match &*names {
-        [] => problems.add(at, "this transform changes nothing; it needs one of `pointer`, `regex`, `split`, `join` and `json`"),
+        [] => problems
+            .add(at, "this transform changes nothing; it needs one of `pointer`, `regex`, `split`, `join` and `json`"),
         [_] => {}
-        several => problems.add(at, format!("a transform does one thing, but this has {}; make a step of each", listed(several))),
+        several => problems
+            .add(at, format!("a transform does one thing, but this has {}; make a step of each", listed(several))),
     }
     if transform.split.as_ref().is_some_and(|split| split.is_empty()) {
-        problems.add(transform.split.as_ref().map_or(at, |split: &At<String>| split.at), "`split` needs a text to split at");
+        problems.add(
+            transform.split.as_ref().map_or(at, |split: &At<String>| split.at),
+            "`split` needs a text to split at",
+        );
     }
     match (&transform.regex, &transform.group) {
         (None, Some(_)) => problems.add(at, "`group` is one of `regex`, which is not there"),

@@ -24,12 +24,7 @@ pub fn of_steps(workflow: &Workflow, problems: &mut Problems) {
 }
 
 /// The names that a list of steps brings. `taken` are those before, with their places.
-fn outputs<'w>(
-    workflow: &Workflow,
-    steps: &'w [Step],
-    taken: &mut BTreeMap<&'w str, usize>,
-    problems: &mut Problems,
-) {
+fn outputs<'w>(workflow: &Workflow, steps: &'w [Step], taken: &mut BTreeMap<&'w str, usize>, problems: &mut Problems) {
     for step in steps {
         match &step.action {
             Action::Conditional(conditional) => {

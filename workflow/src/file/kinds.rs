@@ -168,7 +168,7 @@ impl FromToml for Parallel {
 
 impl FromToml for Time {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let time = match written(node)?.parse() {
+        let time = match written(node).parse() {
             Ok(KeepAlive::For(time)) if !time.is_zero() => Some(Self(time)),
             _ => None,
         };
@@ -189,7 +189,7 @@ impl FromToml for Time {
 impl FromToml for Bytes {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let most = MOST_OUTPUT_BYTES as u64;
-        let bytes = written(node).and_then(|text| bytes(&text)).filter(|bytes| (1..=most).contains(bytes));
+        let bytes = bytes(&written(node)).filter(|bytes| (1..=most).contains(bytes));
         if bytes.is_none() {
             wrong(node, BYTES, problems);
         }
@@ -213,7 +213,8 @@ impl FromToml for Schema {
         let whole = Json::Object(schema.clone());
         let bytes = whole.to_string().len();
         if bytes > MAX_FORMAT_BYTES {
-            problems.add(node.span().start, format!("the schema has {bytes} bytes, but {MAX_FORMAT_BYTES} are the most"));
+            problems
+                .add(node.span().start, format!("the schema has {bytes} bytes, but {MAX_FORMAT_BYTES} are the most"));
         } else if let Err(error) = jsonschema::meta::validate(&whole) {
             let at = within(node, error.instance_path().as_str()).span().start;
             problems.add(at, format!("this is no JSON Schema: {error}"));
@@ -284,11 +285,11 @@ pub fn whole(node: &Node, least: u32, most: u32, problems: &mut Problems) -> Opt
 }
 
 /// A number or a text, as a text.
-fn written(node: &Node) -> Option<String> {
+fn written(node: &Node) -> String {
     match node.get_ref() {
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
-        DeValue::String(text) => Some(text.to_string()),
-        _ => Some(String::new()),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::String(text) => text.to_string(),
+        _ => String::new(),
     }
 }
 

@@ -104,7 +104,8 @@ impl FromToml for Trigger {
                 problems.add(at, format!("this trigger never starts anything; it needs one of {}", listed(&KINDS)));
             }
             [_, _, ..] => {
-                let words = format!("a trigger is one thing, but this has {}; make a [[trigger]] of each", listed(&kinds));
+                let words =
+                    format!("a trigger is one thing, but this has {}; make a [[trigger]] of each", listed(&kinds));
                 problems.add(at, words);
             }
             _ => {}
@@ -196,7 +197,8 @@ impl FromToml for Pattern {
             problems.add(node.span().start, words);
         }
         let pattern = glob::Pattern::new(written);
-        let tell = |error: glob::PatternError| problems.add(node.span().start, format!("this pattern is none: {}", error.msg));
+        let tell =
+            |error: glob::PatternError| problems.add(node.span().start, format!("this pattern is none: {}", error.msg));
         pattern.map(Self).map_err(tell).ok()
     }
 

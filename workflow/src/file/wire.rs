@@ -12,8 +12,7 @@ use crate::node::{FromToml, Node, json, text, word, wrong};
 use crate::problem::{Problems, quote, way_out};
 
 /// The words of [`Tier`].
-const TIERS: [(&str, Tier); 3] =
-    [("budget", Tier::Budget), ("balanced", Tier::Balanced), ("capable", Tier::Capable)];
+const TIERS: [(&str, Tier); 3] = [("budget", Tier::Budget), ("balanced", Tier::Balanced), ("capable", Tier::Capable)];
 
 impl FromToml for Tier {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
@@ -96,7 +95,8 @@ impl FromToml for GenerationOptions {
                 continue;
             }
             let Some(given) = json(value, problems) else { continue };
-            match serde_json::from_value::<Self>(Json::Object([(name.to_owned(), given.clone())].into_iter().collect())) {
+            match serde_json::from_value::<Self>(Json::Object([(name.to_owned(), given.clone())].into_iter().collect()))
+            {
                 Err(error) => problems.add(value.span().start, format!("options.{name}: {error}")),
                 Ok(alone) => {
                     if let Some(problem) = alone.problem() {

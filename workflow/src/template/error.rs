@@ -70,8 +70,10 @@ pub fn undefined_in(source: &str, scope: &Scope, environment: &Environment) -> R
 
 /// `tasks.first.due`, of every name that a source needs.
 fn paths(source: &str, environment: &Environment) -> BTreeSet<String> {
-    let of_expression = || environment.compile_expression_owned(source.to_owned()).map(|it| it.undeclared_variables(true));
-    let of_template = || environment.template_from_str(source).map(|it| it.undeclared_variables(true)).unwrap_or_default();
+    let of_expression =
+        || environment.compile_expression_owned(source.to_owned()).map(|it| it.undeclared_variables(true));
+    let of_template =
+        || environment.template_from_str(source).map(|it| it.undeclared_variables(true)).unwrap_or_default();
     let is_template = source.contains("{{") || source.contains("{%");
     let paths: HashSet<String> = if is_template { of_template() } else { of_expression().unwrap_or_default() };
     let functions: BTreeSet<&str> = environment.globals().map(|(name, _)| name).collect();

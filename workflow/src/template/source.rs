@@ -8,16 +8,80 @@ use crate::problem::{nearest, quote};
 
 /// Filters that there are, for those who misspell one.
 const FILTERS: [&str; 46] = [
-    "abs", "attr", "batch", "bool", "capitalize", "chain", "count", "d", "default", "dictsort", "first", "float", "format",
-    "groupby", "indent", "int", "items", "join", "last", "length", "lines", "list", "lower", "map", "max", "min", "pprint",
-    "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "slice", "sort", "split", "string", "sum",
-    "title", "tojson", "trim", "unique", "upper", "urlencode", "zip",
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "urlencode",
+    "zip",
 ];
 
 /// Tests that there are, for those who misspell one.
 const TESTS: [&str; 24] = [
-    "boolean", "defined", "divisibleby", "endingwith", "eq", "even", "false", "float", "ge", "gt", "in", "integer",
-    "iterable", "le", "lt", "mapping", "ne", "none", "number", "odd", "sequence", "startingwith", "string", "true",
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "even",
+    "false",
+    "float",
+    "ge",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sequence",
+    "startingwith",
+    "string",
+    "true",
 ];
 
 /// Blocks that name other templates, of which there are none.
@@ -203,7 +267,9 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
     for (index, character) in Plain::of(code) {
         let end = index + character.len_utf8();
         match tokens.last_mut() {
-            Some((start, word)) if is_of_word(character) && word.ends_with(is_of_word) && *start + word.len() == index => {
+            Some((start, word))
+                if is_of_word(character) && word.ends_with(is_of_word) && *start + word.len() == index =>
+            {
                 *word = &code[*start..end];
             }
             _ if character.is_whitespace() => {}
