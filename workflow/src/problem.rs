@@ -36,6 +36,8 @@ pub struct Problems<'a> {
     found: BTreeSet<(usize, String)>,
     /// Names of steps and outputs that stand in the file, also in steps that could not be read.
     seen: BTreeSet<String>,
+    /// Places of steps and triggers of which something could not be read.
+    broken: BTreeSet<usize>,
     /// Steps read so far.
     pub steps: usize,
     /// Lists of steps around the one that is read.
@@ -44,11 +46,31 @@ pub struct Problems<'a> {
 
 impl<'a> Problems<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self { text, found: BTreeSet::new(), seen: BTreeSet::new(), steps: 0, depth: 0 }
+        Self { text, found: BTreeSet::new(), seen: BTreeSet::new(), broken: BTreeSet::new(), steps: 0, depth: 0 }
     }
 
     pub fn add(&mut self, at: usize, message: impl Into<String>) {
         self.found.insert((at, message.into()));
+    }
+
+    /// How many there are so far.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Notes that of the step or trigger that begins there something could not be read, if there are more problems than
+    /// before.
+    pub fn note_broken(&mut self, at: usize, before: usize) {
+        if self.found.len() > before {
+            self.broken.insert(at);
+        }
+    }
+
+    /// Adds what is wrong with a step or a trigger that lacks something, unless what it lacks could not be read.
+    pub fn add_lack(&mut self, at: usize, message: &str) {
+        if !self.broken.contains(&at) {
+            self.add(at, message);
+        }
     }
 
     /// The text of the file.

@@ -86,7 +86,7 @@ impl Scope {
     }
 
     pub(crate) fn context(&self) -> minijinja::Value {
-        self.values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+        minijinja::Value::from_pairs(self.values.iter().map(|(name, value)| (name.as_str(), value.clone())))
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<&minijinja::Value> {

@@ -140,6 +140,7 @@ impl FromToml for Step {
             problems.add(table.at(), words);
             return None;
         }
+        let before = problems.count();
         problems.depth += 1;
         let keys = StepKeys::take(&mut table, problems);
         problems.depth -= 1;
@@ -156,6 +157,7 @@ impl FromToml for Step {
             _ => {}
         }
         table.end(problems);
+        problems.note_broken(at, before);
         keys.map(|keys| keys.step(at, problems))
     }
 

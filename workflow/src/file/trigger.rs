@@ -97,6 +97,7 @@ table! {
 impl FromToml for Trigger {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut table = Table::of(node, problems)?;
+        let before = problems.count();
         let keys = TriggerKeys::take(&mut table, problems)?;
         let (at, kinds) = (table.at(), KINDS.into_iter().filter(|kind| table.has(kind)).collect::<Vec<_>>());
         match &*kinds {
@@ -111,6 +112,7 @@ impl FromToml for Trigger {
             _ => {}
         }
         table.end(problems);
+        problems.note_broken(at, before);
         let TriggerKeys { folder, schedule, event, webhook } = keys;
         let schedule = schedule.map(Self::Schedule);
         folder.map(Self::Folder).or(schedule).or(event.map(Self::Event)).or(webhook.map(Self::Webhook))

@@ -37,6 +37,10 @@ pub fn explained(error: &Error, source: &str, scope: &Scope, environment: &Envir
             RenderError::new(format!("it does not end within {FUEL} steps, which are the most of a template"))
         }
         ErrorKind::UndefinedError => undefined_in(source, scope, environment),
+        // Operators say it in their own way.
+        _ if error.detail().is_some_and(|detail| detail.contains("undefined")) => {
+            undefined_in(source, scope, environment)
+        }
         ErrorKind::TemplateNotFound => RenderError::new("it includes another template, of which there are none here"),
         _ => RenderError::new(words(error)),
     }
