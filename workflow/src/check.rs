@@ -64,7 +64,7 @@ fn trigger(workflow: &Workflow, trigger: &At<Trigger>, problems: &mut Problems) 
         Trigger::Schedule(_) => ("a schedule", &[]),
         Trigger::Event(event) => {
             if event.on.is_empty() {
-                problems.add(trigger.at, "this trigger has no event in `on`; name one, as \"model_loaded\"");
+                problems.add_lack(trigger.at, "this trigger has no event in `on`; name one, as \"model_loaded\"");
             }
             ("an event", &[])
         }

@@ -112,8 +112,8 @@ fn names_have_a_value_by_then() {
     check(
         "[[step]]\nfor_each = { items = \"[1]\", as = \"one\", step = [{ output_key = \"b\", llm = { prompt = \"{{one}}\" } }] }\n\
          [[step]]\nnotify = { text = \"{{one}} {{b}} {{PREVIOUS_OUTPUT}}\" }",
-        "5 `b` has no value here: the step that gives it, on line 3, comes later or lies inside another\n\
-         5 `one` is no input and no output of a step before",
+        "5 `one` is no input and no output of a step before\n\
+         5 `b` has no value here: the step that gives it, on line 3, comes later or lies inside another",
     );
     // A step that cannot be read still brings its names.
     check(
@@ -160,7 +160,7 @@ fn options_of_models_are_checked() {
     );
     llm(
         "schema = { \"$ref\" = \"https://example.com/a\" }",
-        "5 this JSON Schema cannot be used: Resource 'https://example.com/a' is not present in a registry and retrieving it failed: Retrieving external resources is not supported once the registry is populated",
+        "5 this JSON Schema cannot be used: Resource 'https://example.com/a' is not present in a registry and retrieving it failed: `resolve-http` feature or a custom resolver is required to resolve external schemas via HTTP",
     );
     llm("schema = \"x\"", "5 this must be a table: a JSON Schema, not \"x\"");
     llm(

@@ -48,7 +48,7 @@ fn blocks<'t>(text: &'t str, fence: &str) -> Vec<&'t str> {
 fn examples_of_the_reference_are_true() {
     let reference = include_str!("../README.md");
     let files = blocks(reference, "toml");
-    assert!(files.len() > 5, "{}", files.len());
+    assert!(files.len() >= 5, "{}", files.len());
     let (wrong, right): (Vec<&str>, Vec<&str>) = files.into_iter().partition(|text| text.starts_with("# wrong"));
     for text in right {
         workflow(text);
@@ -65,7 +65,8 @@ fn every_key_is_in_the_reference() {
     let ours = tables.iter().filter(|(name, _)| *name != "GenerationOptions").map(|(_, table)| table);
     for table in ours.chain([&schema]) {
         for key in table["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
-            assert!(reference.contains(&format!("`{key}`")), "{key}");
+            let is_said = [format!("`{key}`"), format!("`{key} = ")].iter().any(|written| reference.contains(written));
+            assert!(is_said, "{key}");
         }
     }
 }

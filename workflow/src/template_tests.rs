@@ -36,7 +36,7 @@ fn truth(source: &str) -> Result<bool, String> {
 fn a_text_gets_its_places_filled() {
     for (source, expected) in [
         ("Of {{TITLE}}", "Of Memo"),
-        ("{{ TITLE | upper }}{# no #}\n", "MEMO\n"),
+        ("{{ TITLE | upper }}{# no #}\n", "MEMO"),
         // HTML is no matter here.
         ("{{TRANSCRIPT}}", "Call <Ann> & \"Bob\"."),
         ("{{TRANSCRIPT[:4]}}", "Call"),

@@ -19,12 +19,12 @@ pub fn of_step(workflow: &Workflow, step: &Step, problems: &mut Problems) {
         Action::Transform(transform) => self::transform(transform, at, problems),
         Action::Conditional(conditional) => {
             if conditional.then.is_empty() && conditional.otherwise.is_empty() {
-                problems.add(at, "this conditional has no step in `then`");
+                problems.add_lack(at, "this conditional has no step in `then`");
             }
         }
         Action::ForEach(for_each) => {
             if for_each.steps.is_empty() {
-                problems.add(at, "this for_each has no step in `step`");
+                problems.add_lack(at, "this for_each has no step in `step`");
             }
         }
         Action::Workflow(call) => {
@@ -75,9 +75,9 @@ fn llm(llm: &Llm, at: usize, problems: &mut Problems) {
 
 fn shell(shell: &Shell, at: usize, problems: &mut Problems) {
     match (&shell.command, &shell.script) {
-        (Some(command), None) if command.is_empty() => problems.add(at, "`command` names no program"),
+        (Some(command), None) if command.is_empty() => problems.add_lack(at, "`command` names no program"),
         (Some(_), Some(_)) => problems.add(at, "a shell step has `command` or `script`, not both"),
-        (None, None) => problems.add(at, "a shell step needs a `command`, as [\"wc\", \"-w\"], or a `script`"),
+        (None, None) => problems.add_lack(at, "a shell step needs a `command`, as [\"wc\", \"-w\"], or a `script`"),
         _ => {}
     }
     for name in shell.environment.keys().chain(shell.secrets.keys()) {
@@ -159,8 +159,10 @@ fn transform(transform: &Transform, at: usize, problems: &mut Problems) {
     ];
     let names: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
     match &*names {
-        [] => problems
-            .add(at, "this transform changes nothing; it needs one of `pointer`, `regex`, `split`, `join` and `json`"),
+        [] => problems.add_lack(
+            at,
+            "this transform changes nothing; it needs one of `pointer`, `regex`, `split`, `join` and `json`",
+        ),
         [_] => {}
         several => problems
             .add(at, format!("a transform does one thing, but this has {}; make a step of each", listed(several))),
@@ -172,14 +174,14 @@ fn transform(transform: &Transform, at: usize, problems: &mut Problems) {
         );
     }
     match (&transform.regex, &transform.group) {
-        (None, Some(_)) => problems.add(at, "`group` is one of `regex`, which is not there"),
+        (None, Some(_)) => problems.add_lack(at, "`group` is one of `regex`, which is not there"),
         (Some(regex), Some(group)) if !group.is_in(&regex.0) => {
             let most = regex.0.captures_len() - 1;
             let named: Vec<&str> = regex.0.capture_names().flatten().collect();
             let named = if named.is_empty() { String::new() } else { format!(", named {}", listed(&named)) };
             problems.add(at, format!("`regex` has no such `group`; its groups are 0 to {most}{named}"));
         }
-        (None, None) if transform.all => problems.add(at, "`all` is of `regex`, which is not there"),
+        (None, None) if transform.all => problems.add_lack(at, "`all` is of `regex`, which is not there"),
         _ => {}
     }
 }

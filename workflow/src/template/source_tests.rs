@@ -24,7 +24,7 @@ fn tags_are_found_around_quotes_comments_and_raw_text() {
 #[test]
 fn mistakes_have_their_places() {
     let at = |source| template_mistakes(source).into_iter().map(|mistake| mistake.at).collect::<Vec<_>>();
-    assert_eq!(at("ä {{ a | b }} {% if c is d %}{% endif %}"), [Some(10), Some(27)]);
+    assert_eq!(at("ä {{ a | b }} {% if c is d %}{% endif %}"), [Some(10), Some(26)]);
     assert_eq!(at("{% filter upper %}{% include 'x' %}{% endfilter %}"), [Some(18)]);
     assert_eq!(at("{{ 'a | b is c' | upper }}"), []);
     assert_eq!(expression_mistakes("a | b").first().unwrap().at, Some(4));
