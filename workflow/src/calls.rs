@@ -10,13 +10,12 @@ use crate::problem::{Problem, Problems, listed, way_out};
 pub fn call_problems(workflow: &Workflow, text: &str, all: &[Workflow]) -> Vec<Problem> {
     let mut problems = Problems::new(text);
     for call in workflow.calls() {
-        match all.iter().find(|other| other.name == *call.name) {
-            Some(other) => inputs(call, other, &mut problems),
-            None => {
-                let names: Vec<&str> = all.iter().map(|other| other.name.as_str()).collect();
-                let way_out = way_out(&call.name, names.iter().copied());
-                problems.add(call.name.at, format!("there is no workflow `{}` that can run{way_out}", call.name));
-            }
+        if let Some(other) = all.iter().find(|other| other.name == *call.name) {
+            inputs(call, other, &mut problems);
+        } else {
+            let names: Vec<&str> = all.iter().map(|other| other.name.as_str()).collect();
+            let way_out = way_out(&call.name, names.iter().copied());
+            problems.add(call.name.at, format!("there is no workflow `{}` that can run{way_out}", call.name));
         }
         let mut way = vec![workflow.name.clone(), call.name.value.clone()];
         if let Some(rest) = cycle(&call.name, |name| calls_of(name, all)).filter(|rest| rest.contains(&workflow.name)) {

@@ -2,7 +2,8 @@ use super::*;
 
 /// A workflow that calls these.
 fn caller(name: &str, calls: &[&str]) -> (Workflow, String) {
-    let steps: String = calls.iter().map(|call| format!("[[step]]\nworkflow = {{ {call} }}\n")).collect();
+    let steps: Vec<String> = calls.iter().map(|call| format!("[[step]]\nworkflow = {{ {call} }}\n")).collect();
+    let steps = steps.concat();
     let text = format!("[inputs]\nlanguage = {{}}\n{steps}[[step]]\nnotify = {{ text = \"a\" }}\n");
     (Workflow::read(name, &text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}")), text)
 }

@@ -101,8 +101,9 @@ fn steps_of_list(list: &[Step], problems: &mut Problems) {
             problems
                 .add(target.at, format!("`{target}` goes to itself; { } tries it again", "{ retry = { times = 3 } }"));
         } else if !names.contains(&target.as_str()) && !problems.may_define(target) {
+            let none = if names.is_empty() { "; none of them has a name" } else { "" };
             let way_out = way_out(target, names.iter().copied());
-            let words = format!("there is no step `{}` in this list of steps{way_out}", quote(target));
+            let words = format!("there is no step `{}` in this list of steps{none}{way_out}", quote(target));
             problems.add(target.at, words);
         }
     }

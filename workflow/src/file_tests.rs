@@ -240,7 +240,7 @@ fn a_file_is_bounded() {
 
 #[test]
 fn many_problems_are_told_up_to_a_hundred() {
-    let text: String = (0..300).map(|number| format!("key{number} = 1\n")).collect();
+    let text = (0..300).map(|number| format!("key{number} = 1\n")).collect::<Vec<_>>().concat();
     let problems = Workflow::read("test", &format!("{text}{STEP}")).unwrap_err();
     assert_eq!(problems.len(), 100);
     assert_eq!(problems[99].message, "and 201 further problems");

@@ -110,15 +110,13 @@ impl<'n, 'i> Table<'n, 'i> {
     /// The value of a key, or what stands for it.
     pub fn take_or<T: FromToml>(&mut self, key: &'static str, absent: Option<T>, problems: &mut Problems) -> Option<T> {
         self.known.push(key);
-        match self.entries.get(key) {
-            Some(node) => T::read(node, problems).or(absent),
-            None => {
-                if absent.is_none() {
-                    self.missing.push(key);
-                }
-                absent
-            }
+        if let Some(node) = self.entries.get(key) {
+            return T::read(node, problems).or(absent);
         }
+        if absent.is_none() {
+            self.missing.push(key);
+        }
+        absent
     }
 
     /// Whether the key is there.

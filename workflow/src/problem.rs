@@ -116,24 +116,24 @@ pub fn position(text: &str, at: usize) -> (u32, u32) {
     (before.matches('\n').count() as u32 + 1, line.chars().count() as u32 + 1)
 }
 
-/// Which of the known names may be meant.
+/// Which of the known names may be meant. Capitals matter only among those that are as near.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let wanted = name.to_lowercase();
-    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&wanted, &known.to_lowercase());
-    let rated = known.into_iter().map(|known| (likeness(known), known));
-    let best = rated.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.filter(|(likeness, _)| *likeness >= MIN_LIKENESS).map(|(_, known)| known)
+    let rated = known.into_iter().map(|known| {
+        let likeness = strsim::normalized_damerau_levenshtein(&wanted, &known.to_lowercase());
+        (likeness, strsim::normalized_damerau_levenshtein(name, known), known)
+    });
+    let best = rated.max_by(|(a, exact_a, _), (b, exact_b, _)| a.total_cmp(b).then(exact_a.total_cmp(exact_b)));
+    best.filter(|(likeness, ..)| *likeness >= MIN_LIKENESS).map(|(.., known)| known)
 }
 
 /// `; did you mean a?` or, where nothing is near, `; there are a, b`.
 pub fn way_out<'n>(name: &str, known: impl IntoIterator<Item = &'n str> + Clone) -> String {
-    match nearest(name, known.clone()) {
-        Some(nearest) => format!("; did you mean `{nearest}`?"),
-        None => {
-            let known: Vec<&str> = known.into_iter().collect();
-            if known.is_empty() { String::new() } else { format!("; there is {}", listed(&known)) }
-        }
+    if let Some(nearest) = nearest(name, known.clone()) {
+        return format!("; did you mean `{nearest}`?");
     }
+    let known: Vec<&str> = known.into_iter().collect();
+    if known.is_empty() { String::new() } else { format!("; there is {}", listed(&known)) }
 }
 
 /// `a`, `b` and `c`.

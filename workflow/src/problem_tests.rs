@@ -9,12 +9,14 @@ fn places_count_lines_and_characters_from_1() {
 
 #[test]
 fn the_nearest_name_is_meant_if_it_is_near() {
-    let known = ["prompt", "system_prompt", "TRANSCRIPT"];
+    let known = ["prompt", "system_prompt", "TRANSCRIPT", "TITLE", "title"];
     for (name, meant) in [
         ("promt", Some("prompt")),
         ("Prompt", Some("prompt")),
         ("sytem_prompt", Some("system_prompt")),
         ("transcript", Some("TRANSCRIPT")),
+        ("TITEL", Some("TITLE")),
+        ("titel", Some("title")),
         ("zzz", None),
         ("", None),
     ] {

@@ -123,8 +123,8 @@ impl Cron {
             match changes.next() {
                 Some(change) if found.is_none_or(|found| found >= change.timestamp()) => {
                     offset = change.offset();
-                    let changed = offset.to_datetime(change.timestamp());
-                    from = if changed.second() == 0 { changed } else { minute_after(changed)? };
+                    let start = offset.to_datetime(change.timestamp());
+                    from = if start.second() == 0 { start } else { minute_after(start)? };
                 }
                 _ => return found,
             }
@@ -213,8 +213,8 @@ impl Field {
             None => (self.number(range)?, self.number(range)?),
         };
         if first > last {
-            let (name, least, most) = (self.name, self.least, self.most);
-            return Err(format!("the {name} `{item}` ends before it begins; write {first}-{most},{least}-{last}"));
+            let words = format!("write {first}-{},{}-{last}", self.most, self.least);
+            return Err(format!("the {} `{item}` ends before it begins; {words}", self.name));
         }
         let step = match step.map(|step| (step, step.parse::<u8>())) {
             None => 1,

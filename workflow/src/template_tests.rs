@@ -171,7 +171,7 @@ fn a_template_that_never_ends_is_an_error_soon() {
         let began = Instant::now();
         let error = text(source).expect_err(source);
         assert!(!error.is_empty() && error.len() < 300, "{source}: {error}");
-        assert!(began.elapsed() < Duration::from_secs(60), "{source} took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_mins(1), "{source} took {:?}", began.elapsed());
         if let Some(expression) = source.strip_prefix("{{").and_then(|source| source.strip_suffix("}}")) {
             assert!(value(source).is_err(), "{source}");
             assert!(truth(expression).is_err() || truth(expression) == Ok(true), "{source}");

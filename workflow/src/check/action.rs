@@ -177,9 +177,9 @@ fn transform(transform: &Transform, at: usize, problems: &mut Problems) {
         (None, Some(_)) => problems.add_lack(at, "`group` is one of `regex`, which is not there"),
         (Some(regex), Some(group)) if !group.is_in(&regex.0) => {
             let most = regex.0.captures_len() - 1;
-            let named: Vec<&str> = regex.0.capture_names().flatten().collect();
-            let named = if named.is_empty() { String::new() } else { format!(", named {}", listed(&named)) };
-            problems.add(at, format!("`regex` has no such `group`; its groups are 0 to {most}{named}"));
+            let groups: Vec<&str> = regex.0.capture_names().flatten().collect();
+            let groups = if groups.is_empty() { String::new() } else { format!(", named {}", listed(&groups)) };
+            problems.add(at, format!("`regex` has no such `group`; its groups are 0 to {most}{groups}"));
         }
         (None, None) if transform.all => problems.add_lack(at, "`all` is of `regex`, which is not there"),
         _ => {}

@@ -135,7 +135,7 @@ table! {
 table! {
     /// Takes a value apart or puts it together. Exactly one of `pointer`, `regex`, `split`, `join` and `json`.
     pub struct Transform {
-        /// The value, an expression; PREVIOUS_OUTPUT when absent.
+        /// The value, an expression; the output of the step before when absent.
         pub from: Option<Expression>,
         /// A JSON pointer, as `/tasks/0`: the output is what it points to.
         pub pointer: Option<Pointer>,

@@ -274,12 +274,12 @@ pub fn whole(node: &Node, least: u32, most: u32, problems: &mut Problems) -> Opt
     };
     let number = number.filter(|number| (least..=most).contains(number));
     if number.is_none() {
-        let must = match (least, most) {
+        let words = match (least, most) {
             (0, u32::MAX) => "must be a whole number".to_owned(),
             (_, u32::MAX) => format!("must be a whole number of at least {least}"),
             _ => format!("must be a whole number from {least} to {most}"),
         };
-        wrong(node, &must, problems);
+        wrong(node, &words, problems);
     }
     number
 }

@@ -100,7 +100,7 @@ table! {
         /// { retry = … } before one of these.
         pub on_error: OnError = OnError::default(),
         /// Whether it may be done again when a crash leaves open whether it was done. Usually: llm, transform, conditional,
-        /// for_each, workflow, and save_file that replaces or fails.
+        /// `for_each`, workflow, and `save_file` that replaces or fails.
         pub idempotent: Option<bool>,
         /// How long it may take: seconds, or as "5m".
         pub timeout: Option<Time>,
