@@ -19,7 +19,7 @@ use crate::declare::table;
 use crate::node::{self, At};
 use crate::problem::{Problem, Problems, listed, way_out};
 use crate::scope::GIVABLE;
-use crate::{MOST_FILE_BYTES, check};
+use crate::{MOST_FILE_BYTES, check, template};
 
 pub use action::{
     Action, ApiKey, Conditional, Exists, ForEach, Given, Hmac, Llm, Method, Notify, Output, SaveFile, Shell, Transform,
@@ -98,6 +98,11 @@ pub fn schema() -> Value {
 impl Workflow {
     /// Reads a file's text. All that is wrong with it, by place, where it is none.
     pub fn read(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let read = template::with_room(|| Self::read_here(name, text));
+        read.unwrap_or_else(|error| Err(vec![Problem { line: 1, column: 1, message: error.to_string() }]))
+    }
+
+    fn read_here(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::new(text);
         let keys = node::read::<WorkflowKeys>(text, MOST_FILE_BYTES, &mut problems);
         let workflow = keys.map(|keys| Self::of(name, keys));

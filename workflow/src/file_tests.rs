@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::Scope;
 
 /// One `[[step]]` that is fine.
 const STEP: &str = "[[step]]\nnotify = { text = \"a\" }\n";
@@ -35,6 +36,19 @@ fn examples_are_read() {
         let read = Workflow::read(name, text).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
         assert!(read.description.is_some() && !read.steps.is_empty(), "{name}");
     }
+}
+
+#[test]
+fn the_table_of_the_examples_is_a_csv() {
+    let (name, text) = EXAMPLES[1];
+    let table = Workflow::read(name, text).unwrap();
+    let Action::SaveFile(save_file) = &table.steps[1].action else { panic!("{table:?}") };
+    let mut scope = Scope::default();
+    scope.set("TITLE", &json!("letter 1"));
+    scope.set("DIRECTORY", &json!("/home/a/Letters"));
+    scope.set("row", &json!({ "sender": "Ann \"A\" B, C", "topic": "Rent" }));
+    assert_eq!(save_file.path.render_text(&scope).unwrap(), "/home/a/Letters/table.csv");
+    assert_eq!(save_file.text.render_text(&scope).unwrap(), "\"letter 1\",\"Ann \"\"A\"\" B, C\",\"Rent\"\n");
 }
 
 /// What stands between fences of a kind.
@@ -236,6 +250,19 @@ fn a_file_is_bounded() {
         nested(9)
     );
     assert!(nested(70).contains("this is no TOML: cannot recurse further"), "{}", nested(70));
+}
+
+#[test]
+fn a_full_file_is_read_soon() {
+    let began = std::time::Instant::now();
+    let templates: String =
+        (0..5000).fold(String::new(), |text, number| text + &format!("A{number} = \"{{{{x | tojsn}}}}\"\n"));
+    let text = format!("[[step]]\n[step.shell]\ncommand = [\"a\"]\n[step.shell.environment]\n{templates}");
+    assert!(text.len() > MOST_FILE_BYTES / 3 && text.len() < MOST_FILE_BYTES);
+    assert_eq!(Workflow::read("test", &text).unwrap_err().len(), 100);
+    let text = text.replace("x | tojsn", "TITLE | tojson");
+    assert!(Workflow::read("test", &text).is_ok());
+    assert!(began.elapsed() < std::time::Duration::from_mins(1), "{:?}", began.elapsed());
 }
 
 #[test]

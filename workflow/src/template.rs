@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::scope::Scope;
 
+pub(crate) use bounds::with_room;
 pub(crate) use error::Mistake;
 pub use error::RenderError;
 pub(crate) use source::{expression_mistakes, template_mistakes};
@@ -59,7 +60,7 @@ impl Template {
         bounds::with_room(|| {
             let environment = environment();
             let template = environment.template_from_str(&self.source);
-            Ok(template.map(|template| template.undeclared_variables(false)).unwrap_or_default())
+            template.map(|template| template.undeclared_variables(false)).unwrap_or_default()
         })
         .map(known_apart)
         .unwrap_or_default()
@@ -74,8 +75,8 @@ impl Template {
                 .template_from_str(&self.source)
                 .and_then(|template| template.render_captured_to(scope.context(), &mut output).map(drop));
             let text = output.text(rendered);
-            text.unwrap_or_else(|error| Err(error::explained(&error, &self.source, scope, &environment)))
-        })
+            text.unwrap_or_else(|error| Err(error::explained(&error, &self.source, scope, environment)))
+        })?
     }
 
     /// What it gives: of a template that is exactly one expression, `{{tasks}}`, its value, of any type; of any other its
@@ -112,7 +113,7 @@ impl Expression {
         bounds::with_room(|| {
             let environment = environment();
             let expression = environment.compile_expression(&self.source);
-            Ok(expression.map(|expression| expression.undeclared_variables(false)).unwrap_or_default())
+            expression.map(|expression| expression.undeclared_variables(false)).unwrap_or_default()
         })
         .map(known_apart)
         .unwrap_or_default()
@@ -128,12 +129,12 @@ impl Expression {
         bounds::with_room(|| {
             let environment = environment();
             let value = environment.compile_expression(&self.source).and_then(|it| it.eval(scope.context()));
-            let value = value.map_err(|error| error::explained(&error, &self.source, scope, &environment))?;
+            let value = value.map_err(|error| error::explained(&error, &self.source, scope, environment))?;
             if value.is_undefined() {
-                return Err(error::undefined_in(&self.source, scope, &environment));
+                return Err(error::undefined_in(&self.source, scope, environment));
             }
             Ok(value.is_true())
-        })
+        })?
     }
 }
 
@@ -141,22 +142,21 @@ fn evaluate(source: &str, scope: &Scope) -> Result<Value, RenderError> {
     bounds::with_room(|| {
         let environment = environment();
         let value = environment.compile_expression(source).and_then(|it| it.eval(scope.context()));
-        let value = value.map_err(|error| error::explained(&error, source, scope, &environment))?;
+        let value = value.map_err(|error| error::explained(&error, source, scope, environment))?;
         if value.is_undefined() {
-            return Err(error::undefined_in(source, scope, &environment));
+            return Err(error::undefined_in(source, scope, environment));
         }
         bounds::json(&value)
-    })
+    })?
 }
 
 /// Without the functions that every template has.
 fn known_apart(names: std::collections::HashSet<String>) -> BTreeSet<String> {
-    let environment = environment();
-    let functions: BTreeSet<&str> = environment.globals().map(|(name, _)| name).collect();
+    let functions: BTreeSet<&str> = environment().globals().map(|(name, _)| name).collect();
     names.into_iter().filter(|name| !functions.contains(name.as_str())).collect()
 }
 
-/// Shared by all: cheap to clone.
+/// Shared by all.
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -174,8 +174,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-fn environment() -> Environment<'static> {
-    ENVIRONMENT.clone()
+fn environment() -> &'static Environment<'static> {
+    &ENVIRONMENT
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! The template engine bounds the depth of calls and pays fuel for work; this adds what it lacks.
 
+use std::cell::Cell;
 use std::io;
 use std::thread;
 
@@ -28,13 +29,25 @@ pub const TAG_CHARACTERS: usize = 4096;
 /// becomes memory.
 const STACK_BYTES: usize = 256 << 20;
 
+thread_local! {
+    /// Whether this thread has that room.
+    static HAS_ROOM: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs on a thread with room for deep recursion, for which the caller's stack may be too small.
-pub fn with_room<T: Send>(work: impl FnOnce() -> Result<T, RenderError> + Send) -> Result<T, RenderError> {
+pub fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, RenderError> {
+    let work = || {
+        HAS_ROOM.set(true);
+        work()
+    };
+    if HAS_ROOM.get() {
+        return Ok(work());
+    }
     thread::scope(|scope| {
         let builder = thread::Builder::new().name("template".into()).stack_size(STACK_BYTES);
         let spawned = builder.spawn_scoped(scope, work);
         let thread = spawned.map_err(|error| RenderError::new(format!("no thread to run on: {error}")))?;
-        thread.join().unwrap_or_else(|_| Err(RenderError::new("the template engine gave up on it")))
+        thread.join().map_err(|_| RenderError::new("the template engine gave up on it"))
     })
 }
 

@@ -1,9 +1,11 @@
 //! What is wrong with the source of a template or an expression, before it is given any value.
 
+use std::sync::LazyLock;
+
 use minijinja::{Environment, Error};
 
 use super::bounds::{TAG_CHARACTERS, with_room};
-use super::error::{Mistake, RenderError, words};
+use super::error::{Mistake, words};
 use crate::problem::{nearest, quote};
 
 /// Filters that there are, for those who misspell one.
@@ -128,15 +130,19 @@ pub fn only_expression(source: &str) -> Option<&str> {
     (tag.at == 0 && tag.end == source.len()).then(|| inside.trim_matches(['-', '+']).trim())
 }
 
+/// Tells places.
+static DEBUGGED: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = super::environment().clone();
+    environment.set_debug(true);
+    environment
+});
+
 /// What the engine says of a source.
 fn engine(read: impl FnOnce(&Environment) -> Result<(), Error> + Send) -> Option<Mistake> {
-    let mut environment = super::environment();
-    environment.set_debug(true);
     let found = with_room(|| {
-        Ok::<_, RenderError>(read(&environment).err().map(|error| {
-            let message = format!("this is no template: {}", words(&error));
-            Mistake { at: error.range().map(|range| range.start), message }
-        }))
+        let error = read(&DEBUGGED).err()?;
+        let message = format!("this is no template: {}", words(&error));
+        Some(Mistake { at: error.range().map(|range| range.start), message })
     });
     found.unwrap_or_else(|error| Some(Mistake { at: None, message: error.to_string() }))
 }
