@@ -5,6 +5,7 @@
 mod bounds;
 mod error;
 mod source;
+mod weight;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -170,6 +171,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     // What outlives a turn of a loop could grow deeper with each, until dropping it overflows the stack.
     environment.remove_global("namespace");
     environment.remove_global("debug");
+    weight::guard(&mut environment);
+    environment.set_formatter(weight::written);
     environment.add_filter("tojson", bounds::tojson);
     environment
 });

@@ -48,6 +48,7 @@ fn a_text_gets_its_places_filled() {
         ("{{ missing if false else 'x' }}", "x"),
         ("{{ missing | default('x') }}", "x"),
         ("{{tasks.list | join(', ')}} {{count + 1}}", "a, b 4"),
+        ("{{tasks}} {{[1, none]}} {{range(3)}}", r#"{"list":["a","b"],"due":{"day":3}} [1,null] [0,1,2]"#),
         ("{% raw %}{{ TITLE }}{% endraw %}", "{{ TITLE }}"),
     ] {
         assert_eq!(text(source).as_deref(), Ok(expected), "{source}");
@@ -179,6 +180,44 @@ fn a_template_that_never_ends_is_an_error_soon() {
     }
     let never = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
     assert_eq!(text(never), Err("it does not end within 2000000 steps, which are the most of a template".into()));
+}
+
+/// Of a value that is 500 GB when it is written out.
+const HEAVY: [&str; 22] = [
+    "{{ c }}",
+    "{{ c | string | length }}",
+    "{{ c | pprint | length }}",
+    "{{ c | join('') | length }}",
+    "{{ c | tojson | length }}",
+    "{{ '%s' | format(c) | length }}",
+    "{{ c | lower | length }}",
+    "{{ c | replace('a', 'b') | length }}",
+    "{% filter upper %}{{ c }}{% endfilter %}",
+    "{% set d %}{{ c }}{% endset %}{{ d | length }}",
+    "{{ c | sum(start=[]) | length }}",
+    "{{ c | map('string') | list | length }}",
+    "{{ c | urlencode | length }}",
+    "{{ c | indent | length }}",
+    "{{ c | title | length }}",
+    "{{ c | trim | length }}",
+    "{{ c | escape | length }}",
+    "{{ c | safe | length }}",
+    "{{ c | sort | length }}",
+    "{{ c | groupby('x') }}",
+    "{{ [1, c] }}",
+    "{{ {'c': c} }}",
+];
+
+#[test]
+fn what_is_small_until_it_is_written_out_is_an_error_soon() {
+    let heavy = "{% set a = 'x' * 500000 %}{% set b = [a] * 1000 %}{% set c = [b] * 1000 %}";
+    for source in HEAVY {
+        let began = Instant::now();
+        let error = text(&format!("{heavy}{source}")).expect_err(source);
+        assert!(error.contains("1048576 bytes, which are the most"), "{source}: {error}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{source} took {:?}", began.elapsed());
+    }
+    assert!(text("{{ 'a' ~ 'b' }}").unwrap_err().starts_with("`~` has no place here"));
 }
 
 #[test]

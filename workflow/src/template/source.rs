@@ -9,7 +9,7 @@ use super::error::{Mistake, words};
 use crate::problem::{nearest, quote};
 
 /// Filters that there are, for those who misspell one.
-const FILTERS: [&str; 46] = [
+pub const FILTERS: [&str; 49] = [
     "abs",
     "attr",
     "batch",
@@ -20,6 +20,8 @@ const FILTERS: [&str; 46] = [
     "d",
     "default",
     "dictsort",
+    "e",
+    "escape",
     "first",
     "float",
     "format",
@@ -42,6 +44,7 @@ const FILTERS: [&str; 46] = [
     "replace",
     "reverse",
     "round",
+    "safe",
     "select",
     "selectattr",
     "slice",
@@ -249,6 +252,10 @@ fn code_mistakes(code: &str, at: usize) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     let words = tokens(code);
     for (index, (place, word)) in words.iter().enumerate() {
+        if *word == "~" {
+            let message = "`~` has no place here; write {{a}}{{b}}, or a + b of texts".to_owned();
+            mistakes.push(Mistake { at: Some(at + place), message });
+        }
         let before = |back: usize| index.checked_sub(back).map(|index| words[index].1);
         let is_named = word.starts_with(|c: char| c.is_alphabetic() || c == '_');
         let is_test = before(1) == Some("is") || (before(1) == Some("not") && before(2) == Some("is"));
