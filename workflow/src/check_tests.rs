@@ -226,7 +226,7 @@ fn actions_are_checked() {
     check("[[step]]\nworkflow = { name = \"me\" }", "3 this never ends: `me` calls itself");
     check(
         "[[step]]\nworkflow = { name = \"../me\" }",
-        "3 the workflow `../me` can be no name: 1 to 64 letters, digits, - and _, a letter first",
+        "3 `../me` can be no workflow: its name is 1 to 64 letters, digits, - and _",
     );
     check(
         "[[step]]\ntimeout = 0\nnotify = { text = \"a\" }",

@@ -87,6 +87,12 @@ table! {
     }
 }
 
+/// Whether a file of this name, without `.toml`, is a workflow: 1 to 64 letters, digits, - and _.
+pub fn is_name(name: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&name.len()) && name.bytes().all(is_of_name)
+}
+
 /// The JSON Schema of a file, for editors, in the draft that they know.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft07().into_generator();

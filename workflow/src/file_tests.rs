@@ -51,6 +51,16 @@ fn the_table_of_the_examples_is_a_csv() {
     assert_eq!(save_file.text.render_text(&scope).unwrap(), "\"letter 1\",\"Ann \"\"A\"\" B, C\",\"Rent\"\n");
 }
 
+#[test]
+fn names_of_files_are_plain() {
+    for (name, expected) in
+        [("memo", true), ("2-b_C", true), ("", false), ("a.b", false), ("../a", false), ("ä", false)]
+    {
+        assert_eq!(is_name(name), expected, "{name}");
+    }
+    assert!(is_name(&"a".repeat(64)) && !is_name(&"a".repeat(65)));
+}
+
 /// What stands between fences of a kind.
 fn blocks<'t>(text: &'t str, fence: &str) -> Vec<&'t str> {
     let fence = format!("```{fence}\n");

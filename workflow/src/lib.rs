@@ -15,7 +15,7 @@ mod template;
 mod transform;
 
 pub use calls::{call_problems, cycle};
-pub use file::{Action, Input, OnError, Step, Trigger, Workflow, schema};
+pub use file::{Action, Input, OnError, Step, Trigger, Workflow, is_name, schema};
 pub use node::At;
 pub use problem::Problem;
 pub use schedule::{Cron, When};

@@ -1,3 +1,7 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::*;
 
 /// The next times after one, in a zone, as `2026-03-29T03:00+02:00`.
@@ -188,4 +192,41 @@ fn what_is_wrong_is_said_with_the_way_out() {
         assert!(error.starts_with(expected), "{cron}: {error}");
     }
     assert!(Cron::new("0 0 30 2 mon").is_ok(), "the day of the week comes by itself");
+}
+
+/// Some numbers of a field, none for all.
+fn some(range: std::ops::RangeInclusive<i8>) -> impl Strategy<Value = BTreeSet<i8>> {
+    prop::collection::btree_set(range, 0..4)
+}
+
+fn written(numbers: &BTreeSet<i8>) -> String {
+    let each: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    if each.is_empty() { "*".into() } else { each.join(",") }
+}
+
+proptest! {
+    #[test]
+    fn the_next_time_is_the_first_that_fits(
+        (minutes, hours, days, weekdays) in (some(0..=59), some(0..=23), some(1..=28), some(0..=6)),
+        after in 1_700_000_000_i64..1_900_000_000,
+    ) {
+        let fields = [&minutes, &hours, &days, &BTreeSet::new(), &weekdays].map(written).join(" ");
+        let after = Timestamp::from_second(after).unwrap();
+        let next = Cron::new(&fields).unwrap().next(after, &TimeZone::UTC).unwrap();
+        let is_in = |numbers: &BTreeSet<i8>, number| numbers.is_empty() || numbers.contains(&number);
+        let fits = |time: DateTime| {
+            let (day, weekday) = (time.day(), time.weekday().to_sunday_zero_offset());
+            let is_day = if days.is_empty() || weekdays.is_empty() {
+                is_in(&days, day) && is_in(&weekdays, weekday)
+            } else {
+                days.contains(&day) || weekdays.contains(&weekday)
+            };
+            is_in(&minutes, time.minute()) && is_in(&hours, time.hour()) && is_day
+        };
+        let mut minute = minute_after(TimeZone::UTC.to_datetime(after)).unwrap();
+        while !fits(minute) {
+            minute = minute.checked_add(1.minute()).unwrap();
+        }
+        prop_assert_eq!(TimeZone::UTC.to_datetime(next), minute, "{} after {}", fields, after);
+    }
 }

@@ -125,7 +125,7 @@ fn as_text(value: Value) -> String {
 }
 
 /// What a value is, in a few words.
-fn described(value: &Value) -> String {
+pub fn described(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),

@@ -2,8 +2,8 @@
 
 use protocol::{ModelId, ProviderId, Tier};
 
-use super::{plain, secret};
-use crate::file::{Action, Llm, Shell, Step, Transform, Webhook, Workflow};
+use super::secret;
+use crate::file::{Action, Llm, Shell, Step, Transform, Webhook, Workflow, is_name};
 use crate::node::At;
 use crate::problem::{Problems, listed, quote};
 use crate::template::Template;
@@ -28,7 +28,10 @@ pub fn of_step(workflow: &Workflow, step: &Step, problems: &mut Problems) {
             }
         }
         Action::Workflow(call) => {
-            plain(&call.name, "the workflow", problems);
+            if !is_name(&call.name) {
+                let words = "can be no workflow: its name is 1 to 64 letters, digits, - and _";
+                problems.add(call.name.at, format!("`{}` {words}", quote(&call.name)));
+            }
             if call.name.value == workflow.name {
                 problems.add(call.name.at, format!("this never ends: `{}` calls itself", call.name));
             }

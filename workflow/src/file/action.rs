@@ -8,7 +8,9 @@ use super::path::{Group, Pointer, Regex};
 use super::step::Step;
 use crate::declare::{table, words};
 use crate::node::At;
-use crate::template::{Expression, Template};
+use crate::scope::Scope;
+use crate::template::{Expression, RenderError, Template};
+use crate::transform::described;
 
 /// What a step does.
 #[derive(Debug, Clone)]
@@ -282,3 +284,27 @@ impl Llm {
         GenerationOptions { max_tokens, ..self.options.clone() }
     }
 }
+
+impl Given {
+    /// What is given.
+    pub fn value(&self, scope: &Scope) -> Result<Value, RenderError> {
+        match self {
+            Self::Template(template) => template.render_value(scope),
+            Self::Value(value) => Ok(value.clone()),
+        }
+    }
+}
+
+impl ForEach {
+    /// The items.
+    pub fn list(&self, scope: &Scope) -> Result<Vec<Value>, RenderError> {
+        match self.items.value(scope)? {
+            Value::Array(items) => Ok(items),
+            other => Err(RenderError::new(format!("`items` is {}, not a list", described(&other)))),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "action_tests.rs"]
+mod tests;

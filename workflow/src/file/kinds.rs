@@ -287,7 +287,10 @@ pub fn whole(node: &Node, least: u32, most: u32, problems: &mut Problems) -> Opt
 /// A number or a text, as a text.
 fn written(node: &Node) -> String {
     match node.get_ref() {
-        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Integer(number) => {
+            let number = i64::from_str_radix(number.as_str(), number.radix());
+            number.map_or(String::new(), |number| number.to_string())
+        }
         DeValue::String(text) => text.to_string(),
         _ => String::new(),
     }
