@@ -20,7 +20,7 @@ pub use node::At;
 pub use problem::Problem;
 pub use schedule::{Cron, When};
 pub use scope::{Scope, Start};
-pub use template::{Expression, RenderError, Template};
+pub use template::{Expression, RenderError, Template, output_bytes};
 pub use transform::TransformError;
 
 /// Most bytes of a file.

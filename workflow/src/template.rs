@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::scope::Scope;
 
+pub use bounds::output_bytes;
 pub(crate) use bounds::with_room;
 pub(crate) use error::Mistake;
 pub use error::RenderError;

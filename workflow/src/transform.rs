@@ -6,7 +6,7 @@ use crate::MOST_OUTPUT_BYTES;
 use crate::file::{Group, Transform};
 use crate::problem::{listed, nearest, quote};
 use crate::scope::{PREVIOUS_OUTPUT, Scope};
-use crate::template::{Expression, RenderError};
+use crate::template::{Expression, RenderError, output_bytes};
 
 /// Most keys that are named of an object.
 const MOST_KEYS: usize = 8;
@@ -30,7 +30,7 @@ impl Transform {
             None => Expression::unchecked(PREVIOUS_OUTPUT.into(), 0).value(scope)?,
         };
         let output = self.apply(value)?;
-        let bytes = output.to_string().len();
+        let bytes = output_bytes(&output);
         if bytes > MOST_OUTPUT_BYTES {
             return refuse(format!("it gives {bytes} bytes, but {MOST_OUTPUT_BYTES} are the most"));
         }

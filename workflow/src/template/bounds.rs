@@ -88,8 +88,16 @@ fn too_long() -> RenderError {
     RenderError::new(format!("it gives more than {MOST_OUTPUT_BYTES} bytes, which are the most"))
 }
 
+/// The bytes that an output has: of a text its own, of any other value those of its JSON.
+pub fn output_bytes(value: &Json) -> usize {
+    value.as_str().map_or_else(|| value.to_string().len(), str::len)
+}
+
 /// A template's value as JSON.
 pub fn json(value: &Value) -> Result<Json, RenderError> {
+    if let Some(text) = value.as_str() {
+        return if text.len() > MOST_OUTPUT_BYTES { Err(too_long()) } else { Ok(text.into()) };
+    }
     let mut output = Output::default();
     let written = value.serialize(&mut Serializer::with_formatter(&mut output, CompactFormatter));
     if output.is_full {

@@ -2,6 +2,7 @@
 //!
 //! A list may hold one text a thousand times, and another that list a thousand times: that takes no memory until somebody
 //! writes it out. The template engine pays no fuel before it does, so every filter is given only what is not too heavy.
+//! What the engine's operators do with two such values, `==`, `<` or a key of a map, nothing here can weigh.
 
 use std::sync::LazyLock;
 
@@ -11,6 +12,9 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior,
 use super::bounds::{FUEL, json};
 use super::source::FILTERS;
 use crate::MOST_OUTPUT_BYTES;
+
+/// Most bytes that a filter is given: a text of the greatest size, and something with it.
+const MOST_BYTES: usize = 2 * MOST_OUTPUT_BYTES;
 
 /// Has the engine's own filters.
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -42,18 +46,18 @@ pub fn written(output: &mut Output, state: &mut State, value: &Value) -> Result<
 }
 
 fn weight(values: &[Value]) -> Result<usize, Error> {
-    let mut room = MOST_OUTPUT_BYTES;
+    let mut room = MOST_BYTES;
     for value in values {
         weigh(value, &mut room)?;
     }
-    Ok(MOST_OUTPUT_BYTES - room)
+    Ok(MOST_BYTES - room)
 }
 
 /// Takes of the room what the value is.
 fn weigh(value: &Value, room: &mut usize) -> Result<(), Error> {
     let own = 1 + value.as_str().map_or(0, str::len);
     *room = room.checked_sub(own).ok_or_else(|| {
-        let words = format!("a filter is given more than {MOST_OUTPUT_BYTES} bytes, which are the most");
+        let words = format!("a filter is given more than {MOST_BYTES} bytes, which are the most");
         Error::new(ErrorKind::InvalidOperation, words)
     })?;
     match value.kind() {
