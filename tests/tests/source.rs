@@ -59,10 +59,8 @@ fn root() -> PathBuf {
 /// Every Rust file of ours, with its path from the root.
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["protocol", "engine", "mlx", "candle", "daemon", "client", "tests", "xtask"]
-        .iter()
-        .map(|name| root().join(name))
-        .collect();
+    let folders = ["protocol", "engine", "mlx", "candle", "workflow", "daemon", "client", "tests", "xtask"];
+    let mut folders: Vec<PathBuf> = folders.iter().map(|name| root().join(name)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
@@ -134,6 +132,7 @@ fn crates_depend_only_on_the_contract_and_the_boundary() {
         ("daemon", &["engine", "protocol"]),
         ("client", &["protocol"]),
         ("hub", &[]),
+        ("workflow", &["protocol"]),
     ] {
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
         let sections = manifest.split("\n[").filter(|section| section.starts_with("dependencies]"));
