@@ -96,7 +96,7 @@ async fn one_that_prints_for_ever_is_ended() {
     for text in ["yes", "trap '' PIPE TERM; while :; do echo on and on; done 2>/dev/null"] {
         assert!(matches!(ran(script(text)).await, Err(Broken::TooMuch(_))), "{text}");
     }
-    let endless = "yes on and on >&2 & sleep 0.5; kill $!; echo last >&2";
+    let endless = "yes on and on >&2 & sleep 0.5; kill $!; wait $!; echo last >&2";
     let said = ran(script(endless)).await.expect("standard error has no bound").said;
     assert!(said.is_cut && said.bytes.len() <= KEPT_ERRORS);
     assert!(said.bytes.ends_with(b"last\n"), "its end is kept");

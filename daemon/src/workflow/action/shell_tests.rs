@@ -208,9 +208,9 @@ async fn a_file_that_no_system_runs_is_told() {
         fs::write(&path, text).expect("it is written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is changed");
         let name = path.to_str().expect("text");
-        let run = shell(&[name]);
-        let run = run.run(Command { what: program(&[name]), ..script("") }, &CancellationToken::new());
-        refused(run.await, &["failed to start", words]);
+        let command = Command { what: program(&[name]), ..script("") };
+        let ran = shell(&[name]).run(command, &CancellationToken::new()).await;
+        refused(ran, &["failed to start", words]);
     }
 }
 
