@@ -215,10 +215,8 @@ fn links_are_followed_and_what_is_no_file_is_refused() {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_is_full_is_told_and_may_pass() {
-    // Where there is no such device, as in some containers, nothing can be said of it.
+fn what_the_system_says_of_a_disk_is_told_with_whether_it_may_pass() {
     for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
         let failed = failure(&kind.into(), Path::new("/disk/a"));
         assert!(matches!(failed, Failure::MayPass { words, .. } if words.contains("the disk is full")));

@@ -18,7 +18,7 @@ fn script(text: &str) -> Command {
         directory: None,
         environment: BTreeMap::new(),
         secrets: BTreeMap::new(),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }
 

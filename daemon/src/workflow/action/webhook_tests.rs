@@ -64,7 +64,7 @@ fn request(url: &str) -> Request {
         hmac: None,
         idempotency_key: None,
         reach: Reach::Anywhere,
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }
 
@@ -236,7 +236,7 @@ async fn dropping_it_closes_the_connection() {
         _ = send(request(&url)) => panic!("nobody answers"),
         _ = is_here.recv() => {}
     }
-    let closed = tokio::task::spawn_blocking(move || closed.recv_timeout(Duration::from_secs(60)));
+    let closed = tokio::task::spawn_blocking(move || closed.recv_timeout(Duration::from_mins(1)));
     closed.await.expect("no panic").expect("it is closed");
 }
 
