@@ -7,6 +7,7 @@ mod config;
 mod generate;
 mod library;
 mod providers;
+mod secret;
 mod service;
 mod turn;
 
@@ -24,6 +25,7 @@ pub use config::Config;
 pub use generate::{Asked, Draws, Format, Generate, Tools};
 pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
 pub use providers::{ProviderName, Providers, SetProvider, Usage};
+pub use secret::{SecretArgument, SecretCommand};
 pub use service::{DryRun, Install, Service, ServiceCommand};
 
 /// Talk to talkied, which keeps language models warm for all apps of a user.
@@ -238,6 +240,13 @@ Examples:
         /// What to do with one.
         #[command(subcommand)]
         what: Option<Providers>,
+    },
+    /// Keep secrets that workflows use by their names
+    #[command(after_help = "Example:\n  talkiectl secret set my-hook")]
+    Secret {
+        /// What to do.
+        #[command(subcommand)]
+        what: SecretCommand,
     },
     /// Show the tokens that were used, and what they cost
     #[command(after_help = "\

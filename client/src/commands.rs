@@ -20,6 +20,7 @@ mod pull;
 mod request;
 mod run;
 mod screen;
+mod secret;
 mod service;
 mod suggest;
 mod tools;
@@ -65,6 +66,7 @@ async fn done(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Rm(rm) => files::rm(session, rm).await,
         Command::Du => files::du(session).await,
         Command::Providers { what } => providers::providers(session, what).await,
+        Command::Secret { what } => secret::secret(session, what).await,
         Command::Usage(usage) => providers::usage(session, usage).await,
         Command::Config { what } => config::config(session, what).await,
         Command::Logs(asked) => logs::logs(session, asked).await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 use clap_complete::{CompleteEnv, CompletionCandidate};
 use protocol::paths::Paths;
-use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient};
+use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient, SecretsClient};
 use protocol::{Model, ModelId};
 use talkiectl::{Client, Error};
 
@@ -54,6 +54,14 @@ pub fn providers() -> Vec<CompletionCandidate> {
     ask(async |client| {
         let providers = ProvidersClient::list(&*client).await?.providers;
         Ok(providers.into_iter().map(|provider| (ModelId(provider.id.0), provider.name)).collect())
+    })
+}
+
+/// Secrets that are kept.
+pub fn secrets() -> Vec<CompletionCandidate> {
+    ask(async |client| {
+        let secrets = SecretsClient::list(&*client).await?.secrets;
+        Ok(secrets.into_iter().map(|secret| (ModelId(secret.name.0), "a secret".into())).collect())
     })
 }
 

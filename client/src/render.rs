@@ -12,6 +12,7 @@ pub mod markdown;
 pub mod models;
 pub mod providers;
 pub mod pulls;
+pub mod secrets;
 pub mod service;
 pub mod storage;
 mod table;

@@ -15,6 +15,8 @@ pub mod idle;
 pub mod preload;
 pub mod reload;
 
+pub mod workflow;
+
 pub mod provider;
 
 pub mod generation;

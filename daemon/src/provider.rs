@@ -21,8 +21,10 @@ use jsonrpsee::core::async_trait;
 use protocol::{EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, ModelId, ProviderId};
 
 pub use answer::Answer;
+pub use keys::Keys;
 pub use local::Local;
 pub use registry::{Policy, Registry};
+pub use settings::is_loopback;
 
 use crate::app::App;
 use crate::generation::Asked;

@@ -12,6 +12,7 @@ mod metrics;
 mod models;
 mod providers;
 mod pulls;
+mod secrets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use jsonrpsee::{Extensions, RpcModule};
 use protocol::ErrorData;
 use protocol::rpc::{
     DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer, ProvidersServer, PullsServer,
-    UsageServer,
+    SecretsServer, UsageServer,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +98,7 @@ impl Rpc {
             ModelsServer::into_rpc(self.clone()).remove_context(),
             PullsServer::into_rpc(self.clone()).remove_context(),
             ProvidersServer::into_rpc(self.clone()).remove_context(),
+            SecretsServer::into_rpc(self.clone()).remove_context(),
             UsageServer::into_rpc(self.clone()).remove_context(),
             DaemonServer::into_rpc(self.clone()).remove_context(),
             DiscoverServer::into_rpc(self).remove_context(),

@@ -2,7 +2,7 @@
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
 //! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`turn`], [`embeddings`], [`models`], [`events`],
-//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`usage`], [`config`], [`metrics`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
+//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`secrets`], [`usage`], [`config`], [`metrics`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
@@ -25,6 +25,7 @@ pub mod providers;
 pub mod pulls;
 #[cfg(any(feature = "server", feature = "client"))]
 pub mod rpc;
+pub mod secrets;
 pub mod status;
 pub mod storage;
 pub mod tools;
@@ -53,6 +54,7 @@ pub use providers::{
     ProviderKind, ProviderList, ProviderRef, ProviderTest, RemovedProvider, Tier, Unavailable,
 };
 pub use pulls::{Pull, PullEvent, PullFile, PullList, PullRef, PullState, StartPull, SubscribePulls};
+pub use secrets::{RemovedSecret, Secret, SecretList, SecretName, SecretRef, SetSecret};
 pub use status::{
     Hello, LostEngine, MemoryPool, MemoryStatus, Pong, Preload, PreloadState, Pressure, RequestState, RequestStatus,
     Status, Welcome,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::Kind;
 use crate::{
-    catalogue, config, embeddings, events, generate, metrics, models, providers, pulls, status, storage, usage,
+    catalogue, config, embeddings, events, generate, metrics, models, providers, pulls, secrets, status, storage, usage,
 };
 
 /// One method as the wire sees it.
@@ -196,6 +196,14 @@ pub const METHODS: &[Method] = &[
         schema::<providers::ProviderRef>,
         schema::<providers::ProviderTest>,
     ),
+    call("secrets.list", "The names of all secrets, and where each is from.", schema::<secrets::SecretList>),
+    call_with(
+        "secrets.set",
+        "Keeps a secret that workflows use by its name.",
+        schema::<secrets::SetSecret>,
+        schema::<secrets::Secret>,
+    ),
+    call_with("secrets.remove", "Forgets a secret.", schema::<secrets::SecretRef>, schema::<secrets::RemovedSecret>),
     call_with(
         "usage.get",
         "Tokens used and what they cost, by day, provider, model and app.",

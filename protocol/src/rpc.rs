@@ -23,6 +23,7 @@ use crate::providers::{ConfigureProvider, Provider, ProviderList, ProviderRef, P
 #[cfg(feature = "client")]
 use crate::pulls::PullEvent;
 use crate::pulls::{Pull, PullList, PullRef, StartPull, SubscribePulls};
+use crate::secrets::{RemovedSecret, Secret, SecretList, SecretRef, SetSecret};
 use crate::status::{Hello, Pong, Status, Welcome};
 use crate::storage::{DeleteModel, Deleted, ImportModel, Storage, Verified};
 use crate::usage::{GetUsage, UsageReport};
@@ -204,6 +205,33 @@ pub trait Providers {
     /// Asks a provider for its models: whether it is there and takes the key.
     #[method(name = "test")]
     async fn test(&self, request: ProviderRef) -> RpcResult<ProviderTest>;
+}
+
+/// Secrets of workflows.
+#[cfg_attr(
+    all(feature = "server", feature = "client"),
+    rpc(server, client, namespace = "secrets", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "server", not(feature = "client")),
+    rpc(server, namespace = "secrets", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "client", not(feature = "server")),
+    rpc(client, namespace = "secrets", namespace_separator = ".")
+)]
+pub trait Secrets {
+    /// The names of all secrets, and where each is from; never a secret itself.
+    #[method(name = "list")]
+    async fn list(&self) -> RpcResult<SecretList>;
+
+    /// Keeps a secret.
+    #[method(name = "set")]
+    async fn set(&self, request: SetSecret) -> RpcResult<Secret>;
+
+    /// Forgets a secret.
+    #[method(name = "remove")]
+    async fn remove(&self, request: SecretRef) -> RpcResult<RemovedSecret>;
 }
 
 /// Tokens used.

@@ -32,6 +32,7 @@ mod queue;
 mod reference;
 mod samples;
 mod screens;
+mod secrets;
 #[cfg(target_os = "linux")]
 mod service;
 mod sleep;

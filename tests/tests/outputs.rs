@@ -10,7 +10,7 @@ use crate::cli::{finish, run, stdout};
 use crate::support::{Daemon, Start, program, until};
 
 /// The commands in an order in which each has something to say, with what is typed into them. HOME is the daemon's.
-const LINES: [(&str, &str); 46] = [
+const LINES: [(&str, &str); 50] = [
     ("ping", ""),
     ("models", ""),
     ("events", ""),
@@ -43,6 +43,10 @@ const LINES: [(&str, &str); 46] = [
     ("providers set-key here", "key\n"),
     ("providers remove-key here", ""),
     ("providers rm here", ""),
+    ("secret ls", ""),
+    ("secret set my-hook", "value\n"),
+    ("secret ls", ""),
+    ("secret rm my-hook", ""),
     ("usage --by provider,model", ""),
     ("cancel req_999", ""),
     ("logs -n 1", ""),

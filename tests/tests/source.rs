@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 31] = [
+const WALK: [&str; 32] = [
     "lib",
     "rpc",
     "idle",
     "socket",
     "reload",
     "preload",
+    "workflow",
     "provider",
     "generation",
     "stream",

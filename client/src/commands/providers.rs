@@ -19,7 +19,7 @@ pub async fn providers(session: &Session, what: Option<Providers>) -> Result<(),
         Some(Providers::Show(name)) => show(session, name).await,
         Some(Providers::Test(name)) => test(session, name).await,
         Some(Providers::SetKey(name)) => {
-            let key = read_key(&name.name)?;
+            let key = read_hidden(&format!("key of {}", name.name))?;
             keep_key(session, name, key).await
         }
         Some(Providers::RemoveKey(name)) => keep_key(session, name, Key(String::new())).await,
@@ -93,18 +93,18 @@ fn unchanged(name: String) -> ConfigureProvider {
 }
 
 /// From the terminal without echo, else from standard input. A key is no argument: those are seen by everybody.
-fn read_key(name: &str) -> Result<Key, Failure> {
+pub fn read_hidden(what: &str) -> Result<Key, Failure> {
     let mut key = String::new();
     let read = if std::io::stdin().is_terminal() {
-        render::to_stderr(&format!("key of {}: ", render::printable(name)));
+        render::to_stderr(&format!("{}: ", render::printable(what)));
         console::Term::stdout().read_secure_line().map(|line| key = line)
     } else {
         std::io::stdin().take(LONGEST_KEY).read_to_string(&mut key).map(drop)
     };
-    let refuse = |message: String| Failure::Usage { message, hint: "give the key on one line of standard input" };
-    read.map_err(|error| refuse(format!("no key was read: {error}")))?;
+    let refuse = |message: String| Failure::Usage { message, hint: "give it on one line of standard input" };
+    read.map_err(|error| refuse(format!("no {what} was read: {error}")))?;
     if key.trim().is_empty() {
-        return Err(refuse("no key was given".into()));
+        return Err(refuse(format!("no {what} was given")));
     }
     Ok(Key(key.trim().to_owned()))
 }

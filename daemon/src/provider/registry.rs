@@ -1,6 +1,7 @@
 //! All providers: who they are, whom a request means, and what is changed of them.
 
 mod engines;
+mod secrets;
 mod signs;
 mod vectors;
 
@@ -202,8 +203,8 @@ impl Registry {
             let key = key.map_err(|why| invalid(format!("`key` {why}")))?;
             edit::configure(&path, &request)?;
             match (key, request.key) {
-                (Some(key), _) => keys.set(&request.provider, &key),
-                (None, Some(_)) => keys.remove(&request.provider),
+                (Some(key), _) => keys.set(&request.provider.0, &key),
+                (None, Some(_)) => keys.remove(&request.provider.0).map(drop),
                 (None, None) => Ok(()),
             }
         })
@@ -217,7 +218,7 @@ impl Registry {
         let removed = blocking(move || {
             let removed = edit::remove(&path, &id)?;
             if removed {
-                keys.remove(&id)?;
+                keys.remove(&id.0)?;
             }
             Ok(removed)
         })
@@ -230,7 +231,8 @@ impl Registry {
         self.local_only.load(Ordering::SeqCst)
     }
 
-    fn keys(&self) -> Keys {
+    /// Where keys and other secrets are.
+    pub fn keys(&self) -> Keys {
         Keys::new(&self.home, self.keychain)
     }
 

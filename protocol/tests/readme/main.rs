@@ -13,8 +13,9 @@ use protocol::{
     CancelRequest, Cancelled, Catalogue, Configuration, ConfigureProvider, DeleteModel, Deleted, EmbeddingsRequest,
     EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, Hello, ImportModel, Kind,
     LoadModel, MAX_MESSAGE_BYTES, Metrics, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider,
-    ProviderList, ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, Reloaded, RemovedProvider, StartPull,
-    Status, Storage, SubscribeModels, SubscribePulls, TokenCount, Unloaded, UsageReport, Verified, Welcome,
+    ProviderList, ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, Reloaded, RemovedProvider,
+    RemovedSecret, Secret, SecretList, SecretRef, SetSecret, StartPull, Status, Storage, SubscribeModels,
+    SubscribePulls, TokenCount, Unloaded, UsageReport, Verified, Welcome,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +79,9 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("providers.configure", (Some(check::<ConfigureProvider>), check::<Provider>)),
         ("providers.remove", (Some(check::<ProviderRef>), check::<RemovedProvider>)),
         ("providers.test", (Some(check::<ProviderRef>), check::<ProviderTest>)),
+        ("secrets.list", (None, check::<SecretList>)),
+        ("secrets.set", (Some(check::<SetSecret>), check::<Secret>)),
+        ("secrets.remove", (Some(check::<SecretRef>), check::<RemovedSecret>)),
         ("usage.get", (Some(check::<GetUsage>), check::<UsageReport>)),
         ("daemon.hello", (Some(check::<Hello>), check::<Welcome>)),
         ("daemon.ping", (None, check::<Pong>)),

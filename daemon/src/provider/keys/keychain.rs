@@ -3,13 +3,13 @@
 //! What fails here is no error of a request: the key is then looked for, or kept, in a file. It is logged without a key.
 //! A keychain may ask the user first, who may be away: it is waited for a moment, and meanwhile not asked again.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use keyring_core::{CredentialStore, Entry, Error};
-use protocol::ProviderId;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Under what name the keys are kept there.
@@ -27,14 +27,14 @@ pub(super) fn has_stalled() -> bool {
     HAS_STALLED.swap(false, Ordering::Relaxed)
 }
 
-/// The key of a server.
-pub(super) fn get(id: &ProviderId) -> Option<SecretString> {
-    let asked = id.clone();
+/// A key.
+pub(super) fn get(name: &str) -> Option<SecretString> {
+    let asked = name.to_owned();
     match answered(move || entry(&asked).map(|entry| entry.get_password()))?? {
         Ok(key) => Some(SecretString::from(key)),
         Err(Error::NoEntry) => None,
         Err(error) => {
-            tracing::warn!("the key of {id} cannot be read from the keychain: {error}");
+            tracing::warn!("the key of {name} cannot be read from the keychain: {error}");
             None
         }
     }
@@ -67,26 +67,38 @@ fn answered<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Opti
 }
 
 /// Keeps a key; false where that is not possible.
-pub(super) fn set(id: &ProviderId, key: &SecretString) -> bool {
-    let Some(entry) = entry(id) else { return false };
+pub(super) fn set(name: &str, key: &SecretString) -> bool {
+    let Some(entry) = entry(name) else { return false };
     let kept = entry.set_password(key.expose_secret());
-    kept.inspect_err(|error| tracing::warn!("the key of {id} cannot be kept in the keychain: {error}")).is_ok()
+    kept.inspect_err(|error| tracing::warn!("the key of {name} cannot be kept in the keychain: {error}")).is_ok()
 }
 
-/// Forgets a key.
-pub(super) fn remove(id: &ProviderId) {
-    match entry(id).map(|entry| entry.delete_credential()) {
+/// Forgets a key; false where it was not there, or is still.
+pub(super) fn remove(name: &str) -> bool {
+    match entry(name).map(|entry| entry.delete_credential()) {
+        Some(Ok(())) => true,
         Some(Err(error)) if !matches!(error, Error::NoEntry) => {
-            tracing::warn!("the key of {id} cannot be removed from the keychain: {error}");
+            tracing::warn!("the key of {name} cannot be removed from the keychain: {error}");
+            false
         }
-        _ => {}
+        _ => false,
     }
 }
 
-fn entry(id: &ProviderId) -> Option<Entry> {
+/// The names of all keys.
+pub(super) fn names() -> Vec<String> {
+    let found = answered(|| store()?.search(&HashMap::from([("service", SERVICE)])).ok()).flatten();
+    let specifiers = found.into_iter().flatten().filter_map(|entry| entry.get_specifiers());
+    specifiers.filter(|(service, _)| service == SERVICE).map(|(_, name)| name).collect()
+}
+
+fn entry(name: &str) -> Option<Entry> {
+    store()?.build(SERVICE, name, None).ok()
+}
+
+fn store() -> Option<&'static Arc<CredentialStore>> {
     static STORE: OnceLock<Option<Arc<CredentialStore>>> = OnceLock::new();
-    let store = STORE.get_or_init(|| open().inspect_err(|error| tracing::info!("no keychain: {error}")).ok());
-    store.as_ref()?.build(SERVICE, &id.0, None).ok()
+    STORE.get_or_init(|| open().inspect_err(|error| tracing::info!("no keychain: {error}")).ok()).as_ref()
 }
 
 #[cfg(target_os = "macos")]

@@ -1,0 +1,3 @@
+//! Workflows: what runs by itself, step by step.
+
+pub mod action;
