@@ -1,4 +1,4 @@
-//! Rests of a load on a processor where other models decode: as long as the work before them. Decoding there is bound by
+//! Rests of a load on a processor where other models decode: half as long again as the work before them. Decoding there is bound by
 //! memory, which a load writes as fast as it can; how the system shares out processors does not help against that.
 
 use std::thread;
@@ -26,7 +26,7 @@ impl Rests {
     }
 
     fn due(&self, now: Instant) -> Duration {
-        self.0.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        self.0.map_or(Duration::ZERO, |since| now.saturating_duration_since(since) * 3 / 2)
     }
 }
 
