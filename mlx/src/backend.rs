@@ -288,7 +288,7 @@ fn warm_up(network: &Network, device: &Device) -> Result<u64> {
     let Network::Decoder(model) = network else {
         return Text::new(&[0], Pooling::Mean, network)?.step(network, device).map(|_| 0);
     };
-    let mut submission = greedy(&[0, 0], 1);
+    let mut submission = greedy(&[0, 0], 2);
     submission.sampling = Sampling { temperature: 1.0, top_p: 0.5, ..submission.sampling };
     let begin = || -> Result<Sequence> {
         let mut sequence = Sequence::new(&submission, model.as_ref())?;

@@ -10,6 +10,7 @@ mod frozen;
 mod full;
 mod packed;
 mod shared;
+mod stacks;
 mod window;
 
 use std::cell::RefMut;
@@ -23,7 +24,7 @@ use crate::array::write;
 use crate::error::{Error, Result};
 
 pub use self::conv::ConvCache;
-pub use self::frozen::Piece;
+pub use self::frozen::Chunk;
 pub use self::full::FullCache;
 pub use self::packed::PackedCache;
 pub use self::shared::{Seat, Table, at_most, gather, leave, seat_of};
@@ -140,6 +141,21 @@ pub struct Batch<'a> {
     rows: Vec<&'a mut [Cache]>,
     /// Rows that nobody asks for: a product may be faster with them than without.
     spare: usize,
+    mask: Mask,
+}
+
+/// Which keys are seen, made by the first layer of a pass that asks for it, and used by the others.
+#[derive(Default)]
+pub struct Mask(Option<([i32; 2], Array)>);
+
+impl Mask {
+    /// That of so many tokens and keys, made where there is none.
+    pub fn of(&mut self, sizes: [i32; 2], make: impl FnOnce() -> MlxResult<Array>) -> MlxResult<Array> {
+        match &self.0 {
+            Some((made, mask)) if *made == sizes => Ok(mask.clone()),
+            _ => Ok(self.0.insert((sizes, make()?)).1.clone()),
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -150,12 +166,12 @@ impl<'a> Batch<'a> {
 
     /// Sequences with buffers of their own.
     pub fn of(rows: Vec<&'a mut [Cache]>) -> Self {
-        Self { table: None, rows, spare: 0 }
+        Self { table: None, rows, spare: 0, mask: Mask::default() }
     }
 
     /// The sequences of a table, which is ready for a step, and others; with `spare` rows behind them.
     pub fn sharing(table: RefMut<'a, Table>, rows: Vec<&'a mut [Cache]>, spare: usize) -> Self {
-        Self { table: Some(table), rows, spare }
+        Self { table: Some(table), rows, spare, mask: Mask::default() }
     }
 
     /// Tokens before the next one, of each row.
@@ -169,7 +185,7 @@ impl<'a> Batch<'a> {
     /// What layer `place` keeps.
     pub fn layer(&mut self, place: usize) -> LayerCache<'_> {
         match (&mut self.table, self.rows.as_mut_slice()) {
-            (None, [caches]) => LayerCache::One(&mut caches[place]),
+            (None, [caches]) => LayerCache::One(&mut caches[place], &mut self.mask),
             (table, rows) => LayerCache::Rows(LayerRows {
                 table: table.as_deref_mut().map(|table| (table, place)),
                 caches: rows.iter_mut().map(|caches| &mut caches[place]).collect(),
@@ -181,8 +197,8 @@ impl<'a> Batch<'a> {
 
 /// What one layer keeps of the sequences that a step computes together.
 pub enum LayerCache<'a> {
-    /// Of a single one.
-    One(&'a mut Cache),
+    /// Of a single one, and the mask of the pass.
+    One(&'a mut Cache, &'a mut Mask),
     /// Of several.
     Rows(LayerRows<'a>),
 }

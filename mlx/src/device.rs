@@ -18,6 +18,9 @@ use crate::error::Result;
 /// Buffers that MLX keeps for reuse, at least and at most. Without a limit it keeps as much as it may use.
 const SCRATCH_BYTES: RangeInclusive<u64> = 256 << 20..=2 << 30;
 
+/// Rows for which CUDA's products with packed matrices have a kernel; others are computed as so many or more.
+pub const BLOCK: usize = 16;
+
 /// Steps after which MLX's spare buffers are given back: the caches' growth leaves ever larger ones behind.
 const CLEAR_EVERY: u32 = 256;
 
@@ -43,8 +46,8 @@ pub struct Device {
     pub shared_chunk: usize,
     /// Whether a step is started before the token of the last one is read.
     pub pipelines: bool,
-    /// Whether long pieces of prompts are computed in a few lengths only, with tokens behind them that nobody asks for:
-    /// where [`builds_kernels`] is true.
+    /// Whether pieces of prompts are computed in whole [`BLOCK`]s, and long ones in a few lengths only, with tokens behind them
+    /// that nobody asks for: where [`builds_kernels`] is true.
     pub pads: bool,
     /// How several sequences attend together; absent where each does by itself.
     pub sharing: Option<Sharing>,

@@ -11,14 +11,20 @@ use engine::message::{KvBits, Submission, TokenId};
 use engine::prefix::{CHUNK, Prefixes};
 use mlx_rs::{Array, transforms};
 
-use crate::cache::{Cache, Piece};
+use crate::cache::{Cache, Chunk};
+use crate::device::BLOCK;
 use crate::error::Result;
+
+/// Where copies are made together and then apart, what that may take beside what stays: no more than MLX may keep for reuse on
+/// any device.
+const AT_ONCE_BYTES: usize = 256 << 20;
 
 /// The kept chunks of a loaded model.
 pub struct Kept {
     /// Apart by the form of what is kept.
-    chunks: RefCell<Prefixes<Option<KvBits>, Chunk>>,
-    /// Whether steps are computed ahead, so that waiting for a copy would wait for one of them.
+    chunks: RefCell<Prefixes<Option<KvBits>, Held>>,
+    /// Whether steps are computed ahead, so that waiting for a copy would wait for one of them. A device that does so also
+    /// copies faster than it starts copies.
     pipelines: bool,
 }
 
@@ -35,8 +41,8 @@ pub struct Recorder {
 }
 
 /// What the layers keep of the tokens of a chunk.
-struct Chunk {
-    layers: Vec<Piece>,
+struct Held {
+    chunk: Chunk,
     /// Whether a sequence can go on behind it, if it has what lies before.
     is_whole: bool,
 }
@@ -54,20 +60,21 @@ impl Kept {
         let mut recorder = Recorder { kept: Rc::downgrade(self), kv_bits: *kv_bits, tokens: prompt.clone(), chunks: 0 };
         let Some((_, before)) = prompt.split_last() else { return Ok((recorder, 0)) };
         let mut chunks = self.chunks.borrow_mut();
-        let path = chunks.longest(kv_bits, before);
-        let of_layer = |layer: usize| path.iter().map(|chunk| &chunk.layers[layer]).collect::<Vec<_>>();
-        let paths: Vec<_> = (0..caches.len()).map(of_layer).collect();
-        let reaches =
-            |count: &usize| caches.iter().zip(&paths).all(|(cache, path)| cache.can_thaw(&path[..*count], CHUNK));
-        recorder.chunks = (1..=path.len()).rev().find(reaches).unwrap_or(0);
+        let path: Vec<_> = chunks.longest(kv_bits, before).into_iter().map(|held| &held.chunk).collect();
+        recorder.chunks = Chunk::reach(&path, caches, CHUNK);
         if recorder.chunks > 0 {
-            for (cache, path) in caches.iter_mut().zip(&paths) {
-                cache.thaw(&path[..recorder.chunks], CHUNK, prompt.len() as i32)?;
-            }
-            transforms::eval(caches.iter().flat_map(Cache::state))?;
+            let at_once = if self.pipelines { AT_ONCE_BYTES } else { 0 };
+            // What comes behind is computed in blocks.
+            Chunk::thaw(&path[..recorder.chunks], caches, CHUNK, prompt.len() + BLOCK, at_once)?;
+            self.compute(caches.iter().flat_map(Cache::state))?;
         }
         let done = recorder.chunks * CHUNK;
         Ok((recorder, done))
+    }
+
+    /// Has copies made.
+    fn compute<'a>(&self, copies: impl IntoIterator<Item = &'a Array>) -> Result<()> {
+        Ok(if self.pipelines { transforms::async_eval(copies)? } else { transforms::eval(copies)? })
     }
 
     /// Bytes of all chunks.
@@ -113,41 +120,22 @@ impl Recorder {
         // One that it took or handed in itself does not get better; it may have been evicted.
         let is_held = |place: &usize| held.get(*place).is_some_and(|held| held.is_whole || *place < self.chunks);
         let missing: Vec<usize> = (0..count).filter(|place| !is_held(place)).collect();
-        let frozen = missing.iter().map(|place| Chunk::freeze(caches, *place)).collect::<Result<Vec<_>>>()?;
-        let copies = frozen.iter().flat_map(Chunk::arrays);
-        if kept.pipelines {
-            transforms::async_eval(copies)?;
-        } else {
-            transforms::eval(copies)?;
+        let mut frozen = Vec::new();
+        for run in missing.chunk_by(|one, next| one + 1 == *next) {
+            frozen.extend(Chunk::freeze(caches, run[0]..run[0] + run.len(), CHUNK)?);
         }
+        kept.compute(frozen.iter().flat_map(Chunk::arrays))?;
         self.chunks = count;
         for (place, chunk) in missing.into_iter().zip(frozen) {
-            let (path, bytes) = (&self.tokens[..(place + 1) * CHUNK], chunk.bytes());
-            if !chunks.insert(&self.kv_bits, path, chunk, bytes) {
+            let (path, bytes, is_whole) =
+                (&self.tokens[..(place + 1) * CHUNK], chunk.bytes(), chunk.is_whole(caches, CHUNK));
+            if !chunks.insert(&self.kv_bits, path, Held { chunk, is_whole }, bytes) {
                 // Nor will what comes after it.
                 self.kept = Weak::new();
                 break;
             }
         }
         Ok(())
-    }
-}
-
-impl Chunk {
-    /// The chunk at `place`, not yet copied.
-    fn freeze(caches: &[Cache], place: usize) -> Result<Self> {
-        let (start, end) = ((place * CHUNK) as i32, ((place + 1) * CHUNK) as i32);
-        let layers = caches.iter().map(|cache| Ok(cache.frozen(start..end)?)).collect::<Result<Vec<_>>>()?;
-        let is_whole = caches.iter().zip(&layers).all(|(cache, piece)| cache.is_whole(piece, CHUNK));
-        Ok(Self { layers, is_whole })
-    }
-
-    fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.layers.iter().flat_map(Piece::arrays)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.arrays().map(|array| array.nbytes() as u64).sum()
     }
 }
 

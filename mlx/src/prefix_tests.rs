@@ -110,7 +110,7 @@ fn a_warm_prompt_is_answered_as_a_cold_one() {
     for (number, checkpoint) in checkpoints().iter().enumerate() {
         let mut engine = Engine::new(checkpoint, MUCH);
         for (piece, pipelines) in [(64, false), (2048, true), (100, true), (7, false)] {
-            engine.kept.clear();
+            engine.kept = Kept::new(MUCH, pipelines);
             (engine.device.prefill_chunk, engine.device.pipelines) = (piece, pipelines);
             let first = prompt(300, 3);
             let cold = submission(&first, 12);

@@ -1,7 +1,8 @@
 //! One sequence's timeline: its caches, its random state, the token on its way.
 //!
 //! The prompt is computed in chunks but for its last token, which is the input of the first step, so that the head is
-//! computed for one row. Then each step gives one token.
+//! computed for one row. Then each step gives one token. Where steps are computed ahead, a last chunk that is short has the
+//! first one computed in the same pass.
 //!
 //! Where a grammar is obeyed, a token cannot be chosen before the one before it is read; its logits can be computed all
 //! the same, and the tokens that may come are found while they are.
@@ -21,11 +22,11 @@ use engine::backend::{Pace, Step};
 use engine::grammar::Constraint;
 use engine::message::{Logprobs, Speculation, Submission, TokenId};
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Dtype, memory, transforms};
+use mlx_rs::{Array, Dtype, memory, transforms};
 
-use crate::array::tokens;
+use crate::array::{tokens, tokens_of};
 use crate::cache::{self, Cache, Seat};
-use crate::device::{Device, OneThread};
+use crate::device::{BLOCK, Device, OneThread};
 use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::layers::attention;
@@ -113,7 +114,10 @@ impl Sequence {
     pub(crate) fn fork(&self, submission: &Submission, model: &dyn Model) -> Result<Self> {
         self.sound()?;
         let caches = self.caches.iter().map(Cache::fork).collect::<MlxResult<_>>()?;
-        Ok(Self { done: self.done, caches, recorder: self.recorder.clone(), ..Self::new(submission, model)? })
+        let recorder = self.recorder.clone();
+        let mut forked = Self { done: self.done, caches, recorder, ..Self::new(submission, model)? };
+        forked.take_back()?;
+        Ok(forked)
     }
 
     /// Takes what is kept of the beginning of the prompt, before the first step, and keeps what comes behind.
@@ -183,6 +187,7 @@ impl Sequence {
         while self.done + 1 < self.prompt.len() {
             self.step(model, device, Pace::Alone)?;
         }
+        self.take_back()?;
         let hidden = model.hidden(&self.input.alone()?.reshape(&[1, 1])?, &mut self.caches)?;
         let logits = model.logits(&hidden)?.reshape(&[-1])?.as_dtype(Dtype::Float32)?;
         logits.to_vec_exact().map_err(|error| Error::Internal(error.to_string()))
@@ -190,16 +195,17 @@ impl Sequence {
 
     fn prefill(&mut self, model: &dyn Model, count: usize, device: &Device) -> Result<Step> {
         let end = self.done + count;
-        let mut chunk = self.prompt[self.done..end].to_vec();
-        if device.pads && self.caches.iter().all(Cache::can_cut) {
-            // What lies behind a token does not change what it is computed to.
-            chunk.resize(padded(count, end), 0);
+        let is_last = end + 1 == self.prompt.len();
+        if is_last && device.pipelines && count < device.shared_chunk && self.can_cut() {
+            // Two passes would read all weights twice, and somebody would wait between them.
+            let hidden = self.pass(model, end + 1, device)?;
+            batch::start_behind(self, &tokens_of(&hidden, count as i32, count as i32 + 1)?, model)?;
+            self.recorder.computed(end, &mut self.caches)?;
+            self.done = end;
+            return Ok(Step::Prefill { done: end as u32 });
         }
         // Only the caches are wanted: neither the head nor the last layer's MLP is ever computed.
-        model.hidden(&tokens(&chunk).reshape(&[1, chunk.len() as i32])?, &mut self.caches)?;
-        if chunk.len() > count {
-            self.caches.iter_mut().try_for_each(|cache| cache.cut(end as i32))?;
-        }
+        self.pass(model, end, device)?;
         transforms::eval(self.caches.iter().flat_map(Cache::state))?;
         self.recorder.computed(end, &mut self.caches)?;
         // A long piece leaves large buffers; those of a short one serve the next.
@@ -208,6 +214,37 @@ impl Sequence {
         }
         self.done = end;
         Ok(Step::Prefill { done: end as u32 })
+    }
+
+    /// The last vectors `[1, tokens, hidden]` after the tokens of the prompt that are not in the caches, up to `end`, and
+    /// perhaps of some behind them that nobody asked for. The caches have those up to `end` then.
+    fn pass(&mut self, model: &dyn Model, end: usize, device: &Device) -> Result<Array> {
+        let mut chunk = self.prompt[self.done..end].to_vec();
+        let count = chunk.len();
+        if device.pads && self.can_cut() {
+            // What lies behind a token does not change what it is computed to.
+            chunk.resize(padded(count, end), 0);
+        }
+        let hidden = model.hidden(&tokens(&chunk).reshape(&[1, chunk.len() as i32])?, &mut self.caches)?;
+        if chunk.len() > count {
+            self.cut(end)?;
+        }
+        Ok(hidden)
+    }
+
+    /// Whether its caches can be cut.
+    fn can_cut(&self) -> bool {
+        self.caches.iter().all(Cache::can_cut)
+    }
+
+    /// Takes back all but the first `len` tokens.
+    fn cut(&mut self, len: usize) -> Result<()> {
+        self.caches.iter_mut().try_for_each(|cache| cache.cut(len as i32))
+    }
+
+    /// Takes back the step after the prompt, where that was started with the prompt's last piece.
+    fn take_back(&mut self) -> Result<()> {
+        if self.can_cut() { self.cut(self.done) } else { Ok(()) }
     }
 
     /// Its row of buffers that it shares with others.
@@ -240,10 +277,17 @@ impl Sequence {
 }
 
 /// Tokens that are computed of a piece of a prompt with so many, up to the one at `end`, where kernels are built for every
-/// shape: for long pieces those of few lengths serve all.
+/// shape: for long pieces those of few lengths serve all. Others but the shortest are whole blocks, for which products are
+/// faster, those of attention too.
 fn padded(count: usize, end: usize) -> usize {
     const STEP: usize = 256;
-    if count < STEP || attention::is_odd(count as i32, end as i32) { count } else { count.next_multiple_of(STEP) }
+    const SHORT: usize = 8;
+    let blocks = count.next_multiple_of(BLOCK);
+    match count {
+        ..SHORT => count,
+        STEP.. if !attention::is_odd(blocks as i32, (end - count + blocks) as i32) => count.next_multiple_of(STEP),
+        _ => blocks,
+    }
 }
 
 #[cfg(test)]

@@ -312,10 +312,9 @@ fn long_pieces_are_padded_and_nothing_of_that_remains() {
         let padded = tokens_until_the_end(sequence, &submission, model.as_ref(), &device);
         assert_eq!(padded, plain, "{kv_bits:?}");
     }
-    let cases =
-        [(60, 60), (1000, 1000), (1100, 1100), (2047, 2047), (2048, 2048), (512, 4096), (300, 9000), (100, 90_000)];
+    let cases = [(7, 7), (60, 60), (1000, 1000), (1100, 1100), (2047, 2047), (512, 4096), (300, 9000), (100, 90_000)];
     let lengths = cases.map(|(count, end)| padded(count, end));
-    assert_eq!(lengths, [60, 1000, 1280, 2048, 2048, 512, 512, 100]);
+    assert_eq!(lengths, [7, 64, 1008, 1280, 2048, 512, 512, 112]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What the layers keep of one chunk of tokens, copied out so that it outlives the sequence that computed it, and
-//! caches made of such copies.
+//! What the layers keep of chunks of tokens, copied out so that it outlives the sequence that computed it, and caches made
+//! of such copies.
 //!
 //! No copy holds a cache's buffer (but for 16 KiB at most, which MLX spares a copy for), and no cache holds a frozen
 //! one: a step writes to its own in place.
@@ -10,16 +10,25 @@ use mlx_rs::Array;
 use mlx_rs::error::Result;
 use mlx_rs::ops;
 
-use super::{Cache, tokens};
+use super::{Cache, stacks, tokens};
 use crate::array::rows;
 use crate::packed::Packed;
 
+/// Of all layers.
+#[derive(Clone)]
+pub struct Chunk {
+    /// Of those that keep every token as plain numbers.
+    stacks: Vec<Array>,
+    /// Of each layer, what is not in a stack.
+    layers: Vec<Piece>,
+}
+
 /// Of one layer.
 #[derive(Clone)]
-pub enum Piece {
-    /// Keys and values of every token, `[1, heads, tokens, dims]`.
-    Full([Array; 2]),
-    /// The same in few bits.
+enum Piece {
+    /// Keys and values of every token are in a stack.
+    Full,
+    /// Those of every token in few bits, `[1, heads, tokens, …]`.
     Packed([Packed; 2]),
     /// Keys and values of the last tokens of the chunk: all where the window still had them, else those that the next
     /// token sees or fewer. `None` for none.
@@ -28,14 +37,74 @@ pub enum Piece {
     Conv(Option<Array>),
 }
 
-impl Piece {
+impl Chunk {
+    /// Copies of what `caches` have of the chunks of `size` tokens at `places`, which were all computed.
+    pub fn freeze(caches: &[Cache], places: Range<usize>, size: usize) -> Result<Vec<Self>> {
+        let stacks = stacks::freeze(caches, places.clone(), size)?;
+        let chunk = |(place, stacks): (usize, Vec<Array>)| {
+            let tokens = (place * size) as i32..((place + 1) * size) as i32;
+            let layers = caches.iter().map(|cache| Piece::freeze(cache, tokens.clone())).collect::<Result<_>>()?;
+            Ok(Self { stacks, layers })
+        };
+        places.zip(stacks).map(chunk).collect()
+    }
+
+    /// Puts `path` of chunks of `size` tokens into empty caches, which can be thawed so. They get room for `room` tokens, where
+    /// they keep all. What is needed for making them takes no more than `most_bytes`, beside a layer's.
+    pub fn thaw(path: &[&Self], caches: &mut [Cache], size: usize, room: usize, most_bytes: usize) -> Result<()> {
+        let stacks: Vec<_> = path.iter().map(|chunk| chunk.stacks.as_slice()).collect();
+        stacks::thaw(caches, &stacks, (path.len() * size) as i32, room as i32, most_bytes)?;
+        for (layer, cache) in caches.iter_mut().enumerate() {
+            cache.thaw(&of_layer(path, layer), size, room as i32)?;
+        }
+        Ok(())
+    }
+
+    /// How many chunks of `path`, of `size` tokens each, empty caches can be thawed from; the most that can.
+    pub fn reach(path: &[&Self], caches: &[Cache], size: usize) -> usize {
+        let layers: Vec<_> = (0..caches.len()).map(|layer| of_layer(path, layer)).collect();
+        let can = |count: &usize| caches.iter().zip(&layers).all(|(cache, path)| cache.can_thaw(&path[..*count], size));
+        (1..=path.len()).rev().find(can).unwrap_or(0)
+    }
+
+    /// Whether sequences with such `caches` can go on behind it, being of `size` tokens, if they have what lies before.
+    pub fn is_whole(&self, caches: &[Cache], size: usize) -> bool {
+        caches.iter().zip(&self.layers).all(|(cache, piece)| cache.is_whole(piece, size))
+    }
+
     /// What it consists of.
-    pub fn arrays(&self) -> Vec<&Array> {
+    pub fn arrays(&self) -> impl Iterator<Item = &Array> {
+        self.stacks.iter().chain(self.layers.iter().flat_map(Piece::arrays))
+    }
+
+    /// Of all arrays.
+    pub fn bytes(&self) -> u64 {
+        self.arrays().map(|array| array.nbytes() as u64).sum()
+    }
+}
+
+fn of_layer<'a>(path: &[&'a Chunk], layer: usize) -> Vec<&'a Piece> {
+    path.iter().map(|chunk| &chunk.layers[layer]).collect()
+}
+
+impl Piece {
+    /// A copy of what a cache keeps of these tokens.
+    fn freeze(cache: &Cache, tokens: Range<i32>) -> Result<Self> {
+        Ok(match cache {
+            Cache::Full(_) => Self::Full,
+            Cache::Packed(cache) => Self::Packed(cache.frozen(tokens)?),
+            Cache::Window(cache) => Self::Window(cache.frozen(tokens)?),
+            Cache::Conv(cache) => Self::Conv(cache.frozen(tokens.end)?),
+        })
+    }
+
+    /// What it consists of.
+    fn arrays(&self) -> Vec<&Array> {
         match self {
-            Self::Full(both) | Self::Window(Some(both)) => both.iter().collect(),
+            Self::Window(Some(both)) => both.iter().collect(),
             Self::Packed(both) => both.iter().flat_map(Packed::arrays).flatten().collect(),
             Self::Conv(last) => last.iter().collect(),
-            Self::Window(None) => Vec::new(),
+            Self::Full | Self::Window(None) => Vec::new(),
         }
     }
 
@@ -46,19 +115,21 @@ impl Piece {
             _ => 0,
         }
     }
+
+    fn packed(&self) -> Option<&[Packed; 2]> {
+        if let Self::Packed(both) = self { Some(both) } else { None }
+    }
+
+    fn window(&self) -> Option<&[Array; 2]> {
+        if let Self::Window(both) = self { both.as_ref() } else { None }
+    }
+
+    fn conv(&self) -> Option<&Array> {
+        if let Self::Conv(last) = self { last.as_ref() } else { None }
+    }
 }
 
 impl Cache {
-    /// A copy of what is kept of the tokens of `chunk`, which were all computed.
-    pub fn frozen(&self, chunk: Range<i32>) -> Result<Piece> {
-        Ok(match self {
-            Self::Full(cache) => Piece::Full(cache.frozen(chunk)?),
-            Self::Packed(cache) => Piece::Packed(cache.frozen(chunk)?),
-            Self::Window(cache) => Piece::Window(cache.frozen(chunk)?),
-            Self::Conv(cache) => Piece::Conv(cache.frozen(chunk.end)?),
-        })
-    }
-
     /// Drops what is there to be frozen alone.
     pub fn forget(&mut self) {
         match self {
@@ -70,7 +141,7 @@ impl Cache {
 
     /// Whether a sequence can go on behind a piece of this layer, of a chunk of so many tokens, if it has what lies
     /// before.
-    pub fn is_whole(&self, piece: &Piece, chunk: usize) -> bool {
+    fn is_whole(&self, piece: &Piece, chunk: usize) -> bool {
         match (self, piece) {
             (Self::Window(cache), piece) => piece.tokens() >= chunk.min(cache.window() as usize - 1),
             (_, Piece::Conv(last)) => last.is_some(),
@@ -79,7 +150,7 @@ impl Cache {
     }
 
     /// Whether this cache could be thawed from `path` of chunks of `chunk` tokens.
-    pub fn can_thaw(&self, path: &[&Piece], chunk: usize) -> bool {
+    fn can_thaw(&self, path: &[&Piece], chunk: usize) -> bool {
         match (self, path.last()) {
             (Self::Window(cache), _) => {
                 let seen = (cache.window() as usize - 1).min(path.len() * chunk);
@@ -90,15 +161,12 @@ impl Cache {
         }
     }
 
-    /// Puts `path` of chunks of `chunk` tokens into this cache, which is empty, of the same layer and can be thawed
-    /// so. It gets room for `room` tokens, if it keeps all.
-    pub fn thaw(&mut self, path: &[&Piece], chunk: usize, room: i32) -> Result<()> {
+    /// Puts `path` of chunks of `chunk` tokens into this cache, which is empty, of the same layer and can be thawed so. It gets
+    /// room for `room` tokens, if it keeps all. What lies in stacks is none of its matter.
+    fn thaw(&mut self, path: &[&Piece], chunk: usize, room: i32) -> Result<()> {
         let len = (path.len() * chunk) as i32;
         match self {
-            Self::Full(cache) => {
-                let parts: Vec<_> = path.iter().filter_map(|piece| piece.full()).collect();
-                cache.thaw(&parts, len, room)
-            }
+            Self::Full(_) => Ok(()),
             Self::Packed(cache) => {
                 let parts: Vec<_> = path.iter().filter_map(|piece| piece.packed()).collect();
                 cache.thaw(&parts, len, room)
@@ -113,24 +181,6 @@ impl Cache {
                 Ok(())
             }
         }
-    }
-}
-
-impl Piece {
-    fn full(&self) -> Option<&[Array; 2]> {
-        if let Self::Full(both) = self { Some(both) } else { None }
-    }
-
-    fn packed(&self) -> Option<&[Packed; 2]> {
-        if let Self::Packed(both) = self { Some(both) } else { None }
-    }
-
-    fn window(&self) -> Option<&[Array; 2]> {
-        if let Self::Window(both) = self { both.as_ref() } else { None }
-    }
-
-    fn conv(&self) -> Option<&Array> {
-        if let Self::Conv(last) = self { last.as_ref() } else { None }
     }
 }
 

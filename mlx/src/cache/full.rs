@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result};
 
-use super::frozen::{copied, with_room};
+use super::frozen::with_room;
 use super::shared::Seat;
 use super::{Buffer, plain_room, put, tokens};
 use crate::array::rows;
@@ -33,7 +33,8 @@ impl Default for FullCache {
 }
 
 impl FullCache {
-    fn with(keys: Buffer, values: Buffer, len: i32) -> Self {
+    /// Of `len` tokens.
+    pub(super) fn with(keys: Buffer, values: Buffer, len: i32) -> Self {
         Self(Store::Own { keys, values, len })
     }
 
@@ -76,24 +77,15 @@ impl FullCache {
         }
     }
 
-    /// A copy of these tokens' keys and values.
-    pub fn frozen(&self, tokens: Range<i32>) -> Result<[Array; 2]> {
+    /// The keys and values of these tokens; views.
+    pub fn rows(&self, tokens: Range<i32>) -> Result<[Array; 2]> {
         match &self.0 {
             Store::Own { keys, values, .. } => {
-                Ok([copied(whole(keys)?, tokens.clone())?, copied(whole(values)?, tokens)?])
+                let of = |buffer: &Buffer| rows(whole(buffer)?, tokens.start, tokens.end);
+                Ok([of(keys)?, of(values)?])
             }
-            Store::Seat { seat, layer } => seat.copied(*layer, tokens),
+            Store::Seat { seat, layer } => seat.rows(*layer, tokens),
         }
-    }
-
-    /// Fills an empty one with the keys and values of `len` tokens, in parts; there is room for `room`.
-    pub fn thaw(&mut self, parts: &[&[Array; 2]], len: i32, room: i32) -> Result<()> {
-        let buffer = |place: usize| {
-            let parts: Vec<_> = parts.iter().map(|part| &part[place]).collect();
-            with_room(&parts, plain_room(room))
-        };
-        *self = Self::with(Some(buffer(0)?), Some(buffer(1)?), len);
-        Ok(())
     }
 
     /// Keys and values with the room behind them; of a table, which has them, none.
@@ -102,15 +94,6 @@ impl FullCache {
             Store::Own { keys, values, .. } => [keys.as_ref(), values.as_ref()],
             Store::Seat { .. } => [None, None],
         }
-    }
-
-    /// The keys and values of all tokens, of one with buffers of its own; views.
-    pub fn own(&self) -> Result<[Array; 2]> {
-        let [keys, values] = self.buffers();
-        let held = |buffer: Option<&Array>| {
-            rows(buffer.ok_or_else(|| Exception::custom("no tokens were written"))?, 0, self.len())
-        };
-        Ok([held(keys)?, held(values)?])
     }
 
     /// Has buffers of its own from now on, with a copy of what it has in a table.
@@ -125,8 +108,8 @@ impl FullCache {
             Store::Own { keys, values, len } => Ok(Self::with(keys.clone(), values.clone(), *len)),
             Store::Seat { seat, layer } => {
                 let len = seat.len();
-                let [keys, values] = seat.copied(*layer, 0..len)?;
-                let room = |held: &Array| with_room(&[held], plain_room(len));
+                let [keys, values] = seat.rows(*layer, 0..len)?;
+                let room = |held: &Array| with_room(&[&held.contiguous()?], plain_room(len));
                 Ok(Self::with(Some(room(&keys)?), Some(room(&values)?), len))
             }
         }

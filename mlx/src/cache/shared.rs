@@ -65,12 +65,12 @@ impl Seat {
         lens[self.slot] = lens[self.slot].map(|old| old.min(len));
     }
 
-    /// A copy of the keys and values of these tokens, of one layer.
-    pub fn copied(&self, layer: usize, tokens: Range<i32>) -> Result<[Array; 2]> {
+    /// The keys and values of these tokens, of one layer; views.
+    pub fn rows(&self, layer: usize, tokens: Range<i32>) -> Result<[Array; 2]> {
         let table = self.table.borrow();
         let of = |buffer: &Buffer| {
             let slot = self.slot as i32;
-            block(whole(buffer.as_ref())?, slot..slot + 1, tokens.clone())?.contiguous()
+            block(whole(buffer.as_ref())?, slot..slot + 1, tokens.clone())
         };
         let [keys, values] = &table.layers[layer];
         Ok([of(keys)?, of(values)?])
@@ -246,7 +246,7 @@ fn sit(caches: &mut [Cache], table: &Rc<RefCell<Table>>) -> Result<()> {
     let len = caches.first().map_or(0, Cache::len);
     for (layer, cache) in caches.iter().enumerate() {
         if let Cache::Full(cache) = cache {
-            table.borrow_mut().fill(layer, slot, cache.own()?)?;
+            table.borrow_mut().fill(layer, slot, cache.rows(0..len)?)?;
         }
     }
     table.borrow_mut().lens[slot] = Some(len);

@@ -51,7 +51,7 @@ fn check(caches: &[Cache], first: i32, len: i32) {
     assert_eq!(caches[0].len(), len);
     for cache in caches {
         let Cache::Full(cache) = cache else { panic!("another cache") };
-        let [keys, values] = cache.frozen(0..len).unwrap();
+        let [keys, values] = cache.rows(0..len).unwrap();
         let expected: Vec<f32> = (first..first + len).map(|number| number as f32).collect();
         assert_eq!(keys.reshape(&[-1]).unwrap().to_vec_exact::<f32>().unwrap(), expected);
         assert_eq!(values.negative().unwrap().reshape(&[-1]).unwrap().to_vec_exact::<f32>().unwrap(), expected);

@@ -10,7 +10,7 @@ use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_att
 use mlx_rs::ops;
 
 use crate::array::{block, scalar};
-use crate::cache::{Cache, LayerCache, LayerRows, WindowCache};
+use crate::cache::{Cache, LayerCache, LayerRows, Mask as CausalMask, WindowCache};
 use crate::device;
 
 /// How a projection is cut into heads.
@@ -80,7 +80,7 @@ pub fn attend(
     scores: Scores<'_>,
 ) -> Result<Array> {
     match cache {
-        LayerCache::One(cache) => attend_one(queries, keys, values, cache, scores),
+        LayerCache::One(cache, mask) => attend_one([queries, keys, values], cache, mask, scores),
         LayerCache::Rows(rows) => attend_rows([queries, keys, values], rows, scores),
     }
 }
@@ -102,8 +102,8 @@ fn attend_rows(new: [&Array; 3], rows: &mut LayerRows<'_>, scores: Scores<'_>) -
         seen.push(shared::attend(part(0, done)?, table, *layer, scores)?);
     }
     for (row, cache) in (done..).zip(&mut rows.caches) {
-        let [queries, keys, values] = part(row, row + 1)?;
-        seen.push(attend_one(&queries, &keys, &values, cache, scores)?);
+        let new = part(row, row + 1)?;
+        seen.push(attend_one(new.each_ref(), cache, &mut CausalMask::default(), scores)?);
         done = row + 1;
     }
     if rows.spare > 0 {
@@ -117,7 +117,12 @@ fn attend_rows(new: [&Array; 3], rows: &mut LayerRows<'_>, scores: Scores<'_>) -
 }
 
 /// [`attend`] for one sequence.
-fn attend_one(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, scores: Scores<'_>) -> Result<Array> {
+fn attend_one(
+    [queries, keys, values]: [&Array; 3],
+    cache: &mut Cache,
+    causal: &mut CausalMask,
+    scores: Scores<'_>,
+) -> Result<Array> {
     let tokens = queries.shape()[2];
     let window = match cache {
         Cache::Window(cache) => window_mask(cache, tokens)?,
@@ -140,7 +145,7 @@ fn attend_one(queries: &Array, keys: &Array, values: &Array, cache: &mut Cache, 
     let seen = keys.shape()[2];
     let by_products = window.is_none() && scores.sinks.is_none() && device::builds_kernels() && is_odd(tokens, seen);
     if scores.cap.is_some() || by_products {
-        let past = if tokens > 1 { Some(causal_mask(tokens, seen)?) } else { None };
+        let past = if tokens > 1 { Some(causal.of([tokens, seen], || causal_mask(tokens, seen))?) } else { None };
         return plain::attend(queries, &keys, &values, past.as_ref(), scores);
     }
     // One token may see everything that is held; the mask of several is aligned to the end of the keys.

@@ -6,6 +6,10 @@ use mlx_rs::random;
 use super::*;
 use crate::cache::{FullCache, PackedCache};
 
+fn attend_alone(new: [&Array; 3], cache: &mut Cache, scores: Scores<'_>) -> Result<Array> {
+    attend_one(new, cache, &mut CausalMask::default(), scores)
+}
+
 /// One head of one dimension: scores are all equal, so that each token gets the mean of the values it sees.
 fn means(window: i32, chunks: &[i32]) -> Vec<f32> {
     let mut cache = Cache::window(window);
@@ -15,7 +19,7 @@ fn means(window: i32, chunks: &[i32]) -> Vec<f32> {
         let values: Vec<f32> = (start..start + count).map(|position| position as f32).collect();
         let values = Array::from_slice(&values, &[1, 1, *count, 1]);
         let flat = Array::from_slice(&vec![0.0_f32; *count as usize], &[1, 1, *count, 1]);
-        let seen = attend_one(&flat, &flat, &values, &mut cache, Scores::of(1)).unwrap();
+        let seen = attend_alone([&flat, &flat, &values], &mut cache, Scores::of(1)).unwrap();
         means.extend(seen.reshape(&[-1]).unwrap().to_vec_exact::<f32>().unwrap());
         start += count;
         assert_eq!(cache.len(), start);
@@ -77,7 +81,7 @@ fn a_window_holds_no_more_than_itself() {
     let new = |count: i32| Array::from_slice(&vec![0.0_f32; count as usize], &[1, 1, count, 1]);
     for count in [1, 30, 1, 7, 1, 1, 100, 1] {
         let new = new(count);
-        attend_one(&new, &new, &new, &mut cache, Scores::of(1)).unwrap();
+        attend_alone([&new, &new, &new], &mut cache, Scores::of(1)).unwrap();
         assert!(cache.state().all(|buffer| buffer.shape()[2] <= 20), "after {count} more");
     }
 }
@@ -105,7 +109,7 @@ fn packed_tokens_are_seen_as_what_they_stand_for() {
                 let seed = u64::from(start.unsigned_abs()) * 3;
                 let [keys, values] = [0, 1].map(|more| normal(kv_heads, count, seed + more));
                 let queries = normal(4, count, seed + 2);
-                let found = attend_one(&queries, &keys, &values, &mut packed, scores).unwrap();
+                let found = attend_alone([&queries, &keys, &values], &mut packed, scores).unwrap();
                 start += count;
                 let Cache::Packed(cache) = &packed else { unreachable!("it is packed") };
                 let (keys, values) = cache.unpacked().unwrap();
@@ -128,5 +132,5 @@ fn seen(queries: &Array, keys: &Array, values: &Array, scores: Scores<'_>) -> Ar
         let Cache::Full(full) = &mut cache else { unreachable!("it is full") };
         full.update(&keys, &values).unwrap();
     }
-    attend_one(queries, &part(keys, all - new, all), &part(values, all - new, all), &mut cache, scores).unwrap()
+    attend_alone([queries, &part(keys, all - new, all), &part(values, all - new, all)], &mut cache, scores).unwrap()
 }

@@ -7,6 +7,7 @@ use mlx_rs::{Array, Dtype, ops};
 
 use crate::array::joined;
 use crate::config::quantization::{Mode, Packing};
+use crate::device;
 use crate::error::Result;
 use crate::packed::Packed;
 use crate::weights::Weights;
@@ -90,8 +91,12 @@ impl Quantized {
             return x.matmul(self.unpacked()?.transpose()?);
         }
         match *x.shape() {
-            [rows, 1, columns] if self.flattens && rows > 1 => {
-                self.packed.matmul(&x.reshape(&[1, rows, columns])?)?.reshape(&[rows, 1, -1])
+            [batch, tokens, columns] if self.flattens && batch.min(tokens) == 1 && batch.max(tokens) > 1 => {
+                let (rows, blocks) = (batch * tokens, blocks(batch * tokens));
+                if (blocks, batch) == (1, 1) {
+                    return self.packed.matmul(x);
+                }
+                self.packed.matmul(&x.reshape(&[blocks, rows / blocks, columns])?)?.reshape(&[batch, tokens, -1])
             }
             _ => self.packed.matmul(x),
         }
@@ -109,6 +114,15 @@ impl Quantized {
         let biases = biases.as_ref().map(rows).transpose()?;
         Packed { weight: rows(weight)?, scales: rows(scales)?, biases, packing: *packing }.unpack(self.dtype)
     }
+}
+
+/// As how many products of their own so many rows are multiplied by CUDA's kernel: one leaves most of a large GPU idle, and
+/// five and more read the weights too often. 28 layers of Llama 3.2 3B, one behind the other, take an H200 11.5, 12.7 and
+/// 12.6 ms for 32, 48 and 64 rows as one product, and 8.9, 9.4 and 10.4 ms as such.
+fn blocks(rows: i32) -> i32 {
+    const BLOCK: i32 = device::BLOCK as i32;
+    const MOST: i32 = 5;
+    if rows % BLOCK == 0 && rows / BLOCK <= MOST { rows / BLOCK } else { 1 }
 }
 
 /// `shape` with another last axis.

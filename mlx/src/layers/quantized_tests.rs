@@ -150,7 +150,7 @@ fn rows_of_several_sequences_are_those_of_one_matrix() {
         let quantized = packed(&random(&[ROWS, COLUMNS], 3), packing);
         let expected = Array::from_slice(&by_hand(&quantized), &[1, ROWS, COLUMNS]);
         let flattens = Quantized { flattens: true, ..quantized };
-        for (rows, tokens) in [(5, 1), (1, 1), (1, 3), (2, 3)] {
+        for (rows, tokens) in [(5, 1), (1, 1), (1, 3), (2, 3), (1, 48), (48, 1), (1, 96), (1, 17)] {
             let x = random(&[rows, tokens, COLUMNS], 4);
             check_close(&flattens.matmul(&x).unwrap(), &product(&x, &expected), packing);
         }

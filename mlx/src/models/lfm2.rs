@@ -171,7 +171,7 @@ fn seen(new: &Array, cache: &mut LayerCache<'_>) -> MlxResult<Array> {
         _ => Err(Exception::custom("a convolution needs a cache of its own")),
     };
     match cache {
-        LayerCache::One(cache) => of_one(new, cache),
+        LayerCache::One(cache, _) => of_one(new, cache),
         LayerCache::Rows(LayerRows { caches, .. }) => {
             let each = new.split_equal(caches.len() as i32, 0)?;
             let seen = each.iter().zip(caches).map(|(new, cache)| of_one(new, cache));

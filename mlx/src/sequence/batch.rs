@@ -173,15 +173,34 @@ impl Row<'_> {
 /// Builds the step after the input of each row and has it computed, without waiting.
 fn start(rows: &mut [&mut Row<'_>], model: &dyn Model, sharing: Option<Sharing>) -> Result<()> {
     let begun = Instant::now();
-    let count = rows.len();
     let mut sequences: Vec<&mut Sequence> = rows.iter_mut().map(|row| &mut *row.sequence).collect();
     let seating = Seating::of(&mut sequences, sharing)?;
     let logits = model.logits(&seating.hidden(&mut sequences, model)?)?.reshape(&[seating.rows() as i32, -1])?;
+    started(rows, logits, |array| seating.shares(array), begun)
+}
+
+/// Has what comes after the prompt of a sequence computed, without waiting, as if a step had been started: `hidden` is the
+/// last vector after its last token, `[1, 1, hidden]`.
+pub(super) fn start_behind(sequence: &mut Sequence, hidden: &Array, model: &dyn Model) -> Result<()> {
+    let begun = Instant::now();
+    let logits = model.logits(hidden)?.reshape(&[1, -1])?;
+    let mut row = Row { place: 0, sequence, nan: None, logits: None, read: None };
+    started(&mut [&mut row], logits, |array| Share::each(array).collect(), begun)
+}
+
+/// Has the next token of each row computed from the logits of a step, whose graph has been built since `begun`; `shares` are
+/// those of the rows.
+fn started(
+    rows: &mut [&mut Row<'_>],
+    logits: Array,
+    shares: impl Fn(Array) -> Vec<Share>,
+    begun: Instant,
+) -> Result<()> {
+    let count = rows.len();
     let nan = logits.is_nan()?;
-    let nan = if seating.rows() == 1 { nan.any(false)? } else { nan.any_axis(-1, false)? };
+    let nan = if logits.shape()[0] == 1 { nan.any(false)? } else { nan.any_axis(-1, false)? };
     let mut wanted = vec![nan.clone()];
-    let shares = seating.shares(logits.clone()).into_iter().zip(seating.shares(nan));
-    for (row, (next, nan)) in rows.iter_mut().zip(shares) {
+    for (row, (next, nan)) in rows.iter_mut().zip(shares(logits.clone()).into_iter().zip(shares(nan))) {
         let logits = row.sequence.logprobs.is_some().then(|| next.clone());
         row.sequence.ahead = Some(Started { next, nan, logits });
     }

@@ -16,24 +16,21 @@ pub fn attend(
     seen: Option<&Array>,
     scores: Scores<'_>,
 ) -> Result<Array> {
-    let (&[rows, heads, tokens, dims], &[_, kv_heads, ..]) = (queries.shape(), keys.shape()) else {
+    let (&[rows, heads, tokens, dims], &[_, kv_heads, count, _]) = (queries.shape(), keys.shape()) else {
         return Err(Exception::custom("queries and keys need four axes"));
     };
+    // The heads that share keys, and the tokens of each, are the rows of one matrix.
     let shared_by = heads / kv_heads;
     let queries = ops::multiply(queries, &scalar(scores.scale, queries)?)?;
-    // Of one token, the heads that share keys are the rows of one matrix.
-    let queries = match tokens {
-        1 => queries.reshape(&[rows, kv_heads, 1, shared_by, dims])?,
-        _ => queries.reshape(&[rows, kv_heads, shared_by, tokens, dims])?,
-    };
-    let (keys, values) = (keys.expand_dims(2)?, values.expand_dims(2)?);
+    let queries = queries.reshape(&[rows, kv_heads, shared_by * tokens, dims])?;
     let mut products = queries.matmul(keys.swap_axes(-1, -2)?)?;
     if let Some(cap) = scores.cap {
         products = soft_cap(&products, cap)?;
     }
     if let Some(seen) = seen {
         let seen = if seen.ndim() == 4 { &seen.expand_dims(2)? } else { seen };
-        products = ops::select(seen, &products, &scalar(f32::NEG_INFINITY, &products)?)?;
+        let each = products.reshape(&[rows, kv_heads, shared_by, tokens, count])?;
+        products = ops::select(seen, &each, &scalar(f32::NEG_INFINITY, &each)?)?.reshape(products.shape())?;
     }
     ops::softmax_axis(&products, -1, true)?.matmul(values)?.reshape(&[rows, heads, tokens, dims])
 }
