@@ -10,6 +10,7 @@ mod providers;
 mod secret;
 mod service;
 mod turn;
+mod workflow;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use library::{Catalogue, Import, Pull, PullName, Pulls, Rm};
 pub use providers::{ProviderName, Providers, SetProvider, Usage};
 pub use secret::{SecretArgument, SecretCommand};
 pub use service::{DryRun, Install, Service, ServiceCommand};
+pub use workflow::{Retry, RunWorkflow, Runs, Workflow};
 
 /// Talk to talkied, which keeps language models warm for all apps of a user.
 #[derive(Debug, Parser)]
@@ -256,6 +258,20 @@ machine cost nothing.
 Example:
   talkiectl usage --days 7 --by day,app")]
     Usage(Usage),
+    /// List workflows, run one, and look after its runs
+    #[command(after_help = "\
+A workflow is a file in the folder `Workflows` of talkied's home: steps that ask
+models, run programs, call servers and write files.
+
+Examples:
+  talkiectl workflow ls
+  talkiectl workflow run memo < memo.txt
+  talkiectl workflow log run_7 --follow")]
+    Workflow {
+        /// What to do.
+        #[command(subcommand)]
+        what: Workflow,
+    },
     /// Show what talkied is set to; check, write or reload its file
     #[command(after_help = "\
 An option of talkied goes before a variable, and that before the file.

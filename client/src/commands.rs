@@ -25,6 +25,7 @@ mod service;
 mod suggest;
 mod tools;
 mod top;
+mod workflow;
 
 use std::cell::OnceCell;
 use std::io::Write;
@@ -68,6 +69,7 @@ async fn done(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Providers { what } => providers::providers(session, what).await,
         Command::Secret { what } => secret::secret(session, what).await,
         Command::Usage(usage) => providers::usage(session, usage).await,
+        Command::Workflow { what } => workflow::workflow(session, what).await,
         Command::Config { what } => config::config(session, what).await,
         Command::Logs(asked) => logs::logs(session, asked).await,
         Command::Doctor { clear } => doctor::doctor(session, clear).await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 use clap_complete::{CompleteEnv, CompletionCandidate};
 use protocol::paths::Paths;
-use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient, SecretsClient};
+use protocol::rpc::{ModelsClient, ProvidersClient, PullsClient, SecretsClient, WorkflowsClient};
 use protocol::{Model, ModelId};
 use talkiectl::{Client, Error};
 
@@ -70,6 +70,23 @@ pub fn pulls() -> Vec<CompletionCandidate> {
     ask(async |client| {
         let pulls = PullsClient::list(&*client).await?.pulls;
         Ok(pulls.into_iter().map(|pull| (pull.model.clone(), render::pulls::state(&pull))).collect())
+    })
+}
+
+/// The workflows.
+pub fn workflows() -> Vec<CompletionCandidate> {
+    ask(async |client| {
+        let workflows = WorkflowsClient::list(&*client).await?.workflows;
+        let told = |workflow: protocol::Workflow| (ModelId(workflow.name), workflow.description.unwrap_or_default());
+        Ok(workflows.into_iter().map(told).collect())
+    })
+}
+
+/// The latest runs.
+pub fn runs() -> Vec<CompletionCandidate> {
+    ask(async |client| {
+        let runs = WorkflowsClient::runs(&*client, protocol::ListRuns::default()).await?.runs;
+        Ok(runs.into_iter().map(|run| (ModelId(run.run.0), format!("{}, {}", run.workflow, run.state))).collect())
     })
 }
 

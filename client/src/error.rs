@@ -207,6 +207,9 @@ fn hint_of_kind(kind: Kind, data: Option<&ErrorData>) -> String {
         Kind::ModelTooLarge => {
             "`talkiectl catalogue --fits` lists models that fit; `talkiectl ps` shows what is in memory"
         }
+        Kind::WorkflowNotFound => "`talkiectl workflow ls` lists them",
+        Kind::WorkflowInvalid => "`talkiectl workflow check NAME` shows everything that is wrong with it",
+        Kind::RunNotFound => "`talkiectl workflow runs` lists them",
         Kind::Timeout => "run it again, or give it more time with --queue-timeout and --deadline",
         Kind::EngineLost => "run it again: the engine is started anew",
         Kind::ShuttingDown => "run it again when talkied has ended",
@@ -259,7 +262,7 @@ impl Exit {
         (Self::Failed, "the daemon or the machine failed"),
         (Self::Usage, "wrong usage, or a request that cannot succeed"),
         (Self::Unreachable, "talkied is not running, or was lost"),
-        (Self::NotFound, "no such model, request, download or provider"),
+        (Self::NotFound, "no such model, request, download, provider, workflow or run"),
         (Self::TryLater, "try again later"),
         (Self::Unwell, "doctor found something to mend"),
         (Self::Interrupted, "interrupted or cancelled"),
@@ -273,9 +276,15 @@ impl Exit {
     /// The exit code of an error kind.
     pub const fn of_kind(kind: Kind) -> Self {
         match (kind, kind.fault()) {
-            (Kind::ModelNotFound | Kind::PullNotFound | Kind::RepositoryNotFound | Kind::ProviderNotFound, _) => {
-                Self::NotFound
-            }
+            (
+                Kind::ModelNotFound
+                | Kind::PullNotFound
+                | Kind::RepositoryNotFound
+                | Kind::ProviderNotFound
+                | Kind::WorkflowNotFound
+                | Kind::RunNotFound,
+                _,
+            ) => Self::NotFound,
             (Kind::Cancelled, _) => Self::Interrupted,
             (_, Fault::Caller) => Self::Usage,
             (_, Fault::Ours) => Self::Failed,

@@ -7,7 +7,7 @@ use std::fmt;
 
 use jsonrpsee::core::client::{Subscription, SubscriptionClientT, SubscriptionCloseReason};
 use jsonrpsee::core::traits::ToRpcParams;
-use protocol::{ModelEvent, PullEvent, PullState, SubscribeModels, SubscribePulls};
+use protocol::{ModelEvent, PullEvent, PullState, RunChange, RunEvent, SubscribeModels, SubscribePulls, SubscribeRuns};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -30,6 +30,15 @@ impl Client {
     /// `seq` it saw as `after` and misses nothing.
     pub async fn follow_models(&self, request: &SubscribeModels) -> Result<Events<'_, ModelEvent>, Error> {
         self.events("models", jsonrpsee::rpc_params![request], |_| false).await
+    }
+
+    /// Follows one run until it is at rest, or all of them without end. Nothing is lost, however slowly it is read.
+    pub async fn follow_runs(&self, request: &SubscribeRuns) -> Result<Events<'_, RunEvent>, Error> {
+        let is_last: fn(&RunEvent) -> bool = match request.run {
+            Some(_) => ends_a_run,
+            None => |_| false,
+        };
+        self.events("workflows", jsonrpsee::rpc_params![request], is_last).await
     }
 
     async fn events<T>(
@@ -131,6 +140,23 @@ impl StreamEvent for ModelEvent {
     fn is_newer(json: &RawValue) -> bool {
         is_type_beyond(&KNOWN_CHANGES, json)
     }
+}
+
+/// What happens in a run that this version knows.
+const KNOWN_RUN_CHANGES: [&str; 5] = ["began", "done", "failed", "skipped", "state"];
+
+impl StreamEvent for RunEvent {
+    fn is_newer(json: &RawValue) -> bool {
+        #[derive(Deserialize)]
+        struct Event {
+            entry: Box<RawValue>,
+        }
+        serde_json::from_str::<Event>(json.get()).is_ok_and(|event| is_type_beyond(&KNOWN_RUN_CHANGES, &event.entry))
+    }
+}
+
+fn ends_a_run(event: &RunEvent) -> bool {
+    matches!(event.entry.change, RunChange::State { state, .. } if state.is_at_rest())
 }
 
 impl StreamEvent for PullEvent {

@@ -18,6 +18,7 @@ pub mod storage;
 mod table;
 pub mod top;
 pub mod usage;
+pub mod workflows;
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod describe;
+mod field;
 mod file;
 pub mod kinds;
 mod table;

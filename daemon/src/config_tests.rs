@@ -91,6 +91,8 @@ fn every_setting_is_taken_from_the_file() {
         pull_limit = "20M"
         local_only = true
         keychain = false
+        workflow_shell = ["git", "/usr/bin/wc"]
+        workflow_scripts = true
         engine = "/e"
         candle = "/c"
         log = "warn,talkied::pull=debug"
@@ -122,6 +124,8 @@ fn every_setting_is_taken_from_variables_and_options() {
         ("pull_limit", "none"),
         ("local_only", "yes"),
         ("keychain", "true"),
+        ("workflow_shell", "git, /usr/bin/wc"),
+        ("workflow_scripts", "yes"),
         ("engine", "/e"),
         ("candle", "/c"),
         ("log", "trace"),

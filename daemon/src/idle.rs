@@ -15,6 +15,7 @@ use crate::pull::Pulls;
 use crate::requests::Requests;
 use crate::scheduler::Scheduler;
 use crate::socket::Connections;
+use crate::workflow::Workflows;
 
 /// Looks in the time after which the daemon ends.
 const LOOKS: u32 = 8;
@@ -34,6 +35,8 @@ pub struct Users {
     pub requests: Arc<Requests>,
     /// Downloads.
     pub pulls: Pulls,
+    /// Runs.
+    pub workflows: Workflows,
 }
 
 /// Who starts the daemon again after its end.
@@ -102,6 +105,7 @@ impl Users {
         !scheduled.residents.is_empty()
             || !scheduled.requests.is_empty()
             || !self.requests.listed().is_empty()
+            || self.workflows.is_busy()
             || pulls.iter().any(|pull| is_going(pull.state))
     }
 }

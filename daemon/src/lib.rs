@@ -75,6 +75,9 @@ use crate::rpc::{Parts, Rpc};
 use crate::scheduler::{Scheduler, Settings};
 use crate::socket::{BindError, Connections};
 use crate::usage::Usage;
+use crate::workflow::Workflows;
+use crate::workflow::action::llm::Asker;
+use crate::workflow::tools::Tools;
 
 /// How long a client may leave an event of its stream unread once its buffers are full.
 const SLOW_CLIENT: Duration = Duration::from_secs(30);
@@ -129,6 +132,11 @@ pub async fn run(
     let usage = Usage::start(&config.home);
     let registry = registry(&config, &generation, &library, &requests, &usage, &programs);
     let (preloads, preloading) = Preloads::start(Arc::clone(&registry), &set.preload, stop.clone());
+    let (drains, to_drain) = watch::channel(drain);
+    let (may, allowed) = watch::channel(reload::may(&config.settings));
+    let asker = Asker::new(Arc::clone(&registry), usage.clone());
+    let tools = Tools::new(asker, registry.keys(), config.home.clone(), allowed);
+    let (workflows, tasks) = Workflows::start_loop(&config.home, tools, to_drain, stop.clone());
     // A little longer than requests may take, so that their last events still leave.
     let (drain, drained) = watch::channel(drain + LAST_WORDS);
     let draining = drained.clone();
@@ -138,6 +146,7 @@ pub async fn run(
         scheduler: scheduler.clone(),
         requests: Arc::clone(&requests),
         pulls: pulls.clone(),
+        workflows: workflows.clone(),
     };
     let idling = idle::start(users, after, activation, stop.clone());
     let home = config.home.clone();
@@ -148,6 +157,8 @@ pub async fn run(
         preloads: preloads.clone(),
         drafts,
         drain,
+        drains,
+        may,
         idle_exit,
     };
     let (reload, reloading) = Reload::start(config, owners, reloads, stop.clone());
@@ -161,6 +172,7 @@ pub async fn run(
         engine: set.engine.0,
         scheduler: scheduler.clone(),
         pulls,
+        workflows,
         events,
         reload,
         preloads,
@@ -178,6 +190,8 @@ pub async fn run(
     // Its requests have ended with their connections; what is left is to take the engines down.
     let tasks = [
         ("scheduler", scheduling),
+        ("runs of workflows", tasks.runs),
+        ("watch of workflows", tasks.watch),
         ("downloads", pulling),
         ("watch of the library", watching),
         ("configuration", reloading),

@@ -20,6 +20,8 @@ use crate::provider::Registry;
 use crate::pull::Pulls;
 use crate::scheduler::{Limits, Scheduler};
 use crate::telemetry;
+use crate::workflow::action::shell::Policy;
+use crate::workflow::tools::May;
 
 /// Messages that may wait for the loop; senders wait when it is full.
 const MESSAGES: usize = 8;
@@ -55,6 +57,10 @@ pub struct Owners {
     pub drafts: watch::Sender<DraftModels>,
     /// How long connections may take to end.
     pub drain: watch::Sender<Duration>,
+    /// How long steps of workflows may take to end.
+    pub drains: watch::Sender<Duration>,
+    /// What workflows may run and reach.
+    pub may: watch::Sender<May>,
     /// After how long the daemon ends that nobody uses.
     pub idle_exit: watch::Sender<Option<Duration>>,
 }
@@ -137,11 +143,19 @@ impl Owners {
         self.registry.set_local_only(settings.local_only);
         self.drafts.send_replace(settings.draft_models.clone());
         self.drain.send_replace(settings.drain + LAST_WORDS);
+        self.drains.send_replace(settings.drain);
+        self.may.send_replace(may(settings));
         self.idle_exit.send_replace(settings.idle_exit.0);
         self.preloads.set(&settings.preload);
         self.pulls.limit(settings.pull_limit.0).await;
         self.scheduler.limit(limits(settings), settings.drain).await
     }
+}
+
+/// The share of workflows.
+pub fn may(settings: &Settings) -> May {
+    let shell = Policy { programs: settings.workflow_shell.0.clone(), scripts: settings.workflow_scripts };
+    May { shell, local_only: settings.local_only }
 }
 
 /// The scheduler's share of the settings.

@@ -13,6 +13,7 @@ mod models;
 mod providers;
 mod pulls;
 mod secrets;
+mod workflows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use jsonrpsee::{Extensions, RpcModule};
 use protocol::ErrorData;
 use protocol::rpc::{
     DaemonServer, DiscoverServer, EmbeddingsServer, GenerateServer, ModelsServer, ProvidersServer, PullsServer,
-    SecretsServer, UsageServer,
+    SecretsServer, UsageServer, WorkflowsServer,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,7 @@ use crate::requests::Requests;
 use crate::scheduler::Scheduler;
 use crate::socket::{Connections, Peer};
 use crate::usage::{self, Usage};
+use crate::workflow::Workflows;
 
 /// What the methods work with.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ pub struct Parts {
     pub scheduler: Scheduler,
     /// Downloads.
     pub pulls: Pulls,
+    /// What is done step by step while nobody asks.
+    pub workflows: Workflows,
     /// What happens to models.
     pub events: Events,
     /// What the daemon is set to.
@@ -100,6 +104,7 @@ impl Rpc {
             ProvidersServer::into_rpc(self.clone()).remove_context(),
             SecretsServer::into_rpc(self.clone()).remove_context(),
             UsageServer::into_rpc(self.clone()).remove_context(),
+            WorkflowsServer::into_rpc(self.clone()).remove_context(),
             DaemonServer::into_rpc(self.clone()).remove_context(),
             DiscoverServer::into_rpc(self).remove_context(),
         ];

@@ -1,3 +1,5 @@
+use crate::workflow::action::llm::Asker;
+use crate::workflow::tools::{May, Tools};
 use std::collections::BTreeSet;
 
 use super::*;
@@ -49,8 +51,15 @@ async fn the_methods_served_are_the_methods_described() {
         registry: Arc::clone(&registry),
         preloads: preloads.clone(),
         drain: tokio::sync::watch::channel(Duration::ZERO).0,
+        drains: tokio::sync::watch::channel(Duration::ZERO).0,
+        may: tokio::sync::watch::channel(May::default()).0,
         idle_exit: tokio::sync::watch::channel(None).0,
     };
+    let asker = Asker::new(Arc::clone(&registry), usage.clone());
+    let (_, allowed) = tokio::sync::watch::channel(May::default());
+    let tools = Tools::new(asker, registry.keys(), home.path().into(), allowed);
+    let (_, drained) = tokio::sync::watch::channel(Duration::ZERO);
+    let (workflows, tasks) = Workflows::start_loop(home.path(), tools, drained, stop.clone());
     let (given, _) = Given::parse(["talkied", "--home", "/none"], |_| None).unwrap();
     let (_, signals) = tokio::sync::mpsc::channel(1);
     let (reload, _) = Reload::start(Config::load(given).unwrap(), owners, signals, stop.clone());
@@ -66,6 +75,7 @@ async fn the_methods_served_are_the_methods_described() {
         engine: "none".into(),
         scheduler,
         pulls,
+        workflows,
         events: Events::default(),
         stop: stop.clone(),
         socket: "none".into(),
@@ -79,6 +89,8 @@ async fn the_methods_served_are_the_methods_described() {
     stop.cancel();
     scheduling.await.unwrap();
     pulling.await.unwrap();
+    tasks.runs.await.unwrap();
+    tasks.watch.await.unwrap();
 }
 
 #[test]

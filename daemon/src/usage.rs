@@ -44,6 +44,7 @@ pub struct Used {
 enum Message {
     Used(Used),
     Get(GetUsage, oneshot::Sender<Result<UsageReport, ErrorData>>),
+    Cost(Used, oneshot::Sender<Option<f64>>),
 }
 
 /// Counts tokens. Clones count into the same file; the thread ends with the last of them.
@@ -72,6 +73,13 @@ impl Usage {
         }
     }
 
+    /// What a request cost, in US dollars, by the prices of now; `None` where they are not known.
+    pub async fn cost(&self, used: Used) -> Option<f64> {
+        let (sender, answer) = oneshot::channel();
+        self.0.try_send(Message::Cost(used, sender)).ok()?;
+        answer.await.ok()?
+    }
+
     /// What was used.
     pub async fn get(&self, request: GetUsage) -> Result<UsageReport, ErrorData> {
         if !(1..=MOST_DAYS).contains(&request.days) {
@@ -87,6 +95,14 @@ fn serve(home: &Path, messages: &Receiver<Message>) {
     let path = home.join("usage.sqlite3");
     let mut store: Option<Store> = None;
     for message in messages {
+        let message = match message {
+            Message::Cost(used, sender) => {
+                // Who asked may have gone.
+                let _ = sender.send(Prices::read(&home.join("prices.toml")).ok().and_then(|prices| prices.of(&used)));
+                continue;
+            }
+            message => message,
+        };
         // Opened when it is needed, and again when the disk has come back.
         let opened = match store.take() {
             Some(store) if path.exists() => Ok(store),
@@ -109,6 +125,7 @@ fn serve(home: &Path, messages: &Receiver<Message>) {
                 let _ = sender.send(report);
             }
             (Message::Get(_, sender), Err(error)) => drop(sender.send(Err(failed(&error)))),
+            (Message::Cost(..), _) => {}
         }
     }
 }

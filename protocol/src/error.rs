@@ -45,6 +45,12 @@ pub enum Kind {
     NotAllowed,
     /// The model, or what a request may grow to, is more than the memory that models may take; the message has both numbers.
     ModelTooLarge,
+    /// No such workflow lies in the folder.
+    WorkflowNotFound,
+    /// The workflow's file has problems, or does not fit what it was given.
+    WorkflowInvalid,
+    /// No such run is known.
+    RunNotFound,
     /// The configuration of the daemon is wrong.
     ConfigurationError,
     /// The engine reported a failure of its own.
@@ -90,7 +96,7 @@ pub enum Fault {
 
 impl Kind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::InvalidParams,
         Self::ModelNotFound,
         Self::ModelBroken,
@@ -108,6 +114,9 @@ impl Kind {
         Self::KeyRefused,
         Self::NotAllowed,
         Self::ModelTooLarge,
+        Self::WorkflowNotFound,
+        Self::WorkflowInvalid,
+        Self::RunNotFound,
         Self::ConfigurationError,
         Self::GenerationFailed,
         Self::DiskFull,
@@ -145,6 +154,9 @@ impl Kind {
             Self::KeyRefused => 1014,
             Self::NotAllowed => 1015,
             Self::ModelTooLarge => 1016,
+            Self::WorkflowNotFound => 1017,
+            Self::WorkflowInvalid => 1018,
+            Self::RunNotFound => 1019,
             Self::ConfigurationError => 2001,
             Self::GenerationFailed => 2002,
             Self::DiskFull => 2003,
@@ -187,7 +199,10 @@ impl Kind {
             | Self::NotConfigured
             | Self::KeyRefused
             | Self::NotAllowed
-            | Self::ModelTooLarge => Fault::Caller,
+            | Self::ModelTooLarge
+            | Self::WorkflowNotFound
+            | Self::WorkflowInvalid
+            | Self::RunNotFound => Fault::Caller,
             Self::ConfigurationError
             | Self::GenerationFailed
             | Self::DiskFull

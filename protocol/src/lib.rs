@@ -2,7 +2,7 @@
 //!
 //! No I/O happens here; the daemon and its clients share these types. In reading order: [`rpc`] declares the
 //! methods, [`generate`], [`message`], [`options`], [`mod@format`], [`tools`], [`turn`], [`embeddings`], [`models`], [`events`],
-//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`secrets`], [`usage`], [`config`], [`metrics`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
+//! [`storage`], [`catalogue`], [`pulls`], [`providers`], [`secrets`], [`usage`], [`workflows`], [`runs`], [`config`], [`metrics`] and [`status`] their parameters and results, [`error`] the codes, [`openrpc`] describes all of it to programs, [`paths`] says where the
 //! socket and the models are.
 //!
 //! `README.md` beside this crate is the reference of the wire; its examples are run as tests.
@@ -25,12 +25,14 @@ pub mod providers;
 pub mod pulls;
 #[cfg(any(feature = "server", feature = "client"))]
 pub mod rpc;
+pub mod runs;
 pub mod secrets;
 pub mod status;
 pub mod storage;
 pub mod tools;
 pub mod turn;
 pub mod usage;
+pub mod workflows;
 
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueSource};
 pub use config::{Configuration, Reloaded, Setting, SettingSource};
@@ -54,6 +56,10 @@ pub use providers::{
     ProviderKind, ProviderList, ProviderRef, ProviderTest, RemovedProvider, Tier, Unavailable,
 };
 pub use pulls::{Pull, PullEvent, PullFile, PullList, PullRef, PullState, StartPull, SubscribePulls};
+pub use runs::{
+    ListRuns, OpenStep, ResumeRun, Run, RunChange, RunDetails, RunEntry, RunEvent, RunId, RunList, RunRef, RunState,
+    ShowRun, SubscribeRuns,
+};
 pub use secrets::{RemovedSecret, Secret, SecretList, SecretName, SecretRef, SetSecret};
 pub use status::{
     Hello, LostEngine, MemoryPool, MemoryStatus, Pong, Preload, PreloadState, Pressure, RequestState, RequestStatus,
@@ -66,6 +72,10 @@ pub use storage::{
 pub use tools::{Reasoning, Tool, ToolCall, ToolChoice};
 pub use turn::Priority;
 pub use usage::{GetUsage, UsageBy, UsageReport, UsageRow};
+pub use workflows::{
+    CheckWorkflow, PlannedStep, RunStarted, RunWorkflow, Workflow, WorkflowCheck, WorkflowFile, WorkflowInput,
+    WorkflowList, WorkflowProblem, WorkflowRef,
+};
 
 /// Version of this contract. Grows when a method or field is removed or changes its meaning.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::error::Kind;
 use crate::{
-    catalogue, config, embeddings, events, generate, metrics, models, providers, pulls, secrets, status, storage, usage,
+    catalogue, config, embeddings, events, generate, metrics, models, providers, pulls, runs, secrets, status, storage,
+    usage, workflows,
 };
 
 /// One method as the wire sees it.
@@ -209,6 +210,54 @@ pub const METHODS: &[Method] = &[
         "Tokens used and what they cost, by day, provider, model and app.",
         schema::<usage::GetUsage>,
         schema::<usage::UsageReport>,
+    ),
+    call(
+        "workflows.list",
+        "All workflows of the folder, broken ones with their problems.",
+        schema::<workflows::WorkflowList>,
+    ),
+    call_with(
+        "workflows.get",
+        "One workflow with its text and its steps.",
+        schema::<workflows::WorkflowRef>,
+        schema::<workflows::WorkflowFile>,
+    ),
+    call_with(
+        "workflows.check",
+        "Says everything that is wrong with the text of a workflow.",
+        schema::<workflows::CheckWorkflow>,
+        schema::<workflows::WorkflowCheck>,
+    ),
+    call("workflows.schema", "The JSON Schema of a workflow's file.", schema::<Value>),
+    call_with(
+        "workflows.run",
+        "Begins a run and answers at once; with dry_run says what it would do, and does nothing.",
+        schema::<workflows::RunWorkflow>,
+        schema::<workflows::RunStarted>,
+    ),
+    call_with("workflows.runs", "Runs, the latest first.", schema::<runs::ListRuns>, schema::<runs::RunList>),
+    call_with("workflows.show", "One run with its log.", schema::<runs::ShowRun>, schema::<runs::RunDetails>),
+    call_with(
+        "workflows.cancel",
+        "Stops a run; what it has done stays done.",
+        schema::<runs::RunRef>,
+        schema::<runs::Run>,
+    ),
+    call_with(
+        "workflows.resume",
+        "Goes on with a run that failed, was cancelled or interrupted.",
+        schema::<runs::ResumeRun>,
+        schema::<runs::Run>,
+    ),
+    subscription(
+        "workflows.subscribe",
+        "Answers with a subscription id, then sends workflows.event notifications of what happens in runs.",
+        schema::<runs::SubscribeRuns>,
+        schema::<runs::RunEvent>,
+    ),
+    unsubscribe(
+        "workflows.unsubscribe",
+        "Ends a stream of this connection; params is an array with the subscription id.",
     ),
     call_with(
         "daemon.hello",

@@ -23,10 +23,16 @@ use crate::providers::{ConfigureProvider, Provider, ProviderList, ProviderRef, P
 #[cfg(feature = "client")]
 use crate::pulls::PullEvent;
 use crate::pulls::{Pull, PullList, PullRef, StartPull, SubscribePulls};
+#[cfg(feature = "client")]
+use crate::runs::RunEvent;
+use crate::runs::{ListRuns, ResumeRun, Run, RunDetails, RunList, RunRef, ShowRun, SubscribeRuns};
 use crate::secrets::{RemovedSecret, Secret, SecretList, SecretRef, SetSecret};
 use crate::status::{Hello, Pong, Status, Welcome};
 use crate::storage::{DeleteModel, Deleted, ImportModel, Storage, Verified};
 use crate::usage::{GetUsage, UsageReport};
+use crate::workflows::{
+    CheckWorkflow, RunStarted, RunWorkflow, WorkflowCheck, WorkflowFile, WorkflowList, WorkflowRef,
+};
 
 /// Answers from a model.
 #[cfg_attr(
@@ -251,6 +257,61 @@ pub trait Usage {
     /// Tokens used and what they cost, by day, provider, model and app.
     #[method(name = "get")]
     async fn get(&self, request: GetUsage) -> RpcResult<UsageReport>;
+}
+
+/// What is done step by step while nobody asks.
+#[cfg_attr(
+    all(feature = "server", feature = "client"),
+    rpc(server, client, namespace = "workflows", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "server", not(feature = "client")),
+    rpc(server, namespace = "workflows", namespace_separator = ".")
+)]
+#[cfg_attr(
+    all(feature = "client", not(feature = "server")),
+    rpc(client, namespace = "workflows", namespace_separator = ".")
+)]
+pub trait Workflows {
+    /// All workflows of the folder, broken ones with their problems.
+    #[method(name = "list")]
+    async fn list(&self) -> RpcResult<WorkflowList>;
+
+    /// One workflow with its text and its steps.
+    #[method(name = "get")]
+    async fn get(&self, request: WorkflowRef) -> RpcResult<WorkflowFile>;
+
+    /// Says everything that is wrong with the text of a workflow.
+    #[method(name = "check")]
+    async fn check(&self, request: CheckWorkflow) -> RpcResult<WorkflowCheck>;
+
+    /// The JSON Schema of a workflow's file.
+    #[method(name = "schema")]
+    async fn schema(&self) -> RpcResult<serde_json::Value>;
+
+    /// Begins a run and answers at once; with `dry_run` says what it would do, and does nothing.
+    #[method(name = "run")]
+    async fn run(&self, request: RunWorkflow) -> RpcResult<RunStarted>;
+
+    /// Runs, the latest first.
+    #[method(name = "runs")]
+    async fn runs(&self, request: ListRuns) -> RpcResult<RunList>;
+
+    /// One run with its log.
+    #[method(name = "show")]
+    async fn show(&self, request: ShowRun) -> RpcResult<RunDetails>;
+
+    /// Stops a run; what it has done stays done.
+    #[method(name = "cancel")]
+    async fn cancel(&self, request: RunRef) -> RpcResult<Run>;
+
+    /// Goes on with a run that failed, was cancelled or interrupted.
+    #[method(name = "resume")]
+    async fn resume(&self, request: ResumeRun) -> RpcResult<Run>;
+
+    /// Streams what happens in runs.
+    #[subscription(name = "subscribe" => "event", unsubscribe = "unsubscribe", item = RunEvent)]
+    async fn follow(&self, request: SubscribeRuns) -> SubscriptionResult;
 }
 
 /// The daemon itself.

@@ -43,3 +43,4 @@ mod tools;
 mod top;
 mod volumes;
 mod wire;
+mod workflows;

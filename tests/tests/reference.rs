@@ -10,6 +10,19 @@ use serde_json::{Value, json};
 use talkied_hub::{Fault, Hub, Kind, Match, Repo};
 
 use crate::support::{Connection, Daemon, Start, until};
+use crate::workflows::bench::{at_rest, count, run, show, write};
+
+/// The workflows of the examples: one is done at once, the other fails and waits for another try.
+const WORKFLOWS: [(&str, &str); 2] = [
+    (
+        "words",
+        "description = \"The words of a memo\"\n[inputs]\nbetween = { default = \" \" }\n[[step]]\noutput_key = \"words\"\ntransform = { from = \"TRANSCRIPT\", split = \" \" }\n",
+    ),
+    (
+        "call",
+        "[[step]]\nname = \"send\"\non_error = { retry = { times = 1, wait = \"1h\", most_wait = \"1h\" } }\nwebhook = { url = \"http://127.0.0.1:1/\" }\n",
+    ),
+];
 
 const README: &str = include_str!("../../protocol/README.md");
 
@@ -70,6 +83,19 @@ fn prepare(daemon: &Daemon, other: &mut Connection, connection: &mut Connection,
             let part = pull["files"][0]["done_bytes"].as_u64().is_some_and(|done| done > 0);
             part && pull["files"][1]["verified"] == true && pull["files"][2]["verified"] == true
         }),
+        "workflows.list" => {
+            for (name, text) in WORKFLOWS {
+                write(daemon, name, text);
+            }
+        }
+        "workflows.show" => drop(at_rest(daemon, "run_1")),
+        "workflows.cancel" => {
+            run(daemon, "call", json!({}));
+            until("its step has failed", || count(&show(daemon, "run_2"), "failed", "1") > 0);
+        }
+        "workflows.unsubscribe" => {
+            request["params"][0] = begun(connection, "workflows.subscribe", json!({ "run": "run_2", "after": 0 }));
+        }
         "daemon.status" => {
             let mut alone = || {
                 let status = connection.call("daemon.status", json!({})).unwrap();
@@ -100,9 +126,12 @@ fn methods_in_their_order() {
     let (mut connection, mut other) = (daemon.connect(), daemon.connect());
     let mut seen = BTreeSet::new();
     for (mut request, responses) in dialogues(part) {
-        if ["models.import", "models.catalogue", "rpc.discover"].iter().any(|method| request["method"] == *method) {
+        if ["models.import", "models.catalogue", "workflows.schema", "rpc.discover"]
+            .iter()
+            .any(|method| request["method"] == *method)
+        {
             // The first needs a file, and is tested with a real one; the second has more entries than its example; the
-            // last has no example of its result, and comes after the daemon's end.
+            // others have no example of their result, and the last comes after the daemon's end.
             continue;
         }
         prepare(&daemon, &mut other, &mut connection, &mut request);
@@ -128,7 +157,7 @@ fn methods_in_their_order() {
         }
         seen.insert(request["method"].to_string());
     }
-    assert_eq!(seen.len(), protocol::openrpc::METHODS.len() - 3, "every method has its example");
+    assert_eq!(seen.len(), protocol::openrpc::METHODS.len() - 4, "every method has its example");
 }
 
 /// Leaves of the metrics what their example shows: one of each.

@@ -124,13 +124,14 @@ fn the_daemon_imports_only_what_lies_behind() {
 
 #[test]
 fn crates_depend_only_on_the_contract_and_the_boundary() {
-    let ours = ["protocol", "engine", "talkied", "talkied-mlx", "talkied-candle", "talkiectl", "talkied-hub"];
+    let ours =
+        ["protocol", "engine", "talkied", "talkied-mlx", "talkied-candle", "talkiectl", "talkied-hub", "workflow"];
     for (folder, allowed) in [
         ("protocol", &[][..]),
         ("engine", &[]),
         ("mlx", &["engine"]),
         ("candle", &["engine"]),
-        ("daemon", &["engine", "protocol"]),
+        ("daemon", &["engine", "protocol", "workflow"]),
         ("client", &["protocol"]),
         ("hub", &[]),
         ("workflow", &["protocol"]),

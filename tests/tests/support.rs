@@ -42,7 +42,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// What follows `TALKIE_` in the names of settings that whoever runs the tests may have.
-const VARIABLES: [&str; 13] = [
+const VARIABLES: [&str; 15] = [
     "CONFIG",
     "KEEP_ALIVE",
     "QUEUE",
@@ -56,6 +56,8 @@ const VARIABLES: [&str; 13] = [
     "IDLE_EXIT",
     "PULL_LIMIT",
     "LOG",
+    "WORKFLOW_SHELL",
+    "WORKFLOW_SCRIPTS",
 ];
 
 /// A running daemon with a home of its own; killed when dropped.
@@ -221,6 +223,12 @@ impl Start {
 
 impl Daemon {
     fn listening(mut self) -> Self {
+        self.listen();
+        self
+    }
+
+    /// Waits until it listens.
+    fn listen(&mut self) {
         self.drain_log();
         let deadline = Instant::now() + PATIENCE;
         while UnixStream::connect(self.socket()).is_err() {
@@ -228,14 +236,21 @@ impl Daemon {
             assert!(ended.is_none() && Instant::now() < deadline, "talkied listens: {ended:?}");
             std::thread::sleep(Duration::from_millis(2));
         }
-        self
     }
 
     /// Starts it once more in the same home, after it has ended.
     pub fn again(mut self) -> Self {
+        self.restart();
+        self
+    }
+
+    /// The same in its place.
+    pub fn restart(&mut self) {
         self.wait();
+        // A program that it was just starting may still hold what it had.
+        until("nobody listens", || UnixStream::connect(self.socket()).is_err());
         self.child = self.command.spawn().expect("talkied starts");
-        self.listening()
+        self.listen();
     }
 
     pub fn socket(&self) -> PathBuf {

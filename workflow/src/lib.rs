@@ -5,6 +5,7 @@
 
 mod calls;
 mod check;
+pub mod course;
 mod declare;
 pub mod file;
 mod node;

@@ -44,7 +44,7 @@ pub struct Run {
     pub draws: Draws,
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+pub fn variable(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.to_owned()));
     parts.filter(|(key, _)| !key.is_empty()).ok_or_else(|| "write it as key=value".into())
 }

@@ -5,6 +5,7 @@
 mod drafts;
 mod memory;
 mod paths;
+mod programs;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -63,6 +64,10 @@ pub struct Cache(pub Option<PathBuf>);
 /// An engine's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program(pub PathBuf);
+
+/// Programs that workflows may run; `None` for none at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs(pub Option<Vec<String>>);
 
 /// Whether keys may be kept in the system's keychain. Variable and option say the opposite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,17 +3,15 @@
 //! The options of the program, the commented default file, the schema for editors and `config show` are all made of this
 //! table; a setting is added by a field of [`Settings`], its default, and a row.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::{KeepAlive, ModelSource};
-use serde_json::Value as Json;
-use toml::Value as Toml;
 
+use super::field::{Field, Of};
 use super::kinds::{
-    Address, Batch, Cache, DraftModels, IdleExit, Keychain, Kind, LogFilter, ModelMemory, PrefixCache, Preload,
-    Program, PullLimit, Queue,
+    Address, Batch, Cache, DraftModels, IdleExit, Keychain, LogFilter, ModelMemory, PrefixCache, Preload, Program,
+    Programs, PullLimit, Queue,
 };
 use crate::hugging_face;
 use crate::library::Place;
@@ -44,6 +42,8 @@ pub struct Settings {
     pub pull_limit: PullLimit,
     pub local_only: bool,
     pub keychain: Keychain,
+    pub workflow_shell: Programs,
+    pub workflow_scripts: bool,
     pub engine: Program,
     pub candle: Program,
     pub log: LogFilter,
@@ -78,65 +78,6 @@ pub struct Setting {
     pub field: &'static dyn Field,
 }
 
-/// What is no value of a setting.
-#[derive(Debug)]
-pub struct Wrong;
-
-/// One field of [`Settings`], whatever its kind.
-pub trait Field: Sync {
-    /// Takes a variable, or what follows an option.
-    fn set_os(&self, settings: &mut Settings, text: &OsStr) -> Result<(), Wrong>;
-    /// Takes what a file says.
-    fn set_toml(&self, settings: &mut Settings, value: &Toml) -> Result<(), Wrong>;
-    /// As a file would say it.
-    fn get(&self, settings: &Settings) -> Toml;
-    /// Carries the value over.
-    fn copy(&self, from: &Settings, to: &mut Settings);
-    /// What it must be.
-    fn expected(&self) -> &'static str;
-    /// Between the entries of a list; `None` for what is no list.
-    fn separator(&self) -> Option<&'static str>;
-    /// What editors are told.
-    fn schema(&self) -> Json;
-}
-
-struct Of<T> {
-    get: fn(&Settings) -> &T,
-    get_mut: fn(&mut Settings) -> &mut T,
-}
-
-impl<T: Kind> Field for Of<T> {
-    fn set_os(&self, settings: &mut Settings, text: &OsStr) -> Result<(), Wrong> {
-        *(self.get_mut)(settings) = T::of_os(text).ok_or(Wrong)?;
-        Ok(())
-    }
-
-    fn set_toml(&self, settings: &mut Settings, value: &Toml) -> Result<(), Wrong> {
-        *(self.get_mut)(settings) = T::of_toml(value).ok_or(Wrong)?;
-        Ok(())
-    }
-
-    fn get(&self, settings: &Settings) -> Toml {
-        (self.get)(settings).to_toml()
-    }
-
-    fn copy(&self, from: &Settings, to: &mut Settings) {
-        (self.get_mut)(to).clone_from((self.get)(from));
-    }
-
-    fn expected(&self) -> &'static str {
-        T::EXPECTED
-    }
-
-    fn separator(&self) -> Option<&'static str> {
-        T::SEPARATOR
-    }
-
-    fn schema(&self) -> Json {
-        T::schema()
-    }
-}
-
 macro_rules! field {
     ($name:ident) => {
         &Of { get: |settings| &settings.$name, get_mut: |settings| &mut settings.$name }
@@ -144,7 +85,7 @@ macro_rules! field {
 }
 
 /// Every setting, in the order in which people are shown them.
-pub static SETTINGS: [Setting; 20] = [
+pub static SETTINGS: [Setting; 22] = [
     Setting {
         key: "keep_alive",
         doc: "How long a model stays warm after its last request: seconds, 5m, 2h or forever",
@@ -320,6 +261,26 @@ pub static SETTINGS: [Setting; 20] = [
         field: field!(keychain),
     },
     Setting {
+        key: "workflow_shell",
+        doc: "Programs that workflows may run: a list of absolute paths or names, or off",
+        variable: "TALKIE_WORKFLOW_SHELL",
+        option: "workflow-shell",
+        placeholder: "PROGRAMS",
+        example: None,
+        taken: Taken::AtOnce,
+        field: field!(workflow_shell),
+    },
+    Setting {
+        key: "workflow_scripts",
+        doc: "Let workflows run scripts of /bin/sh, and with them every program",
+        variable: "TALKIE_WORKFLOW_SCRIPTS",
+        option: "workflow-scripts",
+        placeholder: "",
+        example: None,
+        taken: Taken::AtOnce,
+        field: field!(workflow_scripts),
+    },
+    Setting {
         key: "engine",
         doc: "Program of the MLX engine; talkied-mlx beside this program where none is named",
         variable: "TALKIE_ENGINE",
@@ -372,6 +333,8 @@ impl Default for Settings {
             pull_limit: PullLimit(None),
             local_only: false,
             keychain: Keychain(true),
+            workflow_shell: Programs(None),
+            workflow_scripts: false,
             engine: beside(ENGINE),
             candle: beside(CANDLE),
             log: LogFilter("info".into()),

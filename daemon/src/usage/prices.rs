@@ -8,6 +8,7 @@ use protocol::usage::MOST_ROWS;
 use protocol::{ErrorData, Kind, ModelId, ProviderId, UsageBy, UsageReport, UsageRow};
 use serde::Deserialize;
 
+use super::Used;
 use super::store::Count;
 use crate::bounded;
 
@@ -61,6 +62,19 @@ impl Prices {
             Some(price) => Err(format!("the price of {} is none", price.model)),
             None => Ok(Self(prices)),
         }
+    }
+
+    /// What one request costs; `None` where the price is not known.
+    pub(super) fn of(&self, used: &Used) -> Option<f64> {
+        self.cost(&Count {
+            day: String::new(),
+            provider: used.provider.clone(),
+            model: used.model.clone(),
+            app: String::new(),
+            requests: 1,
+            prompt_tokens: used.prompt_tokens.into(),
+            completion_tokens: used.completion_tokens.into(),
+        })
     }
 
     /// What a count costs; `None` where the price is not known.

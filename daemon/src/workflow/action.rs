@@ -3,6 +3,7 @@
 //! Nothing here knows files of workflows, runs, logs or settings; the runner calls it. Whatever a step gives or says is
 //! free of the secrets that it was given: [`secret::Hidden`] takes them out.
 
+pub mod llm;
 pub mod notify;
 mod program;
 pub mod save_file;

@@ -10,12 +10,14 @@ use protocol::format::MAX_FORMAT_BYTES;
 use protocol::openrpc::{METHODS, document, method};
 use protocol::tools::{MAX_NAME_BYTES, MAX_TOOL_BYTES, MAX_TOOLS};
 use protocol::{
-    CancelRequest, Cancelled, Catalogue, Configuration, ConfigureProvider, DeleteModel, Deleted, EmbeddingsRequest,
-    EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, Hello, ImportModel, Kind,
-    LoadModel, MAX_MESSAGE_BYTES, Metrics, Model, ModelEvent, ModelList, ModelRef, PROTOCOL_VERSION, Pong, Provider,
-    ProviderList, ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef, Reloaded, RemovedProvider,
-    RemovedSecret, Secret, SecretList, SecretRef, SetSecret, StartPull, Status, Storage, SubscribeModels,
-    SubscribePulls, TokenCount, Unloaded, UsageReport, Verified, Welcome,
+    CancelRequest, Cancelled, Catalogue, CheckWorkflow, Configuration, ConfigureProvider, DeleteModel, Deleted,
+    EmbeddingsRequest, EmbeddingsResult, ErrorData, GenerateEvent, GenerateRequest, GenerateResult, GetUsage, Hello,
+    ImportModel, Kind, ListRuns, LoadModel, MAX_MESSAGE_BYTES, Metrics, Model, ModelEvent, ModelList, ModelRef,
+    PROTOCOL_VERSION, Pong, Provider, ProviderList, ProviderRef, ProviderTest, Pull, PullEvent, PullList, PullRef,
+    Reloaded, RemovedProvider, RemovedSecret, ResumeRun, Run, RunDetails, RunEvent, RunList, RunRef, RunStarted,
+    RunWorkflow, Secret, SecretList, SecretRef, SetSecret, ShowRun, StartPull, Status, Storage, SubscribeModels,
+    SubscribePulls, SubscribeRuns, TokenCount, Unloaded, UsageReport, Verified, Welcome, WorkflowCheck, WorkflowFile,
+    WorkflowList, WorkflowRef,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,6 +84,17 @@ fn checks() -> BTreeMap<&'static str, (Option<Check>, Check)> {
         ("secrets.list", (None, check::<SecretList>)),
         ("secrets.set", (Some(check::<SetSecret>), check::<Secret>)),
         ("secrets.remove", (Some(check::<SecretRef>), check::<RemovedSecret>)),
+        ("workflows.list", (None, check::<WorkflowList>)),
+        ("workflows.get", (Some(check::<WorkflowRef>), check::<WorkflowFile>)),
+        ("workflows.check", (Some(check::<CheckWorkflow>), check::<WorkflowCheck>)),
+        ("workflows.schema", (None, ignored)),
+        ("workflows.run", (Some(check::<RunWorkflow>), check::<RunStarted>)),
+        ("workflows.runs", (Some(check::<ListRuns>), check::<RunList>)),
+        ("workflows.show", (Some(check::<ShowRun>), check::<RunDetails>)),
+        ("workflows.cancel", (Some(check::<RunRef>), check::<Run>)),
+        ("workflows.resume", (Some(check::<ResumeRun>), check::<Run>)),
+        ("workflows.subscribe", (Some(check::<SubscribeRuns>), check::<u64>)),
+        ("workflows.unsubscribe", (Some(subscription), check::<bool>)),
         ("usage.get", (Some(check::<GetUsage>), check::<UsageReport>)),
         ("daemon.hello", (Some(check::<Hello>), check::<Welcome>)),
         ("daemon.ping", (None, check::<Pong>)),
@@ -100,6 +113,7 @@ fn event(name: &str) -> Option<Check> {
         "generate.event" => Some(check::<GenerateEvent>),
         "models.event" => Some(check::<ModelEvent>),
         "pulls.event" => Some(check::<PullEvent>),
+        "workflows.event" => Some(check::<RunEvent>),
         _ => None,
     }
 }
