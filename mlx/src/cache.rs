@@ -150,10 +150,10 @@ pub struct Mask(Option<([i32; 2], Array)>);
 
 impl Mask {
     /// That of so many tokens and keys, made where there is none.
-    pub fn of(&mut self, sizes: [i32; 2], make: impl FnOnce() -> MlxResult<Array>) -> MlxResult<Array> {
+    pub fn of(&mut self, sizes: [i32; 2], masking: impl FnOnce() -> MlxResult<Array>) -> MlxResult<Array> {
         match &self.0 {
             Some((made, mask)) if *made == sizes => Ok(mask.clone()),
-            _ => Ok(self.0.insert((sizes, make()?)).1.clone()),
+            _ => Ok(self.0.insert((sizes, masking()?)).1.clone()),
         }
     }
 }

@@ -74,7 +74,8 @@ impl Kept {
 
     /// Has copies made.
     fn compute<'a>(&self, copies: impl IntoIterator<Item = &'a Array>) -> Result<()> {
-        Ok(if self.pipelines { transforms::async_eval(copies)? } else { transforms::eval(copies)? })
+        let asked = if self.pipelines { transforms::async_eval(copies) } else { transforms::eval(copies) };
+        Ok(asked?)
     }
 
     /// Bytes of all chunks.

@@ -353,7 +353,8 @@ fn each_row_has_its_own_log_probabilities_and_share_of_the_time() {
             }
         }
         assert!(all.iter().all(|sequence| sequence.built() > Duration::ZERO));
-        let together: Vec<_> = all.iter().zip(before).map(|(sequence, before)| sequence.built() - before).collect();
+        let together: Vec<_> =
+            all.iter().zip(before).map(|(sequence, before)| sequence.built().saturating_sub(before)).collect();
         assert!(together.windows(2).all(|pair| pair[0] == pair[1]));
     }
 }
