@@ -98,6 +98,7 @@ mod system {
     /// The texts are behind the name of the script, so that neither is taken for an option.
     const SCRIPT: &str = "on run argv\ndisplay notification (item 2 of argv) with title (item 1 of argv)\nend run\n";
 
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere the program may be missing")]
     pub(super) fn shown(title: &str, text: &str, _: &impl Fn(&str) -> Option<OsString>) -> Result<Shown, Failure> {
         Ok(Shown {
             path: "/usr/bin/osascript".into(),
@@ -109,7 +110,7 @@ mod system {
 
 #[cfg(not(target_os = "macos"))]
 mod system {
-    use super::super::shell::find;
+    use super::super::shell::allowed::find;
     use super::{Failure, OsString, Shown};
 
     /// What shows the text may read it as markup.

@@ -3,7 +3,7 @@
 //! What may run is decided by [`Policy`], which allows nothing by default; `program` runs it. A program gets a small
 //! environment of its own, and nothing of the daemon's but PATH, HOME, USER, LANG and TMPDIR.
 
-mod allowed;
+pub(super) mod allowed;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,7 +17,6 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use allowed::Policy;
-pub(super) use allowed::find;
 
 use super::program::{self, Broken, Call, Ran, Said};
 use super::secret::Hidden;
