@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use protocol::openrpc::Method;
-use protocol::{GenerateRequest, SubscribeModels, SubscribePulls};
+use protocol::{GenerateRequest, SubscribeModels, SubscribePulls, SubscribeRuns};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -41,6 +41,7 @@ pub(super) fn check(method: &Method, array: &RawValue) -> Result<(), serde_json:
         "generate.stream" => decode::<GenerateRequest>(array),
         "models.subscribe" => decode::<SubscribeModels>(array),
         "pulls.subscribe" => decode::<SubscribePulls>(array),
+        "workflows.subscribe" => decode::<SubscribeRuns>(array),
         _ => Ok(()),
     }
 }
