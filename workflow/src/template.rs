@@ -4,6 +4,7 @@
 
 mod bounds;
 mod error;
+mod name;
 mod source;
 mod weight;
 

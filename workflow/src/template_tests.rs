@@ -37,6 +37,8 @@ fn a_text_gets_its_places_filled() {
     for (source, expected) in [
         ("Of {{TITLE}}", "Of Memo"),
         ("{{ TITLE | upper }}{# no #}\n", "MEMO"),
+        ("{{ '../../.ssh/' + TITLE | safe_name }} {{ count | safe_name }}", "../../.ssh/Memo 3"),
+        ("{{ ('../../.ssh/' + TITLE) | safe_name }}", "ssh-Memo"),
         // HTML is no matter here.
         ("{{TRANSCRIPT}}", "Call <Ann> & \"Bob\"."),
         ("{{TRANSCRIPT[:4]}}", "Call"),

@@ -15,7 +15,7 @@ use workflow::file;
 use super::action::Failure;
 use super::action::llm::{Answered, Asker};
 use super::action::notify::{self, Notice};
-use super::action::save_file::{self, Exists, File, Folders, Homes};
+use super::action::save_file::{self, Exists, File, Homes};
 use super::action::secret::Secrets;
 use super::action::shell::{Command, Policy, Shell, What};
 use super::action::webhook::{ApiKey, Hmac, Reach, Request, Sender};
@@ -147,8 +147,8 @@ impl Tools {
             file::Exists::Number => Exists::Number,
             file::Exists::Append => Exists::Append,
         };
-        let (path, text, folders) = (file.path.clone(), file.text.clone(), Folders::Make);
-        let output = save_file::save(File { path, text, exists, folders }, self.homes.clone()).await?;
+        let (path, text) = (file.path.clone(), file.text.clone());
+        let output = save_file::save(File { path, text, exists }, self.homes.clone()).await?;
         Ok(Value::String(output.path.display().to_string()))
     }
 

@@ -9,7 +9,7 @@ use super::error::{Mistake, words};
 use crate::problem::{nearest, quote};
 
 /// Filters that there are, for those who misspell one.
-pub const FILTERS: [&str; 49] = [
+pub const FILTERS: [&str; 50] = [
     "abs",
     "attr",
     "batch",
@@ -45,6 +45,7 @@ pub const FILTERS: [&str; 49] = [
     "reverse",
     "round",
     "safe",
+    "safe_name",
     "select",
     "selectattr",
     "slice",

@@ -10,17 +10,19 @@ use minijinja::value::{Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, escape_formatter};
 
 use super::bounds::{FUEL, json};
+use super::name::safe_name;
 use super::source::FILTERS;
 use crate::MOST_OUTPUT_BYTES;
 
 /// Most bytes that a filter is given: a text of the greatest size, and something with it.
 const MOST_BYTES: usize = 2 * MOST_OUTPUT_BYTES;
 
-/// Has the engine's own filters.
+/// Has the engine's own filters, and ours.
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
+    environment.add_filter("safe_name", |value: &Value| safe_name(&value.to_string()));
     environment
 });
 

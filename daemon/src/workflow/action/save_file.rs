@@ -1,9 +1,8 @@
 //! Steps that write a file: the whole of it or nothing, and never over what the daemon lives from.
 //!
-//! In reading order: `place` decides where a file may be, `whole` writes it under a hidden name and gives it its own,
-//! `name` makes any text the name of one file. `append` adds to a file, by one write.
+//! In reading order: `place` decides where a file may be, `whole` writes it under a hidden name and gives it its own.
+//! `append` adds to a file, by one write.
 
-mod name;
 mod place;
 mod whole;
 
@@ -13,8 +12,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-
-pub use name::safe_name;
 
 use super::Failure;
 
@@ -30,8 +27,6 @@ pub struct File {
     pub text: String,
     /// What is done with a file that is there.
     pub exists: Exists,
-    /// What is done where its folder is not there.
-    pub folders: Folders,
 }
 
 /// What is done with a file that is there already.
@@ -46,16 +41,6 @@ pub enum Exists {
     Number,
     /// The text is added to it, with one write, which is not done over when it was done in part.
     Append,
-}
-
-/// What is done where a file's folder is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Folders {
-    /// The step fails.
-    #[default]
-    MustBeThere,
-    /// It is made, and those above it, for the user alone.
-    Make,
 }
 
 /// What was written.
@@ -76,20 +61,15 @@ pub struct Homes {
     pub daemon: PathBuf,
 }
 
-/// Writes a file. Dropping the future does not stop what has begun.
+/// Writes a file; folders that are missing are made, for the user alone. Dropping the future does not stop what has begun.
 pub async fn save(file: File, homes: Homes) -> Result<Output, Failure> {
     let saving = tokio::task::spawn_blocking(move || written(&file, &homes));
     saving.await.map_err(|_| Failure::may_pass("writing a file broke off"))?
 }
 
-/// Where a file would be written, or why not, as far as that is known without writing it.
-pub fn check(file: &File, homes: &Homes) -> Result<PathBuf, Failure> {
-    place::of(file, homes).map(|place| place.path())
-}
-
 fn written(file: &File, homes: &Homes) -> Result<Output, Failure> {
     let place = place::of(file, homes)?;
-    place.make_folders(file.folders)?;
+    place.make_folders()?;
     let path = place.path();
     let failed = |error: io::Error| failure(&error, &path);
     let text = file.text.as_bytes();
@@ -133,9 +113,8 @@ fn failure(error: &io::Error, path: &Path) -> Failure {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Failure::may_pass(format!("{shown} is not written: the disk is full, or the user's share of it"))
         }
-        io::ErrorKind::NotFound => Failure::last(format!(
-            "the folder {folder} is not there; make it, or have the step make it with `make_folders = true`"
-        )),
+        // It was there, or made, a moment ago.
+        io::ErrorKind::NotFound => Failure::may_pass(format!("the folder {folder} is gone")),
         io::ErrorKind::IsADirectory => Failure::last(format!("{shown} is a folder, so no file can be written there")),
         io::ErrorKind::NotADirectory => {
             Failure::last(format!("{shown} cannot be written: a part of its path is no folder"))

@@ -26,12 +26,12 @@ impl Disk {
     }
 
     fn save(&self, path: &str, exists: Exists, text: &str) -> Result<Output, Failure> {
-        let file = File { path: path.into(), text: text.into(), exists, folders: Folders::MustBeThere };
+        let file = File { path: path.into(), text: text.into(), exists };
         written(&file, &self.homes())
     }
 
     fn make(&self, path: &str) -> Result<Output, Failure> {
-        let file = File { path: path.into(), text: "x".into(), exists: Exists::Replace, folders: Folders::Make };
+        let file = File { path: path.into(), text: "x".into(), exists: Exists::Replace };
         written(&file, &self.homes())
     }
 
@@ -64,9 +64,7 @@ fn refused(result: Result<Output, Failure>, words: &str) {
 #[tokio::test]
 async fn a_file_is_replaced_whole_and_keeps_its_mode() {
     let disk = Disk::new();
-    let file =
-        File { path: "~/a.json".into(), text: "one".into(), exists: Exists::Replace, folders: Folders::MustBeThere };
-    assert_eq!(check(&file, &disk.homes()), Ok(disk.path("a.json")));
+    let file = File { path: "~/a.json".into(), text: "one".into(), exists: Exists::Replace };
     let saved = save(file, disk.homes()).await.expect("it is written");
     assert_eq!((saved.path, saved.bytes), (disk.path("a.json"), 3));
     assert_eq!((disk.read("a.json"), disk.mode("a.json")), ("one".into(), 0o600));
@@ -140,11 +138,9 @@ fn what_a_killed_daemon_left_is_used_again() {
 }
 
 #[test]
-fn folders_are_made_where_that_is_asked_for() {
+fn folders_that_are_missing_are_made() {
     let disk = Disk::new();
-    refused(disk.save("~/new/deep/a", Exists::Replace, "x"), "`make_folders = true`");
-    assert_eq!(disk.names(""), ["Talkie"], "nothing is made for nothing");
-    disk.make("~/new/deep/a").expect("it is made");
+    disk.save("~/new/deep/a", Exists::Replace, "x").expect("it is made");
     assert_eq!((disk.read("new/deep/a"), disk.mode("new/deep")), ("x".into(), 0o700));
     refused(disk.make("~/new/deep/a/b"), "no folder");
     refused(disk.make("~/new/deep"), "is a folder");

@@ -141,12 +141,6 @@ impl Sender {
     }
 }
 
-/// What a request would be, without sending it: its method and where it goes, as far as that may be told.
-pub fn describe(asked: &Request) -> Result<String, Failure> {
-    let made = request::make(asked, SystemTime::UNIX_EPOCH)?;
-    Ok(format!("{} {}", made.method, made.place))
-}
-
 #[cfg(test)]
 #[path = "webhook_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::super::Failure;
-use super::{File, Folders, Homes, failure};
+use super::{File, Homes, failure};
 
 /// The one folder of the daemon's home that workflows write to.
 const OUT: &str = "out";
@@ -26,18 +26,14 @@ impl Place {
         self.folder.join(&self.missing).join(&self.name)
     }
 
-    /// Makes what is missing, for the user alone, where that is asked for.
-    pub(super) fn make_folders(&self, folders: Folders) -> Result<(), Failure> {
+    /// Makes what is missing, for the user alone.
+    pub(super) fn make_folders(&self) -> Result<(), Failure> {
         if self.missing.as_os_str().is_empty() {
             return Ok(());
         }
-        let path = self.path();
-        let failed = |error: io::Error| failure(&error, &path);
-        if folders == Folders::MustBeThere {
-            return Err(failed(io::ErrorKind::NotFound.into()));
-        }
         let folder = self.folder.join(&self.missing);
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| failure(&error, &self.path()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names of files, of texts that nobody vouches for.
+//! Names of files, of texts that nobody vouches for: the filter `safe_name`.
 
 /// Longest name, in bytes: room for an ending and a number within the 255 that disks take.
 const LONGEST: usize = 200;
