@@ -86,7 +86,7 @@ impl Template {
     /// text.
     pub fn render_value(&self, scope: &Scope) -> Result<Value, RenderError> {
         match source::only_expression(&self.source) {
-            Some(expression) => evaluate(expression, scope),
+            Some(expression) => evaluate(expression, scope, |value| bounds::json(&value)),
             None => self.render_text(scope).map(Value::String),
         }
     }
@@ -124,24 +124,20 @@ impl Expression {
 
     /// Its value.
     pub fn value(&self, scope: &Scope) -> Result<Value, RenderError> {
-        evaluate(&self.source, scope)
+        evaluate(&self.source, scope, |value| bounds::json(&value))
     }
 
     /// Whether it is true, as Python sees it: an empty text or list, 0 and none are not.
     pub fn is_true(&self, scope: &Scope) -> Result<bool, RenderError> {
-        bounds::with_room(|| {
-            let environment = environment();
-            let value = environment.compile_expression(&self.source).and_then(|it| it.eval(scope.context()));
-            let value = value.map_err(|error| error::explained(&error, &self.source, scope, environment))?;
-            if value.is_undefined() {
-                return Err(error::undefined_in(&self.source, scope, environment));
-            }
-            Ok(value.is_true())
-        })?
+        evaluate(&self.source, scope, |value| Ok(value.is_true()))
     }
 }
 
-fn evaluate(source: &str, scope: &Scope) -> Result<Value, RenderError> {
+fn evaluate<T: Send>(
+    source: &str,
+    scope: &Scope,
+    told: impl FnOnce(minijinja::Value) -> Result<T, RenderError> + Send,
+) -> Result<T, RenderError> {
     bounds::with_room(|| {
         let environment = environment();
         let value = environment.compile_expression(source).and_then(|it| it.eval(scope.context()));
@@ -149,7 +145,7 @@ fn evaluate(source: &str, scope: &Scope) -> Result<Value, RenderError> {
         if value.is_undefined() {
             return Err(error::undefined_in(source, scope, environment));
         }
-        bounds::json(&value)
+        told(value)
     })?
 }
 
