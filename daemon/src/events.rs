@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use protocol::{ModelChange, ModelEvent, PullState};
 use tokio::sync::watch;
 
+use crate::memory::Level;
 use crate::metrics::Counters;
 
 /// Events that are kept.
@@ -25,6 +26,8 @@ struct Shared {
     /// Held for one look or one entry alone.
     log: Mutex<Log>,
     latest: watch::Sender<u64>,
+    /// How short of memory the machine is.
+    pressure: watch::Sender<Level>,
     counters: Counters,
 }
 
@@ -76,7 +79,12 @@ impl Events {
 
     fn new(last: u64, counters: Counters) -> Self {
         let log = Log { dropped: last, events: VecDeque::new(), last };
-        Self(Arc::new(Shared { log: Mutex::new(log), latest: watch::Sender::new(last), counters }))
+        Self(Arc::new(Shared {
+            log: Mutex::new(log),
+            latest: watch::Sender::new(last),
+            pressure: watch::Sender::default(),
+            counters,
+        }))
     }
 
     /// Writes down what happened.
@@ -84,6 +92,16 @@ impl Events {
         self.0.counters.change(&change);
         let last = self.log(|log| log.push(change));
         self.0.latest.send_replace(last);
+    }
+
+    /// Says how short of memory the machine is.
+    pub fn press(&self, level: Level) {
+        self.0.pressure.send_replace(level);
+    }
+
+    /// How short of memory the machine is, as it is told.
+    pub fn pressure(&self) -> watch::Receiver<Level> {
+        self.0.pressure.subscribe()
     }
 
     /// Follows from `after` on, or from now.

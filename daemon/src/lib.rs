@@ -53,6 +53,8 @@ mod notify;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::workflow::MOST_OUTPUT_BYTES;
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -73,11 +75,13 @@ use crate::reload::{LAST_WORDS, Owners, Reload, limits};
 use crate::requests::Requests;
 use crate::rpc::{Parts, Rpc};
 use crate::scheduler::{Scheduler, Settings};
-use crate::socket::{BindError, Connections};
+use crate::socket::{Answer, BindError, Connections, Post, Posts};
 use crate::usage::Usage;
 use crate::workflow::Workflows;
 use crate::workflow::action::llm::Asker;
+use crate::workflow::action::secret::Secrets;
 use crate::workflow::tools::Tools;
+use crate::workflow::webhook;
 
 /// How long a client may leave an event of its stream unread once its buffers are full.
 const SLOW_CLIENT: Duration = Duration::from_secs(30);
@@ -136,7 +140,8 @@ pub async fn run(
     let (may, allowed) = watch::channel(reload::may(&config.settings));
     let asker = Asker::new(Arc::clone(&registry), usage.clone());
     let tools = Tools::new(asker, registry.keys(), config.home.clone(), allowed);
-    let (workflows, tasks) = Workflows::start_loop(&config.home, tools, to_drain, stop.clone());
+    let (workflows, tasks) = Workflows::start_loop(&config.home, tools, &events, to_drain, stop.clone());
+    let posts = posts(workflows.clone(), Secrets::new(registry.keys()));
     // A little longer than requests may take, so that their last events still leave.
     let (drain, drained) = watch::channel(drain + LAST_WORDS);
     let draining = drained.clone();
@@ -186,12 +191,13 @@ pub async fn run(
     tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "listening");
     telemetry::leave_file();
     let announcing = tokio::spawn(notify::announce(scheduler, draining, stop.clone()));
-    let served = socket::serve(bound.listener, rpc.module(), limits, connections, stop).await;
+    let served = socket::serve(bound.listener, rpc.module(), posts, limits, connections, stop).await;
     // Its requests have ended with their connections; what is left is to take the engines down.
     let tasks = [
         ("scheduler", scheduling),
         ("runs of workflows", tasks.runs),
         ("watch of workflows", tasks.watch),
+        ("triggers and hooks", tasks.triggers),
         ("downloads", pulling),
         ("watch of the library", watching),
         ("configuration", reloading),
@@ -203,6 +209,26 @@ pub async fn run(
     join(tasks).await;
     drop(bound.claim);
     served.map_err(RunError::Serve)
+}
+
+/// Requests that start workflows.
+fn posts(workflows: Workflows, secrets: Secrets) -> Posts {
+    Posts::new("/workflows/", MOST_OUTPUT_BYTES, move |post| {
+        let (workflows, secrets) = (workflows.clone(), secrets.clone());
+        let Post { name, bearer, media_type, encoding, body } = post;
+        let (token, body) = (bearer.map(Into::into), body.map(Into::into));
+        let request = webhook::Request { name, token, media_type, is_encoded: encoding.is_some(), body };
+        Box::pin(async move {
+            match webhook::take(&workflows, &secrets, request).await {
+                Ok(run) => Answer { status: 202, body: json!({ "run": run.run }), retry_after: None },
+                Err(refusal) => Answer {
+                    status: refusal.status,
+                    body: json!({ "error": refusal.words }),
+                    retry_after: refusal.retry_after_ms.map(|time| time.div_ceil(1000)),
+                },
+            }
+        })
+    })
 }
 
 /// Who may answer: each engine, and the servers of the configuration.

@@ -59,7 +59,7 @@ async fn the_methods_served_are_the_methods_described() {
     let (_, allowed) = tokio::sync::watch::channel(May::default());
     let tools = Tools::new(asker, registry.keys(), home.path().into(), allowed);
     let (_, drained) = tokio::sync::watch::channel(Duration::ZERO);
-    let (workflows, tasks) = Workflows::start_loop(home.path(), tools, drained, stop.clone());
+    let (workflows, tasks) = Workflows::start_loop(home.path(), tools, &Events::default(), drained, stop.clone());
     let (given, _) = Given::parse(["talkied", "--home", "/none"], |_| None).unwrap();
     let (_, signals) = tokio::sync::mpsc::channel(1);
     let (reload, _) = Reload::start(Config::load(given).unwrap(), owners, signals, stop.clone());
@@ -91,6 +91,7 @@ async fn the_methods_served_are_the_methods_described() {
     pulling.await.unwrap();
     tasks.runs.await.unwrap();
     tasks.watch.await.unwrap();
+    tasks.triggers.await.unwrap();
 }
 
 #[test]

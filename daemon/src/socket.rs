@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`bind`] makes the socket, or takes the one that launchd or systemd [`passed`]; [`serve`] accepts
 //! connections until shutdown; `connection` tells the framings apart by the first byte and hands over to `ndjson`
-//! (`quiet`, `lines`, `message`, `dispatch`) or to `http`, where `scrape` answers Prometheus. `rules` and `params` stand between both framings and the methods.
+//! (`quiet`, `lines`, `message`, `dispatch`) or to `http`, where `scrape` answers Prometheus and `posted` what is posted
+//! to paths of its own. `rules` and `params` stand between both framings and the methods.
 //!
 //! Nothing here knows what a method does. Whatever a client sends or leaves unsent costs it its own connection at
 //! most: every size, depth, count and wait has a bound in [`Limits`]. The daemon's `run` calls all of this, once.
@@ -21,6 +22,7 @@ mod ndjson;
 mod params;
 mod passed;
 mod peer;
+mod posted;
 mod quiet;
 mod refusal;
 mod rules;
@@ -35,3 +37,4 @@ pub use bind::{BindError, Bound, Claim, Place, bind};
 pub use limits::Limits;
 pub use passed::passed;
 pub use peer::Peer;
+pub use posted::{Answer, Post, Posts};

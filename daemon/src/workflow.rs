@@ -2,17 +2,21 @@
 //!
 //! In reading order: [`directory`] knows the files, [`store`] keeps runs and their logs, [`queue`] is the loop that owns which
 //! runs wait and which go on, [`run`] takes one run through its course, [`tools`] has each step done by its
-//! [`action`]. What comes next in a
+//! [`action`], [`trigger`] starts what starts by itself, and
+//! [`hooks`] follow what [happens](happening). What comes next in a
 //! run is decided by the crate `workflow` alone. [`Workflows`] is the handle; [`Workflows::start`] is how runs begin, whoever
 //! wants one.
 
 pub mod action;
 pub mod directory;
+mod happening;
+mod hooks;
 mod queue;
 mod run;
 mod store;
 mod tell;
 pub mod tools;
+mod trigger;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,10 +35,13 @@ use workflow::course::{Course, Given, Program, Texts, plan};
 use workflow::{MOST_OUTPUT_BYTES, Workflow};
 
 use crate::error::{internal, invalid};
+use crate::events::Events;
 use directory::{Directory, Snapshot};
+use happening::Happenings;
 use queue::{Loop, Message};
 use store::{Change, New, Store, Wanted};
 use tools::Tools;
+pub use trigger::webhook;
 
 /// Messages that may wait for the loop; senders wait when it is full.
 const MESSAGES: usize = 64;
@@ -77,6 +84,8 @@ pub struct Tasks {
     pub runs: JoinHandle<()>,
     /// The watch of the folder.
     pub watch: JoinHandle<()>,
+    /// What starts runs by itself, and hooks.
+    pub triggers: JoinHandle<()>,
 }
 
 impl Workflows {
@@ -85,20 +94,34 @@ impl Workflows {
     pub fn start_loop(
         home: &Path,
         tools: Tools,
+        events: &Events,
         drain: watch::Receiver<Duration>,
         stop: CancellationToken,
     ) -> (Self, Tasks) {
         let (messages, receiver) = mpsc::channel(MESSAGES);
         let (store, directory) = (Store::new(home), Arc::new(Directory::new(home)));
         let (told, busy) = watch::channel(0);
-        let looped = Loop::new(store.clone(), Arc::new(tools), drain, told, stop.clone());
+        let (user, tools) = (tools.user_home().to_path_buf(), Arc::new(tools));
+        let hooks = hooks::follow(home.to_path_buf(), Arc::clone(&tools), Happenings::follow(events), stop.clone());
+        let looped = Loop::new(store.clone(), tools, drain, told, stop.clone());
         let runs = tokio::spawn(looped.run(receiver));
-        let watch = tokio::spawn(directory::watch(Arc::clone(&directory), stop));
-        (Self { directory, store, messages, busy }, Tasks { runs, watch })
+        let watch = tokio::spawn(directory::watch(Arc::clone(&directory), stop.clone()));
+        let workflows = Self { directory, store, messages, busy };
+        let triggers = trigger::follow(workflows.clone(), user, Happenings::follow(events), stop);
+        let triggers = tokio::spawn(async { _ = tokio::join!(triggers, hooks) });
+        (workflows, Tasks { runs, watch, triggers })
     }
 
     /// Begins a run of a workflow as its file is now, or has it wait for its turn.
     pub async fn start(&self, name: &str, inputs: Map<String, Value>, cause: Cause) -> Result<Run, ErrorData> {
+        let new = self.new_run(name, inputs, cause).await?;
+        let run = self.store.add(new).await?;
+        self.tell(Message::Queue(number(&run.run)?)).await?;
+        Ok(run)
+    }
+
+    /// A run of a workflow as its file is now, if there is room for one more.
+    async fn new_run(&self, name: &str, inputs: Map<String, Value>, cause: Cause) -> Result<New, ErrorData> {
         let snapshot = self.directory.look().await?;
         let (words, event) = match cause {
             Cause::ByHand => ("by hand".to_owned(), None),
@@ -109,9 +132,7 @@ impl Workflows {
         };
         self.make_room(None, MOST_WAITING).await?;
         let (texts, given) = runnable(&snapshot, name, inputs, event)?;
-        let run = self.store.add(New { workflow: name.to_owned(), cause: words, texts, given }).await?;
-        self.tell(Message::Queue(number(&run.run)?)).await?;
-        Ok(run)
+        Ok(New { workflow: name.to_owned(), cause: words, texts, given })
     }
 
     /// What a run would do; nothing is done.
@@ -234,9 +255,11 @@ impl Workflows {
         Ok(Follower { store: self.store.clone(), signs, run: Some(number), seen, is_over: false })
     }
 
-    /// Whether a run waits or goes on.
+    /// Whether a run waits or goes on, or something may start one that no client does.
     pub fn is_busy(&self) -> bool {
-        *self.busy.borrow() > 0
+        let files = self.files();
+        let starts_by_itself = files.borrow().entries.values().any(|entry| trigger::is_needed(entry));
+        *self.busy.borrow() > 0 || starts_by_itself
     }
 
     /// What lies in the folder, and its changes, for triggers.

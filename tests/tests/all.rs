@@ -41,6 +41,7 @@ mod steps;
 mod terminal;
 mod tools;
 mod top;
+mod triggers;
 mod volumes;
 mod wire;
 mod workflows;

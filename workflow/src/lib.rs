@@ -8,6 +8,7 @@ mod check;
 pub mod course;
 mod declare;
 pub mod file;
+pub mod hooks;
 mod node;
 mod problem;
 mod schedule;

@@ -173,6 +173,7 @@ impl Loop {
             Level::Soft => tracing::warn!("memory runs short: caches are given back, and background work stands still"),
             Level::Hard => tracing::warn!("memory runs out: idle models leave, and nothing new is taken"),
         }
+        self.settings.events.press(level);
         let effects = self.residency.pressure(level, Instant::now());
         self.carry_out(effects);
     }

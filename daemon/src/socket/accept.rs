@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::limits::{Budget, Limits};
+use super::posted::Posts;
 use super::{connection, descriptors, refusal};
 
 /// After an error of `accept` that another attempt would only repeat: no descriptor or no memory is left.
@@ -66,6 +67,7 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) methods: Methods,
+    pub(super) posts: Posts,
     pub(super) limits: Limits,
     pub(super) budget: Budget,
     pub(super) shutdown: CancellationToken,
@@ -73,13 +75,14 @@ pub(super) struct Shared {
     pub(super) stop: StopHandle,
 }
 
-/// Accepts connections and serves `methods` to them until `shutdown`; then closes the listener, lets running calls end
+/// Accepts connections and serves `methods` and `posts` to them until `shutdown`; then closes the listener, lets running calls end
 /// within [`Limits::drain`], and cuts what is left. Returns when no connection is open any more.
 ///
 /// A WebSocket's subscriptions are cut when shutdown begins, its calls are not: jsonrpsee does not wait for the former.
 pub async fn serve(
     listener: StdListener,
     methods: impl Into<Methods>,
+    posts: Posts,
     limits: Limits,
     connections: Connections,
     shutdown: CancellationToken,
@@ -88,7 +91,7 @@ pub async fn serve(
     let listener = UnixListener::from_std(listener)?;
     let (stop, stopper) = stop_channel();
     let budget = Budget::new(&limits);
-    let shared = Arc::new(Shared { methods: methods.into(), limits, budget, shutdown, stop });
+    let shared = Arc::new(Shared { methods: methods.into(), posts, limits, budget, shutdown, stop });
     let mut tasks = JoinSet::new();
     accept(listener, &shared, &connections, &mut tasks).await;
     drain(tasks, &shared.limits, &stopper).await;

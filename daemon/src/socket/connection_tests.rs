@@ -220,3 +220,27 @@ async fn an_idle_http_connection_ends_with_the_daemon() {
     within(server.served).await.unwrap().unwrap();
     assert_eq!(client.bytes().await, "");
 }
+
+#[tokio::test]
+async fn what_is_posted_to_paths_of_its_own_reaches_who_answers_there() {
+    let server = Server::start(Limits::default());
+    let long = "x".repeat(101);
+    for (head, body, status, expected) in [
+        ("POST /echo/a%20b", "words", "202", r#"{"name":"a%20b","bearer":"tok","type":"text/plain","body":"words"}"#),
+        ("POST /echo/a", &long, "202", r#""body":null"#),
+        ("GET /echo/a", "", "405", "only POST"),
+    ] {
+        let mut client = server.connect().await;
+        let headers =
+            "Host: a\r\nConnection: close\r\nAuthorization: bearer tok\r\nContent-Type: Text/Plain; charset=utf-8";
+        let length = body.len();
+        client.send(format!("{head} HTTP/1.1\r\n{headers}\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes()).await;
+        let answer = client.bytes().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(expected), "{head}: {answer}");
+    }
+    let mut client = server.connect().await;
+    client.send(b"POST /echo/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+    let answer = client.bytes().await.to_ascii_lowercase();
+    assert!(answer.contains("www-authenticate: bearer") && answer.contains("retry-after: 7"), "{answer}");
+    server.check_alive().await;
+}

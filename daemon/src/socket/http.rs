@@ -1,4 +1,5 @@
-//! One HTTP connection: JSON-RPC by `POST`, or a WebSocket, both served by jsonrpsee under the same rules; and `/metrics`.
+//! One HTTP connection: JSON-RPC by `POST`, or a WebSocket, both served by jsonrpsee under the same rules; `/metrics`, and
+//! what is posted to paths of its own.
 //!
 //! For `curl --unix-socket` and for programs that have a WebSocket library at hand.
 
@@ -18,6 +19,7 @@ use tower::util::MapRequest;
 use super::Limits;
 use super::accept::Shared;
 use super::peer::Peer;
+use super::posted::Posted;
 use super::rules::{OneAnswer, Rules};
 use super::scrape::Scraped;
 use super::stall::Impatient;
@@ -42,6 +44,7 @@ pub(super) async fn serve(stream: UnixStream, received: Bytes, id: u32, shared: 
     let closed = service.on_session_closed();
     let service = MapRequest::new(service, move |request| prepare(request, &peer));
     let service = Scraped::new(service, shared.methods.clone());
+    let service = Posted::new(service, shared.posts.clone());
     if let Err(error) = serve_with_graceful_shutdown(io, service, shared.shutdown.clone().cancelled_owned()).await {
         tracing::debug!(%error, "an HTTP connection ended early");
     }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Claim, Connections, Limits, Place, bind, serve};
+use super::{Answer, Claim, Connections, Limits, Place, Posts, bind, serve};
 
 /// Longer than anything takes here, shorter than patience.
 const LONG: Duration = Duration::from_secs(10);
@@ -102,6 +102,18 @@ async fn text(request: &GenerateRequest, seen: Arc<Seen>) -> RpcResult<Value> {
     }
 }
 
+/// Tells what was posted below `/echo/`, in 100 bytes at most.
+fn posts() -> Posts {
+    Posts::new("/echo/", 100, |post| {
+        Box::pin(async move {
+            let status = if post.bearer.is_some() { 202 } else { 401 };
+            let body = post.body.map(|body| String::from_utf8_lossy(&body).into_owned());
+            let body = json!({ "name": post.name, "bearer": post.bearer, "type": post.media_type, "body": body });
+            Answer { status, body, retry_after: (status == 401).then_some(7) }
+        })
+    })
+}
+
 /// A socket that is served until the end of the test.
 pub(super) struct Server {
     directory: TempDir,
@@ -119,7 +131,8 @@ impl Server {
         let (seen, connections, shutdown) =
             (Arc::new(Seen::default()), Connections::default(), CancellationToken::new());
         let methods = module(Arc::clone(&seen));
-        let served = tokio::spawn(serve(bound.listener, methods, limits, connections.clone(), shutdown.clone()));
+        let served =
+            tokio::spawn(serve(bound.listener, methods, posts(), limits, connections.clone(), shutdown.clone()));
         Self { directory, _claim: bound.claim, seen, connections, shutdown, served }
     }
 

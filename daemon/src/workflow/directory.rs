@@ -73,7 +73,7 @@ pub struct Entry {
 
 /// What a file looks like from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     inode: u64,
     bytes: u64,
     changed: (i64, i64),
@@ -277,7 +277,8 @@ impl Stamp {
     /// Of a file that is not there.
     const NONE: Self = Self { inode: 0, bytes: 0, changed: (0, 0), written: (0, 0) };
 
-    fn of(metadata: &Metadata) -> Self {
+    /// As it looks now.
+    pub fn of(metadata: &Metadata) -> Self {
         Self {
             inode: metadata.ino(),
             bytes: metadata.len(),
@@ -294,7 +295,8 @@ fn name_of(file: &str) -> Option<String> {
     ((1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_fit)).then(|| name.to_owned())
 }
 
-fn text(path: &Path) -> Result<String, String> {
+/// The text of a file that only its user may change.
+pub fn text(path: &Path) -> Result<String, String> {
     let (file, _) = bounded::open(path).map_err(|error| format!("it cannot be read: {error}"))?;
     let metadata = file.metadata().map_err(|error| format!("it cannot be read: {error}"))?;
     if let Some(problem) = unsafe_of(&metadata) {
@@ -310,7 +312,7 @@ fn text(path: &Path) -> Result<String, String> {
 }
 
 /// Why others could change a file or folder.
-fn unsafe_of(metadata: &Metadata) -> Option<String> {
+pub fn unsafe_of(metadata: &Metadata) -> Option<String> {
     let mode = metadata.mode() & 0o777;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Some("it belongs to somebody else: workflows must be your own".into());
@@ -323,13 +325,19 @@ pub async fn watch(directory: Arc<Directory>, stop: CancellationToken) {
     let signs = Arc::new(Notify::new());
     let mut watcher = watcher(&signs);
     loop {
-        let is_watched = watcher.as_mut().is_some_and(|watcher| watches(watcher, &directory.folder));
+        let signs_of = watcher.as_mut().map_or(Watched::Nothing, |watcher| watches(watcher, &directory.folder));
         if let Err(error) = directory.look().await {
             tracing::error!("{}", error.message);
         }
+        let gives_signs = match signs_of {
+            Watched::Folder => true,
+            // It may have been made between.
+            Watched::Home => !directory.folder.is_dir(),
+            Watched::Nothing => false,
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(if is_watched { ANYWAY } else { BLIND }) => {}
+            () = tokio::time::sleep(if gives_signs { ANYWAY } else { BLIND }) => {}
             () = signs.notified() => tokio::time::sleep(QUIET).await,
         }
     }
@@ -351,11 +359,22 @@ fn watcher(signs: &Arc<Notify>) -> Option<RecommendedWatcher> {
     watcher.inspect_err(|error| tracing::warn!(%error, "{blind}")).ok()
 }
 
+/// What gives signs.
+enum Watched {
+    Folder,
+    /// That in which the folder would appear.
+    Home,
+    Nothing,
+}
+
 /// Watches the folder, or that in which it would appear. Watching twice is watching once.
-fn watches(watcher: &mut RecommendedWatcher, folder: &Path) -> bool {
-    let is_there = watcher.watch(folder, RecursiveMode::NonRecursive).is_ok();
+fn watches(watcher: &mut RecommendedWatcher, folder: &Path) -> Watched {
+    let mut is_watched = |folder: &Path| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok();
+    if is_watched(folder) {
+        return Watched::Folder;
+    }
     let home = folder.parent().unwrap_or(Path::new("/"));
-    is_there || watcher.watch(home, RecursiveMode::NonRecursive).is_ok()
+    if is_watched(home) { Watched::Home } else { Watched::Nothing }
 }
 
 #[cfg(test)]

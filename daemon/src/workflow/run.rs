@@ -180,9 +180,10 @@ impl Running {
 
     fn act(&mut self, due: Due) {
         let (tools, cancel, run) = (Arc::clone(&self.going.tools), self.going.cancel.child_token(), self.id);
+        let store = self.going.store.clone();
         self.at_work.spawn(async move {
             let began = Instant::now();
-            let acted = AssertUnwindSafe(tools.act(run, &due, &cancel)).catch_unwind().await;
+            let acted = AssertUnwindSafe(tools.act(&store, run, &due, &cancel)).catch_unwind().await;
             let outcome =
                 acted.unwrap_or_else(|_| Err(Failure::Final("it panicked; the log of talkied says more".into())));
             Ended::Acted(due, began.elapsed(), outcome)

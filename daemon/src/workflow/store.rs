@@ -5,6 +5,7 @@
 //! Called by [`super`] and by the task of each run.
 
 mod rows;
+mod seen;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::error::internal;
 pub use rows::{Change, Kept, New, Page, Wanted};
+pub use seen::{Began, Stamp};
 
 /// What the file looks like; its number stands in the file.
 const VERSION: i64 = 1;
@@ -227,6 +229,7 @@ fn open(path: &Path) -> Result<Connection, Broken> {
         return Err(Broken::Sqlite(rusqlite::Error::SqliteFailure(code, Some(sound))));
     }
     connection.execute_batch(TABLES)?;
+    connection.execute_batch(seen::TABLES)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     rows::forget(&connection, KEPT_RUNS, KEPT_DAYS)?;
     Ok(connection)

@@ -15,10 +15,7 @@ pub fn workflow(snapshot: &Snapshot, entry: &Arc<Entry>, last_run: Option<Run>) 
         required: input.required,
         default: input.default.clone(),
     });
-    let triggers = read
-        .into_iter()
-        .flat_map(|workflow| &workflow.triggers)
-        .map(|each| format!("{} (read and checked; starts nothing yet)", trigger(each)));
+    let triggers = read.into_iter().flat_map(|workflow| &workflow.triggers).map(|each| trigger(each));
     Workflow {
         name: entry.name.clone(),
         path: entry.path.display().to_string(),

@@ -1,7 +1,8 @@
 //! Does what is due: looks up the secrets that a task names, and hands it to the action of its kind.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use protocol::{RunId, SecretName};
@@ -19,6 +20,7 @@ use super::action::save_file::{self, Exists, File, Homes};
 use super::action::secret::Secrets;
 use super::action::shell::{Command, Policy, Shell, What};
 use super::action::webhook::{ApiKey, Hmac, Reach, Request, Sender};
+use super::store::Store;
 use crate::provider::Keys;
 
 /// How long programs and requests may take where the workflow does not say.
@@ -64,8 +66,14 @@ impl Tools {
         Self { asker, secrets, sender, homes: Homes { user, daemon }, may }
     }
 
-    /// Does one task of a run. Dropping the future stops it; `cancel` asks programs to end first.
-    pub async fn act(&self, run: u64, due: &Due, cancel: &CancellationToken) -> Result<Output, Failure> {
+    /// What `~` stands for.
+    pub fn user_home(&self) -> &Path {
+        &self.homes.user
+    }
+
+    /// Does one task of a run, of which the store is told what files it saves. Dropping the future stops it; `cancel` asks
+    /// programs to end first.
+    pub async fn act(&self, store: &Store, run: u64, due: &Due, cancel: &CancellationToken) -> Result<Output, Failure> {
         let time = due.timeout.unwrap_or(USUAL_TIME);
         match &due.task {
             Task::Llm(llm) => {
@@ -77,8 +85,11 @@ impl Tools {
             }
             // They keep their time themselves, and end in order when it is over.
             Task::Shell(shell) => self.shell(shell, time, cancel).await.map(Output::from),
-            Task::Webhook(webhook) => self.webhook(webhook, run, due, time).await.map(Output::from),
-            Task::SaveFile(file) => within(time, self.save(file)).await.map(Output::from),
+            Task::Webhook(webhook) => {
+                let key = format!("{}/{}", RunId::of(run), due.place);
+                self.webhook(webhook, Some(key), time).await.map(Output::from)
+            }
+            Task::SaveFile(file) => within(time, self.save(file, run, store.clone())).await.map(Output::from),
             Task::Notify(notice) => {
                 let notice = Notice { title: notice.title.clone(), text: notice.text.clone() };
                 within(time, notify::show(notice, |name| std::env::var_os(name), cancel)).await?;
@@ -88,7 +99,13 @@ impl Tools {
         }
     }
 
-    async fn shell(&self, shell: &ShellTask, timeout: Duration, cancel: &CancellationToken) -> Result<Value, Failure> {
+    /// Runs a program.
+    pub async fn shell(
+        &self,
+        shell: &ShellTask,
+        timeout: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Value, Failure> {
         let mut secrets = BTreeMap::new();
         for (variable, name) in &shell.secrets {
             secrets.insert(variable.clone(), self.secret(name).await?);
@@ -111,7 +128,13 @@ impl Tools {
         value(output.text, shell.output)
     }
 
-    async fn webhook(&self, webhook: &WebhookTask, run: u64, due: &Due, timeout: Duration) -> Result<Value, Failure> {
+    /// Sends a request, with a key by which a second try of the same is known.
+    pub async fn webhook(
+        &self,
+        webhook: &WebhookTask,
+        key: Option<String>,
+        timeout: Duration,
+    ) -> Result<Value, Failure> {
         let bearer = match &webhook.bearer {
             Some(name) => Some(self.secret(name).await?),
             None => None,
@@ -132,7 +155,7 @@ impl Tools {
             bearer,
             api_key,
             hmac,
-            idempotency_key: Some(format!("{}/{}", RunId::of(run), due.place)),
+            idempotency_key: key,
             reach: if self.may.borrow().local_only { Reach::ThisMachine } else { Reach::Anywhere },
             timeout,
         };
@@ -140,7 +163,7 @@ impl Tools {
         value(output.text, webhook.output)
     }
 
-    async fn save(&self, file: &SaveFileTask) -> Result<Value, Failure> {
+    async fn save(&self, file: &SaveFileTask, run: u64, store: Store) -> Result<Value, Failure> {
         let exists = match file.exists {
             file::Exists::Replace => Exists::Replace,
             file::Exists::Fail => Exists::Fail,
@@ -148,7 +171,8 @@ impl Tools {
             file::Exists::Append => Exists::Append,
         };
         let (path, text) = (file.path.clone(), file.text.clone());
-        let output = save_file::save(File { path, text, exists }, self.homes.clone()).await?;
+        let claim = move |path: &Path| store.claim(run, path).map_err(|error| io::Error::other(error.message));
+        let output = save_file::save(File { path, text, exists }, self.homes.clone(), claim).await?;
         Ok(Value::String(output.path.display().to_string()))
     }
 

@@ -184,6 +184,11 @@ impl Pattern {
         Self(glob::Pattern::new("*").expect("a star is a pattern"))
     }
 
+    /// As it is written.
+    pub fn written(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether a file of this name is meant. A dot at the beginning must be written out.
     pub fn matches(&self, name: &str) -> bool {
         let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };

@@ -61,22 +61,30 @@ pub struct Homes {
     pub daemon: PathBuf,
 }
 
-/// Writes a file; folders that are missing are made, for the user alone. Dropping the future does not stop what has begun.
-pub async fn save(file: File, homes: Homes) -> Result<Output, Failure> {
-    let saving = tokio::task::spawn_blocking(move || written(&file, &homes));
+/// Writes a file, of which `claim` is told before it has its name; folders that are missing are made, for the user
+/// alone. Dropping the future does not stop what has begun.
+pub async fn save(
+    file: File,
+    homes: Homes,
+    claim: impl Fn(&Path) -> io::Result<()> + Send + 'static,
+) -> Result<Output, Failure> {
+    let saving = tokio::task::spawn_blocking(move || written(&file, &homes, &claim));
     saving.await.map_err(|_| Failure::may_pass("writing a file broke off"))?
 }
 
-fn written(file: &File, homes: &Homes) -> Result<Output, Failure> {
+fn written(file: &File, homes: &Homes, claim: &dyn Fn(&Path) -> io::Result<()>) -> Result<Output, Failure> {
     let place = place::of(file, homes)?;
     place.make_folders()?;
     let path = place.path();
     let failed = |error: io::Error| failure(&error, &path);
     let text = file.text.as_bytes();
+    if file.exists != Exists::Number {
+        claim(&path).map_err(failed)?;
+    }
     let path = match file.exists {
         Exists::Replace => whole::replace(&path, text).map_err(failed)?,
         Exists::Fail => whole::add(&path, text).map_err(failed)?,
-        Exists::Number => whole::number(&path, text).map_err(failed)?,
+        Exists::Number => whole::number(&path, text, claim).map_err(failed)?,
         Exists::Append => append(&path, text)?,
     };
     Ok(Output { path, bytes: text.len() })

@@ -27,12 +27,12 @@ impl Disk {
 
     fn save(&self, path: &str, exists: Exists, text: &str) -> Result<Output, Failure> {
         let file = File { path: path.into(), text: text.into(), exists };
-        written(&file, &self.homes())
+        written(&file, &self.homes(), &|_| Ok(()))
     }
 
     fn make(&self, path: &str) -> Result<Output, Failure> {
         let file = File { path: path.into(), text: "x".into(), exists: Exists::Replace };
-        written(&file, &self.homes())
+        written(&file, &self.homes(), &|_| Ok(()))
     }
 
     /// All names in a folder.
@@ -65,7 +65,7 @@ fn refused(result: Result<Output, Failure>, words: &str) {
 async fn a_file_is_replaced_whole_and_keeps_its_mode() {
     let disk = Disk::new();
     let file = File { path: "~/a.json".into(), text: "one".into(), exists: Exists::Replace };
-    let saved = save(file, disk.homes()).await.expect("it is written");
+    let saved = save(file, disk.homes(), |_| Ok(())).await.expect("it is written");
     assert_eq!((saved.path, saved.bytes), (disk.path("a.json"), 3));
     assert_eq!((disk.read("a.json"), disk.mode("a.json")), ("one".into(), 0o600));
     fs::set_permissions(disk.path("a.json"), fs::Permissions::from_mode(0o640)).expect("it is changed");

@@ -92,14 +92,18 @@ const RUN: &str = "id, workflow, state, cause, why, created, ended, prompt_token
 
 pub fn add(db: &mut Connection, new: &New) -> Result<Run> {
     let made = db.transaction()?;
-    made.execute(
+    let run = insert(&made, new)?;
+    made.commit()?;
+    Ok(run)
+}
+
+/// Writes a run down, in a transaction of the caller's.
+pub fn insert(db: &Connection, new: &New) -> Result<Run> {
+    db.execute(
         "INSERT INTO runs (workflow, state, cause, created, texts, given) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![new.workflow, RunState::Waiting.name(), new.cause, now(), json(&new.texts)?, json(&new.given)?],
     )?;
-    let id = made.last_insert_rowid();
-    let run = one(&made, id)?;
-    made.commit()?;
-    run.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    one(db, db.last_insert_rowid())?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
 pub fn unfinished(db: &Connection) -> Result<Vec<Run>> {
@@ -292,7 +296,7 @@ fn entry(row: &Row<'_>, first: usize) -> Result<RunEntry> {
     Ok(RunEntry { seq, time: row.get(first + 1)?, change: parsed(row, first + 2)? })
 }
 
-fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
+pub fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
 }
 
@@ -305,7 +309,7 @@ fn json<T: Serialize>(value: &T) -> Result<String> {
 }
 
 /// A number as `SQLite` has it.
-fn signed(number: u64) -> i64 {
+pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

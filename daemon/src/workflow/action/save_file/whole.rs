@@ -45,11 +45,15 @@ pub(super) fn add(path: &Path, text: &[u8]) -> io::Result<PathBuf> {
     Ok(hidden.has_its_name(path))
 }
 
-/// Puts a file where nothing is, under the first free number.
-pub(super) fn number(path: &Path, text: &[u8]) -> io::Result<PathBuf> {
+/// Puts a file where nothing is, under the first free number, of which `claim` is told before.
+pub(super) fn number(path: &Path, text: &[u8], claim: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
     let hidden = Hidden::write(path, text, None)?;
     for number in 1..=MOST_NUMBERS {
         let numbered = numbered(path, number);
+        if numbered.symlink_metadata().is_ok() {
+            continue;
+        }
+        claim(&numbered)?;
         match hidden.take(&numbered) {
             Ok(()) => return Ok(hidden.has_its_name(&numbered)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

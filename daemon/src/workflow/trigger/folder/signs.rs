@@ -1,0 +1,107 @@
+//! Signs of change of watched folders, as the system gives them: a sign means "look", and that a file was renamed into place.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use notify::event::{ModifyKind, RenameMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+/// Renamed files that are remembered until the next look; others are waited for like those that are written.
+const MOST_RENAMED: usize = 4096;
+
+/// What was noted since somebody asked.
+#[derive(Debug, Default)]
+pub struct Signs {
+    noted: Mutex<Noted>,
+    pub any: Notify,
+}
+
+/// Where something happened.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// Folders in which something changed; no more than are watched.
+    pub folders: BTreeSet<PathBuf>,
+    /// Files that got their name by being renamed.
+    pub renamed: BTreeSet<PathBuf>,
+    /// Whether signs were lost.
+    pub everywhere: bool,
+}
+
+impl Signs {
+    /// What was noted; it is forgotten.
+    pub fn take(&self) -> Noted {
+        std::mem::take(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, event: notify::Result<Event>) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            // Looks do so themselves.
+            Ok(event) if event.kind.is_access() => return,
+            Ok(event) if !event.need_rescan() => {
+                noted.folders.extend(event.paths.iter().filter_map(|path| path.parent()).map(Path::to_path_buf));
+                if noted.renamed.len() < MOST_RENAMED {
+                    noted.renamed.extend(renamed(&event).iter().cloned());
+                }
+            }
+            _ => noted.everywhere = true,
+        }
+        drop(noted);
+        self.any.notify_one();
+    }
+}
+
+/// The names that files got.
+fn renamed(event: &Event) -> &[PathBuf] {
+    match event.kind {
+        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Any)) => &event.paths,
+        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => event.paths.get(1..).unwrap_or_default(),
+        _ => &[],
+    }
+}
+
+/// The folders that are watched.
+#[derive(Debug)]
+pub struct Watches {
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+    /// Whether one of them cannot be.
+    pub is_blind: bool,
+}
+
+impl Watches {
+    /// None so far.
+    pub fn new(signs: &Arc<Signs>) -> Self {
+        let signs = Arc::clone(signs);
+        let watcher = notify::recommended_watcher(move |event| signs.note(event));
+        let blind = "the disk gives no signs of changes; folders of workflows are looked at every two seconds";
+        let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "{blind}")).ok();
+        Self { watcher, folders: BTreeSet::new(), is_blind: false }
+    }
+
+    /// Watches these from now on. Returns whether one is new.
+    pub fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
+        let Some(watcher) = &mut self.watcher else {
+            self.is_blind = true;
+            return false;
+        };
+        for folder in self.folders.difference(&wanted) {
+            // Ended with its folder, most often.
+            let _ = watcher.unwatch(folder);
+        }
+        // Watching twice is watching once; one that was made anew under its name is watched anew.
+        let is_watched = |folder: &PathBuf| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok();
+        self.is_blind = wanted.iter().map(is_watched).filter(|yes| !yes).count() > 0;
+        let is_new = wanted.difference(&self.folders).next().is_some();
+        self.folders = wanted;
+        is_new
+    }
+}
+
+/// The folder, or the nearest above it that there is, in which it would appear. Not by way of links, as signs have it.
+pub fn existing(folder: &Path) -> PathBuf {
+    let found = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    found.canonicalize().unwrap_or_else(|_| found.to_owned())
+}
