@@ -75,6 +75,8 @@ pub struct Workflows {
     messages: mpsc::Sender<Message>,
     /// How many runs wait or go on.
     busy: watch::Receiver<usize>,
+    /// What keeps triggers from starting runs.
+    troubles: trigger::Troubles,
 }
 
 /// The tasks behind a handle, to be waited for at the end.
@@ -102,12 +104,17 @@ impl Workflows {
         let (store, directory) = (Store::new(home), Arc::new(Directory::new(home)));
         let (told, busy) = watch::channel(0);
         let (user, tools) = (tools.user_home().to_path_buf(), Arc::new(tools));
-        let hooks = hooks::follow(home.to_path_buf(), Arc::clone(&tools), Happenings::follow(events), stop.clone());
+        let hooks = hooks::follow(
+            home.to_path_buf(),
+            Arc::clone(&tools),
+            Happenings::follow(events, Some(store.ends())),
+            stop.clone(),
+        );
         let looped = Loop::new(store.clone(), tools, drain, told, stop.clone());
         let runs = tokio::spawn(looped.run(receiver));
         let watch = tokio::spawn(directory::watch(Arc::clone(&directory), stop.clone()));
-        let workflows = Self { directory, store, messages, busy };
-        let triggers = trigger::follow(workflows.clone(), user, Happenings::follow(events), stop);
+        let workflows = Self { directory, store, messages, busy, troubles: trigger::Troubles::default() };
+        let triggers = trigger::follow(workflows.clone(), user, Happenings::follow(events, None), stop);
         let triggers = tokio::spawn(async { _ = tokio::join!(triggers, hooks) });
         (workflows, Tasks { runs, watch, triggers })
     }
@@ -147,7 +154,10 @@ impl Workflows {
         let snapshot = self.directory.look().await?;
         let runs = self.store.latest_of_each().await?;
         let last = |name: &str| runs.iter().find(|run| run.workflow == name).cloned();
-        let told = snapshot.entries.values().map(|entry| tell::workflow(&snapshot, entry, last(&entry.name)));
+        let told = snapshot
+            .entries
+            .values()
+            .map(|entry| tell::workflow(&snapshot, entry, self.troubles.of(&entry.name), last(&entry.name)));
         let folder = self.directory.folder().display().to_string();
         Ok(WorkflowList { folder, problem: snapshot.problem.clone(), workflows: told.collect() })
     }
@@ -158,7 +168,7 @@ impl Workflows {
         let entry = snapshot.entry(name)?;
         let wanted = Wanted { workflow: Some(name.to_owned()), state: None, limit: 1 };
         let last = self.store.list(wanted).await?.pop();
-        let workflow = tell::workflow(&snapshot, entry, last);
+        let workflow = tell::workflow(&snapshot, entry, self.troubles.of(name), last);
         let steps = match snapshot.runnable(name) {
             Ok((_, texts)) => planned(name, &texts, &Given::new(Map::new(), None, &Zoned::now()))?,
             Err(_) => Vec::new(),

@@ -42,6 +42,9 @@ pub struct Workflow {
     /// What starts a run by itself, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<String>,
+    /// What keeps them from starting runs now, in words: a folder that is not there, a file that is too large.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trigger_problems: Vec<String>,
     /// The run that began last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<Run>,

@@ -3,7 +3,7 @@
 mod action;
 mod names;
 
-use crate::file::{Step, Then, Trigger, Workflow};
+use crate::file::{EventKind, Step, Then, Trigger, Workflow};
 use crate::node::At;
 use crate::problem::{Problems, listed, quote, way_out};
 use crate::scope::{BUILT_IN, GIVABLE};
@@ -65,6 +65,10 @@ fn trigger(workflow: &Workflow, trigger: &At<Trigger>, problems: &mut Problems) 
         Trigger::Event(event) => {
             if event.on.is_empty() {
                 problems.add_lack(trigger.at, "this trigger has no event in `on`; name one, as \"model_loaded\"");
+            }
+            if event.on.contains(&EventKind::RunEnded) {
+                let words = "runs start no others by `run_ended`; call the other with a `workflow` step, or follow `run_ended` with a hook";
+                problems.add(trigger.at, words);
             }
             ("an event", &[])
         }
@@ -134,7 +138,7 @@ fn plain(name: &At<String>, what: &str, problems: &mut Problems) {
     }
 }
 
-fn secret(name: &At<String>, problems: &mut Problems) {
+pub(crate) fn secret(name: &At<String>, problems: &mut Problems) {
     plain(name, "the secret", problems);
 }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use protocol::SecretName;
-
 use crate::MOST_FILE_BYTES;
+use crate::check;
 use crate::declare::table;
 use crate::file::{ApiKey, EventKind, Hmac, Mapping, Time};
 use crate::node::{self, At};
@@ -85,10 +84,7 @@ fn check(hook: &At<Hook>, problems: &mut Problems) {
     }
     let keys = webhook.api_key.iter().map(|key| &key.secret).chain(webhook.hmac.iter().map(|hmac| &hmac.secret));
     for secret in webhook.bearer.iter().chain(keys) {
-        if !SecretName(secret.value.clone()).is_valid() {
-            let words = "can name no secret: letters, digits, - and _, a letter first, all small";
-            problems.add(secret.at, format!("`{}` {words}", quote(secret)));
-        }
+        check::secret(secret, problems);
     }
 }
 

@@ -33,7 +33,7 @@ fn all_that_is_wrong_is_told_with_its_place() {
         (8, "no event in `on`"),
         (8, "names no program"),
         (12, "neither with https:// nor"),
-        (14, "can name no secret"),
+        (14, "can be no name"),
         (17, "did you mean `command`?"),
     ] {
         let is_told = problems.iter().any(|problem| problem.line == line && problem.message.contains(words));

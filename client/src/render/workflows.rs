@@ -35,6 +35,9 @@ pub fn list(list: &WorkflowList, width: Option<usize>) -> String {
         if let Some(problem) = workflow.problems.first() {
             table.note(&told_problem(problem), RED);
         }
+        for problem in &workflow.trigger_problems {
+            table.note(problem, YELLOW);
+        }
     }
     table.render(width)
 }
@@ -74,6 +77,9 @@ pub fn one(file: &WorkflowFile, width: Option<usize>) -> String {
     }
     for problem in &workflow.problems {
         let _ = writeln!(text, "{RED}{}{RED:#}", printable(&told_problem(problem)));
+    }
+    for problem in &workflow.trigger_problems {
+        let _ = writeln!(text, "{YELLOW}{}{YELLOW:#}", printable(problem));
     }
     if file.steps.is_empty() {
         return text;

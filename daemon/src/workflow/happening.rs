@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{ModelChange, ModelId, Pull, PullState};
+use protocol::{ModelChange, ModelId, Pull, PullState, Run};
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use workflow::file::EventKind;
 
 use crate::events::{Events, Follower, News};
@@ -24,6 +25,8 @@ pub struct Happening {
 pub struct Happenings {
     events: Follower,
     levels: watch::Receiver<Level>,
+    /// Runs that came to rest; `None` where nobody asks.
+    runs: Option<broadcast::Receiver<Run>>,
     /// Whether it has begun: what it missed before is no loss.
     began: bool,
     /// Models whose downloads go on. One that rests already when it is first told of has ended before.
@@ -32,8 +35,8 @@ pub struct Happenings {
 
 impl Happenings {
     /// From now on.
-    pub fn follow(events: &Events) -> Self {
-        Self { events: events.follow(None), levels: events.pressure(), began: false, pulls: BTreeSet::new() }
+    pub fn follow(events: &Events, runs: Option<broadcast::Receiver<Run>>) -> Self {
+        Self { events: events.follow(None), levels: events.pressure(), runs, began: false, pulls: BTreeSet::new() }
     }
 
     /// Waits for what happens next. Dropping the future loses nothing.
@@ -45,16 +48,37 @@ impl Happenings {
                     News::Events(events) => events.iter().filter_map(|event| self.happening(&event.change)).collect(),
                     News::Missed(_) => {
                         if began {
-                            tracing::warn!("more happened at once than is kept; workflows and hooks have missed some of it");
+                            missed();
                         }
                         Vec::new()
                     }
                 }
             }
+            ended = ended(&mut self.runs) => ended.iter().map(Happening::of_run).collect(),
             // The sender lives as long as the events.
             Ok(()) = self.levels.changed() => Happening::of_level(*self.levels.borrow_and_update()).into_iter().collect(),
         }
     }
+}
+
+/// Waits for a run that comes to rest; `None` where some were missed. Dropping the future loses nothing.
+async fn ended(runs: &mut Option<broadcast::Receiver<Run>>) -> Option<Run> {
+    match runs {
+        Some(runs) => match runs.recv().await {
+            Ok(run) => return Some(run),
+            Err(RecvError::Lagged(_)) => {
+                missed();
+                return None;
+            }
+            Err(RecvError::Closed) => {}
+        },
+        None => {}
+    }
+    std::future::pending().await
+}
+
+fn missed() {
+    tracing::warn!("more happened at once than is kept; workflows and hooks have missed some of it");
 }
 
 impl Happenings {
@@ -82,6 +106,7 @@ impl Happening {
         let of_model = |kind, model: &ModelId| Some(Self::new(kind, json!({ "model": model })));
         match change {
             ModelChange::Added { model } => of_model(EventKind::ModelAdded, &model.id),
+            ModelChange::Changed { model } => of_model(EventKind::ModelChanged, &model.id),
             ModelChange::Removed { model } => of_model(EventKind::ModelRemoved, model),
             ModelChange::Loaded { model } => of_model(EventKind::ModelLoaded, model),
             ModelChange::Unloaded { model, reason, error } => {
@@ -89,10 +114,7 @@ impl Happening {
                     json!({ "model": model, "reason": reason, "error": error.as_ref().map(|error| &error.message) });
                 Some(Self::new(EventKind::ModelUnloaded, told))
             }
-            ModelChange::Current { .. }
-            | ModelChange::Changed { .. }
-            | ModelChange::Loading { .. }
-            | ModelChange::Pull { .. } => None,
+            ModelChange::Current { .. } | ModelChange::Loading { .. } | ModelChange::Pull { .. } => None,
         }
     }
 
@@ -104,6 +126,12 @@ impl Happening {
         };
         let told = json!({ "model": pull.model, "error": pull.error.as_ref().map(|error| &error.message) });
         Some(Self::new(kind, told))
+    }
+
+    fn of_run(run: &Run) -> Self {
+        let Run { run, workflow, state, cause, why, .. } = run;
+        let told = json!({ "run": run, "workflow": workflow, "state": state, "cause": cause, "why": why });
+        Self::new(EventKind::RunEnded, told)
     }
 
     fn of_level(level: Level) -> Option<Self> {

@@ -17,7 +17,7 @@ fn model() -> ModelId {
 #[tokio::test]
 async fn what_happens_is_told_and_steps_on_the_way_are_not() {
     let events = Events::default();
-    let mut happenings = Happenings::follow(&events);
+    let mut happenings = Happenings::follow(&events, None);
     assert_eq!(next(&mut happenings).await, [] as [Value; 0], "what was before is not told");
     events.tell(ModelChange::Loading { model: model(), done_bytes: 1, total_bytes: 2 });
     events.tell(ModelChange::Loaded { model: model() });
@@ -36,7 +36,7 @@ async fn what_happens_is_told_and_steps_on_the_way_are_not() {
 #[tokio::test]
 async fn memory_that_runs_short_is_told() {
     let events = Events::default();
-    let mut happenings = Happenings::follow(&events);
+    let mut happenings = Happenings::follow(&events, None);
     next(&mut happenings).await;
     events.press(Level::Hard);
     assert_eq!(next(&mut happenings).await, [json!({ "event": "memory_pressure", "level": "hard" })]);

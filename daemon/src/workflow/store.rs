@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::{ErrorData, Kind, Run, RunEvent, RunState};
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::error::internal;
 pub use rows::{Change, Kept, New, Page, Wanted};
@@ -39,6 +39,9 @@ const TABLES: &str = "
 const KEPT_RUNS: u32 = 1000;
 const KEPT_DAYS: u32 = 30;
 
+/// Ended runs that are kept for those who are slow to hear of them.
+const ENDED: usize = 256;
+
 /// A handle on the file. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Shared>);
@@ -50,6 +53,8 @@ struct Shared {
     connection: Mutex<Option<Connection>>,
     /// The number of the entry that was appended last, of whatever run.
     latest: watch::Sender<i64>,
+    /// Runs that come to rest.
+    ended: broadcast::Sender<Run>,
 }
 
 /// Why there is no answer.
@@ -71,7 +76,12 @@ impl Store {
     /// The file in a folder, which is opened when it is needed.
     pub fn new(home: &Path) -> Self {
         let path = home.join("workflows.sqlite3");
-        Self(Arc::new(Shared { path, connection: Mutex::new(None), latest: watch::Sender::new(0) }))
+        Self(Arc::new(Shared {
+            path,
+            connection: Mutex::new(None),
+            latest: watch::Sender::new(0),
+            ended: broadcast::Sender::new(ENDED),
+        }))
     }
 
     /// Writes a new run down, which waits, and returns it.
@@ -118,7 +128,8 @@ impl Store {
         let latest = self.with(move |db| rows::append(db, run, &changes)).await?;
         self.0.latest.send_replace(latest);
         if ends {
-            self.with(|db| rows::forget(db, KEPT_RUNS, KEPT_DAYS)).await?;
+            let run = self.with(move |db| rows::ended(db, run, KEPT_RUNS, KEPT_DAYS)).await?;
+            self.tell_end(run);
         }
         Ok(())
     }
@@ -132,9 +143,10 @@ impl Store {
         changes: Vec<Change>,
     ) -> Result<Option<(Run, bool)>, ErrorData> {
         let turned = self.with(move |db| rows::turn(db, run, from, &changes)).await?;
-        if let Some((_, true)) = turned {
+        if let Some((run, true)) = &turned {
             let latest = self.with(|db| rows::latest(db)).await?;
             self.0.latest.send_replace(latest);
+            self.tell_end(Some(run.clone()).filter(|run| run.state.is_at_rest()));
         }
         Ok(turned)
     }
@@ -157,6 +169,18 @@ impl Store {
     /// Wakes whoever waits for entries.
     pub fn signs(&self) -> watch::Receiver<i64> {
         self.0.latest.subscribe()
+    }
+
+    /// Runs that come to rest from now on.
+    pub fn ends(&self) -> broadcast::Receiver<Run> {
+        self.0.ended.subscribe()
+    }
+
+    fn tell_end(&self, run: Option<Run>) {
+        if let Some(run) = run {
+            // Nobody need listen.
+            let _ = self.0.ended.send(run);
+        }
     }
 
     /// Does one piece of work with the file.

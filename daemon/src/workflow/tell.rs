@@ -8,7 +8,7 @@ use workflow::{Trigger, When};
 use super::directory::{Entry, Snapshot};
 
 /// A workflow.
-pub fn workflow(snapshot: &Snapshot, entry: &Arc<Entry>, last_run: Option<Run>) -> Workflow {
+pub fn workflow(snapshot: &Snapshot, entry: &Arc<Entry>, troubles: Vec<String>, last_run: Option<Run>) -> Workflow {
     let read = entry.workflow.as_ref().ok();
     let inputs = read.into_iter().flat_map(|workflow| &workflow.inputs).map(|(name, input)| WorkflowInput {
         name: name.clone(),
@@ -23,6 +23,7 @@ pub fn workflow(snapshot: &Snapshot, entry: &Arc<Entry>, last_run: Option<Run>) 
         problems: snapshot.problems_of(entry),
         inputs: inputs.collect(),
         triggers: triggers.collect(),
+        trigger_problems: troubles,
         last_run,
     }
 }
@@ -30,7 +31,10 @@ pub fn workflow(snapshot: &Snapshot, entry: &Arc<Entry>, last_run: Option<Run>) 
 /// What starts a workflow, in words.
 pub fn trigger(trigger: &Trigger) -> String {
     match trigger {
-        Trigger::Folder(folder) => format!("files in {}", *folder.path),
+        Trigger::Folder(folder) => match folder.pattern.written() {
+            "*" => format!("files in {}", *folder.path),
+            pattern => format!("{pattern} in {}", *folder.path),
+        },
         Trigger::Schedule(When::Cron(cron)) => format!("times {}", cron.written()),
         Trigger::Schedule(When::Every(time)) => format!("every {time:?}"),
         Trigger::Event(event) => {

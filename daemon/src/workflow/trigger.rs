@@ -18,6 +18,7 @@ use workflow::Trigger;
 use super::Workflows;
 use super::directory::Entry;
 use super::happening::Happenings;
+pub use folder::Troubles;
 use schedule::Clock;
 
 /// Between two times that what nobody needs any more is forgotten.

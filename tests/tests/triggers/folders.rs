@@ -64,6 +64,13 @@ impl Watching {
     }
 }
 
+/// What keeps the triggers of the one workflow from starting runs.
+fn problems(daemon: &Daemon) -> String {
+    let listed = daemon.call("workflows.list", json!(null)).unwrap();
+    let problems = listed["workflows"][0]["trigger_problems"].clone();
+    if problems.is_null() { "[]".into() } else { problems.to_string() }
+}
+
 #[test]
 fn each_file_has_one_run_although_the_daemon_is_killed() {
     let mut watching = watching("1s", NOTHING);
@@ -158,11 +165,16 @@ fn what_is_no_text_to_read_is_left_alone_and_said_once() {
     assert_eq!(watching.titles(1), ["z"]);
     for words in ["has 1073741824 bytes", "no text in UTF-8"] {
         until("it is said", || watching.daemon.log().contains(words));
+        until("it is listed", || problems(&watching.daemon).contains(words));
     }
+    fs::remove_file(watching.folder.join("big.txt")).unwrap();
+    watching.write("y.txt", "meant");
+    assert_eq!(watching.titles(2), ["y", "z"]);
+    until("it is listed no more", || !problems(&watching.daemon).contains("big.txt"));
     watching.daemon.signal(Signal::KILL);
     watching.daemon.restart();
     watching.write("zz.txt", "meant too");
-    assert_eq!(watching.titles(2), ["z", "zz"]);
+    assert_eq!(watching.titles(3), ["y", "z", "zz"]);
     assert_eq!(watching.daemon.log().matches("it starts nothing").count(), 2);
 }
 
@@ -203,10 +215,12 @@ fn a_folder_that_is_not_there_is_waited_for() {
     let folder = place.path().join("later").join("in");
     write(&daemon, "files", &format!("{}{NOTHING}", trigger(&folder, "settle = \"1s\"")));
     until("it is said", || daemon.log().contains("it is not there; it is waited for"));
+    until("it is listed", || problems(&daemon).contains("later/in starts anything: it is not there"));
     fs::create_dir_all(&folder).unwrap();
     let watching = Watching { daemon, place, folder };
     watching.write("a.txt", "first");
     assert_eq!(watching.titles(1), ["a"]);
+    assert_eq!(problems(&watching.daemon), "[]");
     fs::rename(&watching.folder, watching.folder.with_file_name("away")).unwrap();
     until("it is said again", || watching.daemon.log().matches("it is not there; it is waited for").count() == 2);
     fs::create_dir(&watching.folder).unwrap();

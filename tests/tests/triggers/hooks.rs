@@ -73,6 +73,31 @@ fn a_server_gets_the_event() {
 }
 
 #[test]
+fn a_run_that_ends_is_told() {
+    let start = bench::start();
+    let told = start.home().join("told");
+    let script = format!("cat >> {}; echo >> {}", told.display(), told.display());
+    write(&start.home(), &format!("[[hook]]\non = [\"run_ended\"]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n"));
+    let daemon = start.run();
+    bench::write(&daemon, "good", "[[step]]\ntransform = { from = \"'a'\", split = \"b\" }");
+    bench::write(&daemon, "bad", "[[step]]\ntransform = { from = \"'a'\", json = true }");
+    let lines = || {
+        let text = fs::read_to_string(&told).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_default()).collect::<Vec<Value>>()
+    };
+    for (count, workflow) in [(1, "good"), (2, "bad")] {
+        daemon.call("workflows.run", json!({ "workflow": workflow })).unwrap();
+        until("the program has run", || lines().len() == count);
+    }
+    let told = lines();
+    let good =
+        json!({ "event": "run_ended", "run": "run_1", "workflow": "good", "state": "finished", "cause": "by hand" });
+    assert_eq!(told[0], good);
+    assert_eq!((&told[1]["workflow"], &told[1]["state"]), (&json!("bad"), &json!("failed")));
+    assert!(told[1]["why"].as_str().unwrap().contains("JSON"), "{}", told[1]);
+}
+
+#[test]
 fn what_is_wrong_is_said_and_what_fails_holds_up_nothing() {
     let start = bench::start().model("test/echo", |_| {});
     let home = start.home();

@@ -65,6 +65,8 @@ words! {
     pub enum EventKind {
         /// A model is on the disk.
         ModelAdded = "model_added",
+        /// Files of a model are others.
+        ModelChanged = "model_changed",
         /// A model is gone from the disk.
         ModelRemoved = "model_removed",
         /// A model is in memory.
@@ -77,6 +79,8 @@ words! {
         PullFailed = "pull_failed",
         /// The machine is short of memory.
         MemoryPressure = "memory_pressure",
+        /// A run of a workflow is at rest. Only hooks follow it.
+        RunEnded = "run_ended",
     }
 }
 

@@ -32,8 +32,12 @@ fn triggers_that_start_nothing_are_refused() {
     check("event = { on = [] }", "this trigger has no event in `on`; name one, as \"model_loaded\"");
     check(
         "event = { on = [\"model_loadde\"] }",
-        "this must be \"model_added\", \"model_removed\", \"model_loaded\", \"model_unloaded\", \"pull_finished\", \"pull_failed\" \
-         or \"memory_pressure\", not \"model_loadde\"; did you mean \"model_loaded\"?",
+        "this must be \"model_added\", \"model_changed\", \"model_removed\", \"model_loaded\", \"model_unloaded\", \
+         \"pull_finished\", \"pull_failed\", \"memory_pressure\" or \"run_ended\", not \"model_loadde\"; did you mean \"model_loaded\"?",
+    );
+    check(
+        "event = { on = [\"run_ended\"] }",
+        "runs start no others by `run_ended`; call the other with a `workflow` step, or follow `run_ended` with a hook",
     );
     check(
         "webhook = { token = \"my token\" }",

@@ -216,6 +216,13 @@ pub fn news(db: &Connection, run: Option<u64>, after: i64) -> Result<(Vec<RunEve
     Ok((events, last))
 }
 
+/// A run that has come to rest; those that are no more kept are removed.
+pub fn ended(db: &Connection, run: u64, runs: u32, days: u32) -> Result<Option<Run>> {
+    let run = one(db, signed(run))?;
+    forget(db, runs, days)?;
+    Ok(run)
+}
+
 /// Removes runs at rest: all but so many, and those that came to it before so many days.
 pub fn forget(db: &Connection, runs: u32, days: u32) -> Result<()> {
     db.execute(

@@ -2,12 +2,13 @@
 //! whole, when a run has ended that others wait for, and once a minute; folders are looked at side by side, so that a slow
 //! disk holds up none but its own.
 //!
-//! In reading order: `signs` tells that something changed, `look` is one folder, `disk` reads it. What was seen stands in
-//! the file of runs.
+//! In reading order: `signs` tells that something changed, `look` is one folder, `disk` reads it; `troubles` has what keeps
+//! files from starting anything. What was seen stands in the file of runs.
 
 mod disk;
 mod look;
 mod signs;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use super::super::Workflows;
 use super::super::directory::Snapshot;
 use look::{FULL, Folder, LATER, QUIET, Spec};
 use signs::{Noted, Signs, Watches};
+pub use troubles::Troubles;
 
 /// Long enough to be never.
 const FAR: Duration = Duration::from_hours(1);
@@ -140,6 +142,7 @@ impl Folders {
             }
         }
         self.wanted = wanted;
+        self.workflows.troubles.keep(|spec| self.wanted.contains_key(spec));
         self.watch();
     }
 
@@ -203,6 +206,7 @@ impl Folders {
             }
         };
         if self.wanted.contains_key(&folder.spec) {
+            self.workflows.troubles.tell(&folder.spec, folder.troubles());
             self.places.extend(folder.place.clone().map(|place| (folder.spec.clone(), place)));
             self.idle.push(folder);
             self.watch();

@@ -3,7 +3,7 @@
 //! A file starts a run once it is whole: its size and time of change have stayed as they are for `settle`, or it was renamed
 //! into place and is the same at the look after that.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +31,9 @@ pub const LATER: Duration = Duration::from_secs(10);
 
 /// Of a workflow that has no room for more runs, between two looks.
 pub const FULL: Duration = Duration::from_millis(250);
+
+/// Files of a folder of which is told why they start nothing.
+const MOST_TOLD: usize = 16;
 
 /// What is watched, and for what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +70,8 @@ pub struct Folder {
     found: Option<String>,
     /// What was said of it last.
     said: Option<String>,
+    /// Files that start nothing as they are, and why; some of them.
+    unfit: BTreeMap<PathBuf, String>,
 }
 
 /// A file that may not be whole.
@@ -111,7 +116,17 @@ impl Folder {
             place: None,
             found: None,
             said: None,
+            unfit: BTreeMap::new(),
         }
+    }
+
+    /// What keeps files from starting anything, in words.
+    pub fn troubles(&self) -> Vec<String> {
+        let path = self.spec.path.display();
+        let folder = self.said.iter().map(|words| format!("no file in {path} starts anything: {words}"));
+        let room = self.is_full.then(|| format!("files in {path} wait there until runs have ended"));
+        let unfit = self.unfit.iter().map(|(file, why)| format!("{} starts nothing: {why}", file.display()));
+        folder.chain(room).chain(unfit).collect()
     }
 
     /// Looks at the folder and starts what is due.
@@ -194,13 +209,15 @@ impl Folder {
     /// What is new there; `None` where nothing can be read.
     async fn list(&mut self, most: usize) -> Result<Option<Listing>, ErrorData> {
         let Some(seen) = self.seen.take() else { return Ok(None) };
-        let (path, pattern) = (self.spec.path.clone(), self.pattern.clone());
+        let (path, pattern, mut unfit) =
+            (self.spec.path.clone(), self.pattern.clone(), std::mem::take(&mut self.unfit));
         let looked = tokio::task::spawn_blocking(move || {
             let listed = disk::list(&path, &pattern, &seen, most);
-            (listed, existing(&path), seen)
+            unfit.retain(|file, _| file.symlink_metadata().is_ok());
+            (listed, existing(&path), seen, unfit)
         });
-        let (listed, place, seen) = looked.await.map_err(|_| internal("looking at a folder panicked"))?;
-        (self.seen, self.place) = (Some(seen), Some(place));
+        let (listed, place, seen, unfit) = looked.await.map_err(|_| internal("looking at a folder panicked"))?;
+        (self.seen, self.place, self.unfit) = (Some(seen), Some(place), unfit);
         match listed {
             Ok(listing) => {
                 self.found = None;
@@ -240,6 +257,7 @@ impl Folder {
         let (read, most) = (stamp.clone(), self.spec.most_bytes);
         let read = tokio::task::spawn_blocking(move || disk::read(&read, most)).await;
         let (workflow, file) = (self.spec.workflow.clone(), stamp.path.display().to_string());
+        self.unfit.remove(&stamp.path);
         match read.map_err(|_| internal("reading a file panicked"))? {
             Err(Unfit::Gone) => {
                 tracing::info!(%workflow, file, "it has gone before it was read, so it starts nothing");
@@ -253,6 +271,9 @@ impl Folder {
             Err(Unfit::Never(why)) => {
                 workflows.store.pass_by(&workflow, stamp.clone()).await?;
                 tracing::warn!(%workflow, file, "it starts nothing: {why}");
+                if self.unfit.len() < MOST_TOLD {
+                    self.unfit.insert(stamp.path.clone(), why);
+                }
             }
             Ok((text, hash)) => {
                 let words = format!("the file {file}");
