@@ -29,6 +29,8 @@ mod outputs;
 mod providers;
 mod pulls;
 mod queue;
+#[cfg(target_os = "linux")]
+mod recipes;
 mod reference;
 mod samples;
 mod screens;

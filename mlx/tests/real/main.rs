@@ -20,3 +20,4 @@ mod sentences;
 mod servers;
 mod speculation;
 mod tools;
+mod workflows;
