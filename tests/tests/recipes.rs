@@ -132,6 +132,8 @@ fn examples_are_installed_by_the_lines_of_the_reference() {
             assert!(REFERENCE.contains(&format!("(examples/{name}.toml)")), "{name} is in the reference");
         }
     }
+    let plan = user.good("talkiectl workflow run memo --dry-run TITLE=walk", &[], "I need milk.");
+    assert!(plan.contains("walk.title.json") && plan.contains("{{title | tojson}}"), "{plan}");
     let folder = user.path("project");
     fs::create_dir(&folder).unwrap();
     let lines = format!(

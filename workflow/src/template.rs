@@ -142,7 +142,7 @@ fn evaluate<T: Send>(
         let environment = environment();
         let value = environment.compile_expression(source).and_then(|it| it.eval(scope.context()));
         let value = value.map_err(|error| error::explained(&error, source, scope, environment))?;
-        if value.is_undefined() {
+        if bounds::lacks_value(&value) {
             return Err(error::undefined_in(source, scope, environment));
         }
         told(value)

@@ -100,6 +100,20 @@ fn what_has_no_value_is_named_with_the_nearest_that_has_one() {
 }
 
 #[test]
+fn no_filter_makes_something_of_what_has_no_value() {
+    let lenient = ["d", "default"];
+    for filter in source::FILTERS.into_iter().filter(|filter| !lenient.contains(filter)) {
+        let source = format!("{{{{zzz | {filter}}}}}");
+        assert_eq!(text(&source), Err("`zzz` has no value in this run".to_owned()), "{source}");
+    }
+    for source in ["{{ {'a': zzz} | tojson }}", "{{ [[zzz]] | tojson }}", "{{ [1, zzz] }}", "a {{ {'a': [zzz]} }}"] {
+        assert_eq!(text(source), Err("`zzz` has no value in this run".to_owned()), "{source}");
+        assert_eq!(value(source), Err("`zzz` has no value in this run".to_owned()), "{source}");
+    }
+    assert_eq!(text("{{zzz | default(none) | tojson}}"), Ok("null".to_owned()));
+}
+
+#[test]
 fn truth_is_that_of_python() {
     for (source, expected) in [
         ("TRANSCRIPT | length > 10", true),

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::io;
 use std::thread;
 
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -93,6 +93,30 @@ pub fn output_bytes(value: &Json) -> usize {
     value.as_str().map_or_else(|| value.to_string().len(), str::len)
 }
 
+/// Whether a value, or one in it, is not there, which would be `null` as JSON. Of what is too long for an output not all is
+/// looked at.
+pub fn lacks_value(value: &Value) -> bool {
+    // Each takes at least a byte.
+    let mut room = MOST_OUTPUT_BYTES;
+    lacks_one(value, &mut room)
+}
+
+fn lacks_one(value: &Value, room: &mut usize) -> bool {
+    let Some(left) = room.checked_sub(1) else { return false };
+    *room = left;
+    match value.kind() {
+        ValueKind::Undefined => true,
+        ValueKind::Seq | ValueKind::Iterable => {
+            value.try_iter().into_iter().flatten().any(|item| lacks_one(&item, room))
+        }
+        ValueKind::Map => {
+            let mut keys = value.try_iter().into_iter().flatten();
+            keys.any(|key| value.get_item(&key).is_ok_and(|item| lacks_one(&item, room)))
+        }
+        _ => false,
+    }
+}
+
 /// A template's value as JSON.
 pub fn json(value: &Value) -> Result<Json, RenderError> {
     if let Some(text) = value.as_str() {
@@ -115,6 +139,9 @@ pub fn tojson(state: &State, value: &Value, indent: Option<Value>, named: Kwargs
         None => named.get::<Option<Value>>("indent")?,
     };
     named.assert_all_used()?;
+    if lacks_value(value) {
+        return Err(ErrorKind::UndefinedError.into());
+    }
     let mut output = Output::default();
     let spaces = indent.filter(|indent| !indent.is_none()).map(spaces).transpose()?;
     let written = match &spaces {

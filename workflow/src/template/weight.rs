@@ -1,7 +1,8 @@
 //! How much a value is when all of it is written out.
 //!
 //! A list may hold one text a thousand times, and another that list a thousand times: that takes no memory until somebody
-//! writes it out. The template engine pays no fuel before it does, so every filter is given only what is not too heavy.
+//! writes it out. The template engine pays no fuel before it does, so every filter is given only what is not too heavy, and
+//! only what has a value.
 //! What the engine's operators do with two such values, `==`, `<` or a key of a map, nothing here can weigh.
 
 use std::sync::LazyLock;
@@ -9,13 +10,16 @@ use std::sync::LazyLock;
 use minijinja::value::{Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, escape_formatter};
 
-use super::bounds::{FUEL, json};
+use super::bounds::{FUEL, json, lacks_value};
 use super::name::safe_name;
 use super::source::FILTERS;
 use crate::MOST_OUTPUT_BYTES;
 
 /// Most bytes that a filter is given: a text of the greatest size, and something with it.
 const MOST_BYTES: usize = 2 * MOST_OUTPUT_BYTES;
+
+/// Filters of what may have no value.
+const LENIENT: [&str; 2] = ["d", "default"];
 
 /// Has the engine's own filters, and ours.
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -31,6 +35,9 @@ pub fn guard(environment: &mut Environment<'static>) {
     for filter in FILTERS {
         environment.add_filter(filter, move |state: &State, values: Rest<ValueOrKwargs>| {
             let values = values.into_values();
+            if values.first().is_some_and(Value::is_undefined) && !LENIENT.contains(&filter) {
+                return Err(ErrorKind::UndefinedError.into());
+            }
             state.consume_fuel(1 + weight(&values)? as u64 / 64)?;
             PLAIN.empty_state().apply_filter(filter, &values)
         });
@@ -41,6 +48,9 @@ pub fn guard(environment: &mut Environment<'static>) {
 pub fn written(output: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     if !matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
         return escape_formatter(output, state, value);
+    }
+    if lacks_value(value) {
+        return Err(ErrorKind::UndefinedError.into());
     }
     let text = json(value).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?.to_string();
     state.consume_fuel(1 + text.len() as u64 / 4)?;
