@@ -58,7 +58,9 @@ impl User {
         let path = format!("{}:{}:/usr/bin:/bin", home.join("bin").display(), programs.parent().unwrap().display());
         command.env("HOME", home).env("PATH", path).env("TALKIE_NO_KEYCHAIN", "true");
         command.env("TALKIE_ENGINE", program("fake-engine")).env("TALKIE_CANDLE", home.join("none"));
-        for name in ["TALKIE_HOME", "TALKIE_SOCKET", "TALKIE_MODELS", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"] {
+        for name in
+            ["TALKIE_HOME", "TALKIE_SOCKET", "TALKIE_MODELS", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"]
+        {
             command.env_remove(name);
         }
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_EDITOR", "true").current_dir(home);

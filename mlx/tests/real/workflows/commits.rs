@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Example, text};
 use crate::support::program;
 
-/// A repository with the hook, and a `talkiectl` that finds nothing beside it.
+/// A repository with the hook, and a `talkiectl` that can start no daemon.
 struct Repository {
     example: Example,
     folder: PathBuf,
@@ -24,11 +24,10 @@ impl Repository {
         fs::create_dir(&folder).unwrap();
         fs::create_dir(&programs).unwrap();
         fs::copy(program("talkiectl"), programs.join("talkiectl")).unwrap();
+        executable(&programs.join("talkied"), "#!/bin/sh\nexit 1\n");
         let repository = Self { example, folder, programs };
         repository.git(&["init", "--quiet"]);
-        let hook = repository.folder.join(".git/hooks/prepare-commit-msg");
-        fs::write(&hook, hook_of(&text("commit-message"))).unwrap();
-        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&repository.folder.join(".git/hooks/prepare-commit-msg"), &hook_of(&text("commit-message")));
         repository
     }
 
@@ -44,6 +43,7 @@ impl Repository {
         git.env("HOME", self.example.user.path()).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_EDITOR", editor);
         git.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display()));
         git.env("TALKIE_HOME", self.example.daemon.home.path()).env_remove("TALKIE_SOCKET");
+        git.env_remove("XDG_CONFIG_HOME");
         git.output().expect("git is installed")
     }
 
@@ -54,7 +54,7 @@ impl Repository {
     }
 
     /// Changes a file, so that there is something to commit.
-    fn stage(&self, text: &str) {
+    fn stage(&self, text: impl AsRef<[u8]>) {
         fs::write(self.folder.join("README.md"), text).unwrap();
         self.git(&["add", "README.md"]);
     }
@@ -68,6 +68,11 @@ impl Repository {
         let listed = self.example.daemon.call("workflows.runs", json!({})).unwrap();
         listed["runs"].as_array().unwrap().len()
     }
+}
+
+fn executable(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// What the head of the example says is to be the hook: its comments that are set back, from `#!` on.
@@ -125,9 +130,12 @@ fn a_commit_is_made_as_ever_where_there_is_no_message_of_a_model() {
     repository.stage("two\n");
     repository.example.daemon.call("daemon.shutdown", json!({})).unwrap();
     repository.example.daemon.wait();
-    check_as_ever(&repository, &repository.programs, "talkied");
+    check_as_ever(&repository, &repository.programs, "ended at once");
+    repository.stage(b"caf\xe9\n");
+    check_as_ever(&repository, &repository.programs, "not UTF-8");
     repository.stage("three\n");
     check_as_ever(&repository, Path::new("/nowhere"), "talkiectl");
+    assert_eq!(repository.git(&["rev-list", "--count", "HEAD"]), "4\n");
 }
 
 /// The user is told why; what the editor writes is the message; without any, git gives up and nothing is lost.
