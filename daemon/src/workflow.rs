@@ -38,7 +38,7 @@ use crate::error::{internal, invalid};
 use crate::events::Events;
 use directory::{Directory, Snapshot};
 use happening::Happenings;
-use queue::{Loop, Message};
+use queue::{By, Loop, Message};
 use store::{Change, New, Store, Wanted};
 use tools::Tools;
 pub use trigger::webhook;
@@ -66,6 +66,9 @@ pub enum Cause {
         event: Option<Value>,
     },
 }
+
+/// What is told of a run that somebody asked for.
+const BY_HAND: &str = "by hand";
 
 /// A handle on workflows and their runs.
 #[derive(Debug, Clone)]
@@ -121,9 +124,13 @@ impl Workflows {
 
     /// Begins a run of a workflow as its file is now, or has it wait for its turn.
     pub async fn start(&self, name: &str, inputs: Map<String, Value>, cause: Cause) -> Result<Run, ErrorData> {
+        let by = match cause {
+            Cause::ByHand => By::Hand,
+            Cause::Trigger { .. } => By::Trigger,
+        };
         let new = self.new_run(name, inputs, cause).await?;
         let run = self.store.add(new).await?;
-        self.tell(Message::Queue(number(&run.run)?)).await?;
+        self.tell(Message::Queue(number(&run.run)?, by)).await?;
         Ok(run)
     }
 
@@ -131,7 +138,7 @@ impl Workflows {
     async fn new_run(&self, name: &str, inputs: Map<String, Value>, cause: Cause) -> Result<New, ErrorData> {
         let snapshot = self.directory.look().await?;
         let (words, event) = match cause {
-            Cause::ByHand => ("by hand".to_owned(), None),
+            Cause::ByHand => (BY_HAND.to_owned(), None),
             Cause::Trigger { words, event } => {
                 self.make_room(Some(name), MOST_WAITING_OF_ONE).await?;
                 (words, event)
@@ -237,7 +244,7 @@ impl Workflows {
             None => Err(not_found(&request.run)),
             Some((run, false)) => Err(refuse(run.state)),
             Some((run, true)) => {
-                self.tell(Message::Queue(id)).await?;
+                self.tell(Message::Queue(id, By::Hand)).await?;
                 Ok(run)
             }
         }

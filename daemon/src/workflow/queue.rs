@@ -4,26 +4,36 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::RunState;
+use protocol::{Run, RunState};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::BY_HAND;
 use super::run::{self, Left};
 use super::store::{Change, Store};
 use super::tools::Tools;
 
-/// Runs that go on at once.
+/// Runs of each kind that go on at once.
 const AT_ONCE: usize = 4;
 
 /// After how long a run goes on whose log could not be written.
 const STUCK: Duration = Duration::from_secs(15);
 
+/// Who began a run. Those of each kind have places of their own: nobody who asks waits behind two hundred files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Somebody asked for it, or for it to go on.
+    Hand,
+    /// A trigger.
+    Trigger,
+}
+
 /// Everything the loop can be told.
 #[derive(Debug)]
 pub enum Message {
     /// A run waits for its turn.
-    Queue(u64),
+    Queue(u64, By),
     /// A run is to stop. Answered when it has: whether it went on or waited.
     Cancel(u64, oneshot::Sender<bool>),
 }
@@ -32,11 +42,11 @@ pub enum Message {
 #[derive(Debug)]
 enum Doing {
     /// A run goes on, until it is told to stop.
-    Run(u64, CancellationToken),
+    Run(u64, By, CancellationToken),
     /// A run that waited is written down as cancelled.
     Cancel(u64),
     /// A run waits until the disk may be well again.
-    Stuck(u64, CancellationToken),
+    Stuck(u64, By, CancellationToken),
 }
 
 /// The loop.
@@ -44,7 +54,7 @@ pub struct Loop {
     store: Store,
     tools: Arc<Tools>,
     drain: watch::Receiver<Duration>,
-    waiting: VecDeque<u64>,
+    waiting: VecDeque<(u64, By)>,
     tasks: JoinSet<Left>,
     doing: HashMap<Id, Doing>,
     /// Who waits for a run to stop.
@@ -68,7 +78,7 @@ impl Loop {
     /// Takes messages until `stop`, and then waits for the runs, which stop by themselves.
     pub async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         match self.store.unfinished().await {
-            Ok(runs) => self.waiting.extend(runs.iter().filter_map(|run| run.run.number())),
+            Ok(runs) => self.waiting.extend(runs.iter().filter_map(|run| Some((run.run.number()?, By::of(run))))),
             Err(error) => tracing::warn!("no run goes on: {}", error.message),
         }
         let stop = self.stop.clone();
@@ -86,11 +96,7 @@ impl Loop {
 
     /// Begins what has its turn.
     fn begin(&mut self) {
-        let is_run = |doing: &&Doing| matches!(doing, Doing::Run(..));
-        while self.doing.values().filter(is_run).count() < AT_ONCE {
-            // One whose task has just come to its end has its turn when that is known.
-            let next = self.waiting.iter().position(|run| !self.doing.values().any(|doing| doing.is_of(*run)));
-            let Some(run) = next.and_then(|place| self.waiting.remove(place)) else { break };
+        while let Some((run, by)) = self.next() {
             let cancel = CancellationToken::new();
             let going = run::Going {
                 store: self.store.clone(),
@@ -100,16 +106,28 @@ impl Loop {
                 drain: *self.drain.borrow(),
             };
             let id = self.tasks.spawn(run::go(run, going)).id();
-            self.doing.insert(id, Doing::Run(run, cancel));
+            self.doing.insert(id, Doing::Run(run, by, cancel));
         }
         self.busy.send_replace(self.waiting.len() + self.doing.len());
     }
 
+    /// The first that has its turn.
+    fn next(&mut self) -> Option<(u64, By)> {
+        let at_work =
+            |by| self.doing.values().filter(|doing| matches!(doing, Doing::Run(_, of, _) if *of == by)).count();
+        let has_place = |(run, by): &(u64, By)| {
+            // One whose task has just come to its end has its turn when that is known.
+            at_work(*by) < AT_ONCE && !self.doing.values().any(|doing| doing.is_of(*run))
+        };
+        let next = self.waiting.iter().position(has_place);
+        next.and_then(|place| self.waiting.remove(place))
+    }
+
     fn take(&mut self, message: Message) {
         match message {
-            Message::Queue(run) => self.queue(run),
+            Message::Queue(run, by) => self.queue(run, by),
             Message::Cancel(run, reply) => {
-                if let Some(place) = self.waiting.iter().position(|waiting| *waiting == run) {
+                if let Some(place) = self.waiting.iter().position(|(waiting, _)| *waiting == run) {
                     self.waiting.remove(place);
                     self.cancel_waiting(run);
                 } else if !self.doing.values().any(|doing| doing.is_of(run)) {
@@ -118,7 +136,7 @@ impl Loop {
                     return;
                 }
                 for doing in self.doing.values().filter(|doing| doing.is_of(run)) {
-                    if let Doing::Run(_, cancel) | Doing::Stuck(_, cancel) = doing {
+                    if let Doing::Run(_, _, cancel) | Doing::Stuck(_, _, cancel) = doing {
                         cancel.cancel();
                     }
                 }
@@ -127,9 +145,9 @@ impl Loop {
         }
     }
 
-    fn queue(&mut self, run: u64) {
-        if !self.waiting.contains(&run) {
-            self.waiting.push_back(run);
+    fn queue(&mut self, run: u64, by: By) {
+        if !self.waiting.iter().any(|(waiting, _)| *waiting == run) {
+            self.waiting.push_back((run, by));
         }
     }
 
@@ -158,8 +176,8 @@ impl Loop {
         let Some(doing) = self.doing.remove(&id) else { return };
         let run = doing.run();
         match (left, &doing) {
-            (Left::Stuck, Doing::Run(_, cancel)) if cancel.is_cancelled() => self.cancel_waiting(run),
-            (Left::Stuck, Doing::Run(..)) => {
+            (Left::Stuck, Doing::Run(_, _, cancel)) if cancel.is_cancelled() => self.cancel_waiting(run),
+            (Left::Stuck, Doing::Run(_, by, _)) => {
                 let cancel = CancellationToken::new();
                 let (wait, stop) = (cancel.clone(), self.stop.clone());
                 let task = async move {
@@ -171,10 +189,10 @@ impl Loop {
                     Left::AtRest
                 };
                 let id = self.tasks.spawn(task).id();
-                self.doing.insert(id, Doing::Stuck(run, cancel));
+                self.doing.insert(id, Doing::Stuck(run, *by, cancel));
             }
-            (_, Doing::Stuck(_, cancel)) if cancel.is_cancelled() => self.cancel_waiting(run),
-            (_, Doing::Stuck(..)) => self.queue(run),
+            (_, Doing::Stuck(_, _, cancel)) if cancel.is_cancelled() => self.cancel_waiting(run),
+            (_, Doing::Stuck(_, by, _)) => self.queue(run, *by),
             _ => {}
         }
         if !self.doing.values().any(|doing| doing.is_of(run)) {
@@ -185,10 +203,17 @@ impl Loop {
     }
 }
 
+impl By {
+    /// Of a run of which only what is written down is known.
+    fn of(run: &Run) -> Self {
+        if run.cause == BY_HAND { Self::Hand } else { Self::Trigger }
+    }
+}
+
 impl Doing {
     fn run(&self) -> u64 {
         match self {
-            Self::Run(run, _) | Self::Cancel(run) | Self::Stuck(run, _) => *run,
+            Self::Run(run, ..) | Self::Cancel(run) | Self::Stuck(run, ..) => *run,
         }
     }
 

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{inputs, ran, runs};
+use super::{inputs, output, ran, runs};
 use crate::support::{Daemon, private_folder, until};
 use crate::workflows::bench::{self, write};
 
@@ -242,6 +242,11 @@ fn more_files_than_may_wait_are_all_taken_in_the_end() {
     }
     until("files wait", || watching.daemon.log().contains("files wait there until runs have ended"));
     assert!(runs(&watching.daemon, "files").len() <= 68);
+    // Whoever asks for a run does not wait behind them.
+    write(&watching.daemon, "asked", NOTHING);
+    watching.daemon.call("workflows.run", json!({ "workflow": "asked", "inputs": { "TITLE": "a b" } })).unwrap();
+    assert_eq!(ran(&watching.daemon, "asked", 1)[0]["state"], "finished");
+    assert_eq!(output(&watching.daemon, &runs(&watching.daemon, "asked")[0]), json!(["a", "b"]));
     fs::write(gate, "").unwrap();
     let titles = watching.titles(90);
     assert_eq!(titles, (0..90).map(|number| format!("{number:03}")).collect::<Vec<_>>());

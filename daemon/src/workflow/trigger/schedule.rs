@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use workflow::{Trigger, When};
 
 use super::super::directory::Snapshot;
-use super::super::{Cause, Message, Workflows, number, tell};
+use super::super::{By, Cause, Message, Workflows, number, tell};
 
 /// Between two looks at the clock, which may jump.
 const LOOK: Duration = Duration::from_secs(15);
@@ -171,7 +171,7 @@ async fn start(workflows: &Workflows, workflow: &str, name: &str, now: Timestamp
     let cause = Cause::Trigger { words: name.to_owned(), event: None };
     let new = workflows.new_run(workflow, Map::new(), cause).await?;
     let run = workflows.store.add_at(new, name, now.as_millisecond()).await?;
-    workflows.tell(Message::Queue(number(&run.run)?)).await
+    workflows.tell(Message::Queue(number(&run.run)?, By::Trigger)).await
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use workflow::file::Pattern;
 
 use super::super::super::store::{Began, Stamp};
-use super::super::super::{Cause, Message, Workflows, number};
+use super::super::super::{By, Cause, Message, Workflows, number};
 use super::disk::{self, Listing, MOST_AWAITED, Unfit};
 use super::signs::existing;
 use crate::error::internal;
@@ -280,7 +280,7 @@ impl Folder {
                 let cause = Cause::Trigger { words, event: None };
                 let new = workflows.new_run(&workflow, inputs(&stamp.path, text), cause).await?;
                 match workflows.store.add_for(new, stamp.clone(), hash).await? {
-                    Began::Run(run) => workflows.tell(Message::Queue(number(&run.run)?)).await?,
+                    Began::Run(run) => workflows.tell(Message::Queue(number(&run.run)?, By::Trigger)).await?,
                     Began::Same => tracing::debug!(%workflow, file, "it says what it said, so it starts nothing"),
                     Began::Own => tracing::info!(%workflow, file, "it is of a run of this workflow, so it starts none"),
                 }
