@@ -8,13 +8,16 @@ mod kills;
 mod terminal;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Start, private_folder, until};
-use bench::{at_rest, begun, count, entries, outputs, run, started, write};
+use bench::{at_rest, begun, count, entries, outputs, run, show, started, write};
 
 const MEMO: &str = r#"
 description = "A title and a list of words"
@@ -232,6 +235,41 @@ fn four_runs_go_on_at_once_and_others_wait_in_order() {
         assert_eq!(at_rest(&daemon, run)["run"]["state"], "finished");
     }
     assert_eq!(begun(&at_rest(&daemon, &runs[5])), [] as [&str; 0]);
+}
+
+/// Answers every request with 500, and returns where.
+fn broken_server() -> String {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            // Whatever is asked; who asks may have gone.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    url
+}
+
+#[test]
+fn runs_that_wait_for_another_try_hold_up_no_others() {
+    let daemon = daemon(1);
+    let retry = "on_error = { retry = { times = 3, wait = \"20m\", most_wait = \"20m\" } }";
+    let step = format!("[[step]]\n{retry}\nwebhook = {{ url = \"{}\" }}", broken_server());
+    write(&daemon, "send", &step);
+    write(&daemon, "quick", "[[step]]\ntransform = { from = \"'a'\", split = \"b\" }");
+    let stuck: Vec<String> = (0..9).map(|_| run(&daemon, "send", json!({}))).collect();
+    for run in &stuck {
+        until("its first try has failed", || count(&show(&daemon, run), "failed", "1") == 1);
+    }
+    let quick = run(&daemon, "quick", json!({}));
+    assert_eq!(at_rest(&daemon, &quick)["run"]["state"], "finished");
+    for run in &stuck {
+        assert_eq!(show(&daemon, run)["run"]["state"], "running");
+        let cancelled = daemon.call("workflows.cancel", json!({ "run": run })).unwrap();
+        assert_eq!(cancelled["state"], "cancelled");
+    }
 }
 
 #[test]

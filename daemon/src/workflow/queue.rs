@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Run, RunState};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::BY_HAND;
-use super::run::{self, Left};
+use super::run::{self, Left, Rest};
 use super::store::{Change, Store};
 use super::tools::Tools;
 
 /// Runs of each kind that go on at once.
 const AT_ONCE: usize = 4;
+
+/// Runs of each kind that have begun and only wait for another try of a step; more than so many keep their places.
+const MOST_RESTING: usize = 64;
 
 /// After how long a run goes on whose log could not be written.
 const STUCK: Duration = Duration::from_secs(15);
@@ -42,7 +45,7 @@ pub enum Message {
 #[derive(Debug)]
 enum Doing {
     /// A run goes on, until it is told to stop.
-    Run(u64, By, CancellationToken),
+    Run(u64, By, CancellationToken, Rest),
     /// A run that waited is written down as cancelled.
     Cancel(u64),
     /// A run waits until the disk may be well again.
@@ -60,6 +63,8 @@ pub struct Loop {
     /// Who waits for a run to stop.
     stopping: Vec<(u64, oneshot::Sender<bool>)>,
     busy: watch::Sender<usize>,
+    /// A run has begun to rest, or goes on.
+    rests: Arc<Notify>,
     stop: CancellationToken,
 }
 
@@ -72,7 +77,7 @@ impl Loop {
         stop: CancellationToken,
     ) -> Self {
         let (waiting, tasks, doing, stopping) = (VecDeque::new(), JoinSet::new(), HashMap::new(), Vec::new());
-        Self { store, tools, drain, waiting, tasks, doing, stopping, busy, stop }
+        Self { store, tools, drain, waiting, tasks, doing, stopping, busy, rests: Arc::default(), stop }
     }
 
     /// Takes messages until `stop`, and then waits for the runs, which stop by themselves.
@@ -87,8 +92,8 @@ impl Loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(message) = messages.recv() => self.take(message),
+                () = self.rests.notified() => {}
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
-                else => break,
             }
         }
         while self.tasks.join_next().await.is_some() {}
@@ -97,27 +102,32 @@ impl Loop {
     /// Begins what has its turn.
     fn begin(&mut self) {
         while let Some((run, by)) = self.next() {
-            let cancel = CancellationToken::new();
+            let (cancel, rest) = (CancellationToken::new(), Rest::new(&self.rests));
             let going = run::Going {
                 store: self.store.clone(),
                 tools: Arc::clone(&self.tools),
                 cancel: cancel.clone(),
                 stop: self.stop.clone(),
                 drain: *self.drain.borrow(),
+                rest: rest.clone(),
             };
             let id = self.tasks.spawn(run::go(run, going)).id();
-            self.doing.insert(id, Doing::Run(run, by, cancel));
+            self.doing.insert(id, Doing::Run(run, by, cancel, rest));
         }
         self.busy.send_replace(self.waiting.len() + self.doing.len());
     }
 
     /// The first that has its turn.
     fn next(&mut self) -> Option<(u64, By)> {
-        let at_work =
-            |by| self.doing.values().filter(|doing| matches!(doing, Doing::Run(_, of, _) if *of == by)).count();
+        let count = |by, rests| {
+            let is_such =
+                |doing: &&Doing| matches!(doing, Doing::Run(_, of, _, rest) if *of == by && rest.is() == rests);
+            self.doing.values().filter(is_such).count()
+        };
+        let has_room = |by| count(by, false) + count(by, true).saturating_sub(MOST_RESTING) < AT_ONCE;
         let has_place = |(run, by): &(u64, By)| {
             // One whose task has just come to its end has its turn when that is known.
-            at_work(*by) < AT_ONCE && !self.doing.values().any(|doing| doing.is_of(*run))
+            has_room(*by) && !self.doing.values().any(|doing| doing.is_of(*run))
         };
         let next = self.waiting.iter().position(has_place);
         next.and_then(|place| self.waiting.remove(place))
@@ -136,7 +146,7 @@ impl Loop {
                     return;
                 }
                 for doing in self.doing.values().filter(|doing| doing.is_of(run)) {
-                    if let Doing::Run(_, _, cancel) | Doing::Stuck(_, _, cancel) = doing {
+                    if let Doing::Run(_, _, cancel, _) | Doing::Stuck(_, _, cancel) = doing {
                         cancel.cancel();
                     }
                 }
@@ -176,8 +186,8 @@ impl Loop {
         let Some(doing) = self.doing.remove(&id) else { return };
         let run = doing.run();
         match (left, &doing) {
-            (Left::Stuck, Doing::Run(_, _, cancel)) if cancel.is_cancelled() => self.cancel_waiting(run),
-            (Left::Stuck, Doing::Run(_, by, _)) => {
+            (Left::Stuck, Doing::Run(_, _, cancel, _)) if cancel.is_cancelled() => self.cancel_waiting(run),
+            (Left::Stuck, Doing::Run(_, by, ..)) => {
                 let cancel = CancellationToken::new();
                 let (wait, stop) = (cancel.clone(), self.stop.clone());
                 let task = async move {

@@ -5,10 +5,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use protocol::{RunChange, RunState};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,34 @@ pub struct Going {
     pub stop: CancellationToken,
     /// How long a step may then go on.
     pub drain: Duration,
+    /// Says whether it only waits.
+    pub rest: Rest,
+}
+
+/// Whether a run does nothing but wait, for another try of a step; so long its place is another's.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    rests: Arc<AtomicBool>,
+    /// Wakes who gives places.
+    changed: Arc<Notify>,
+}
+
+impl Rest {
+    /// That of a run that begins.
+    pub fn new(changed: &Arc<Notify>) -> Self {
+        Self { rests: Arc::default(), changed: Arc::clone(changed) }
+    }
+
+    /// Whether it does.
+    pub fn is(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
+    }
+
+    fn say(&self, rests: bool) {
+        if self.rests.swap(rests, Ordering::Relaxed) != rests {
+            self.changed.notify_one();
+        }
+    }
 }
 
 /// How a run was left.
@@ -62,6 +92,8 @@ struct Running {
     /// Away only while it is asked what comes next.
     course: Option<Course>,
     at_work: JoinSet<Ended>,
+    /// How many of those at work do more than wait.
+    acting: usize,
 }
 
 /// Why a run does not go on now.
@@ -104,7 +136,7 @@ async fn begun(id: u64, going: Going) -> Result<Option<Running>, Broken> {
     tracing::info!(run = %name, workflow = %kept.run.workflow, cause = %kept.run.cause, "goes on");
     let read = tokio::task::spawn_blocking(move || course(kept, &name)).await;
     let course = read.map_err(|_| Broken::Run("reading its workflow panicked".into()))?.map_err(Broken::Run)?;
-    let running = Running { id, going, course: Some(course), at_work: JoinSet::new() };
+    let running = Running { id, going, course: Some(course), at_work: JoinSet::new(), acting: 0 };
     running.log(vec![Change::state(RunState::Running, None)]).await?;
     Ok(Some(running))
 }
@@ -124,6 +156,7 @@ impl Running {
             if !cancel.is_cancelled() && !stop.is_cancelled() && self.advance().await? {
                 return Ok(());
             }
+            self.going.rest.say(self.acting == 0);
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return self.cancelled().await,
@@ -181,6 +214,7 @@ impl Running {
     fn act(&mut self, due: Due) {
         let (tools, cancel, run) = (Arc::clone(&self.going.tools), self.going.cancel.child_token(), self.id);
         let store = self.going.store.clone();
+        self.acting += 1;
         self.at_work.spawn(async move {
             let began = Instant::now();
             let acted = AssertUnwindSafe(tools.act(&store, run, &due, &cancel)).catch_unwind().await;
@@ -203,6 +237,7 @@ impl Running {
                 Ok(())
             }
             Ended::Acted(due, took, outcome) => {
+                self.acting -= 1;
                 let change = outcome_of(&due, took, outcome);
                 self.log(vec![Change::Entry(change.clone())]).await?;
                 self.take(&change);
