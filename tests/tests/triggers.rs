@@ -1,9 +1,13 @@
 //! What starts workflows by itself, and hooks.
 
+#[path = "triggers/fairness.rs"]
+mod fairness;
 #[path = "triggers/folders.rs"]
 mod folders;
 #[path = "triggers/hooks.rs"]
 mod hooks;
+#[path = "triggers/memos.rs"]
+mod memos;
 
 use std::fs;
 use std::io::{Read, Write};
