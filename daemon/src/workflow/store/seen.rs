@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -14,23 +15,26 @@ use serde_json::json;
 use super::Store;
 use super::rows::{self, New, signed};
 
-/// Files are kept by the bytes of their paths. `hash` is absent where the content was not looked at, `run` where there is none.
+/// Files are kept by the bytes of their paths. `hash` is absent where the content was not looked at. `led` has the workflows
+/// that led to the file of a run, as they were when it began: the file may be another since.
 pub const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS triggers (
         workflow TEXT NOT NULL, trigger TEXT NOT NULL, served INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (workflow, trigger)
     ) STRICT;
     CREATE TABLE IF NOT EXISTS seen (
         id INTEGER PRIMARY KEY, workflow TEXT NOT NULL, path BLOB NOT NULL, inode INTEGER NOT NULL, bytes INTEGER NOT NULL,
-        written INTEGER NOT NULL, hash TEXT, run INTEGER, UNIQUE (workflow, path)
+        written INTEGER NOT NULL, hash TEXT, UNIQUE (workflow, path)
     ) STRICT;
-    CREATE INDEX IF NOT EXISTS seen_by_run ON seen (run) WHERE run IS NOT NULL;
+    CREATE TABLE IF NOT EXISTS led (
+        run INTEGER PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE, workflows TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE IF NOT EXISTS saved (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, workflows TEXT NOT NULL) STRICT;";
 
-/// Files of a workflow that are kept although they are gone, and saved files that are kept at all.
+/// Files that are kept although they are gone: of each workflow that saw them, and of all that were saved.
 const KEPT: u32 = 20_000;
 
-/// Files that are looked at once to find those that are gone.
-const TIDIED: u32 = 1000;
+/// Of either, those that are looked at once to find what is gone.
+const TIDIED: u32 = 5000;
 
 /// A file as it looks from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,7 +95,7 @@ impl Store {
                 let path = stamp.path.as_os_str().as_bytes();
                 let known = "SELECT 1 FROM seen WHERE workflow = ?1 AND path = ?2";
                 if made.prepare(known)?.query_row(params![workflow, path], |_| Ok(())).optional()?.is_none() {
-                    put(&made, &workflow, stamp, None, None)?;
+                    put(&made, &workflow, stamp, None)?;
                 }
             }
             made.commit()
@@ -142,7 +146,7 @@ impl Store {
     /// A file is left alone as it is now.
     pub async fn pass_by(&self, workflow: &str, stamp: Stamp) -> Result<(), ErrorData> {
         let workflow = workflow.to_owned();
-        self.with(move |db| put(db, &workflow, &stamp, None, None)).await
+        self.with(move |db| put(db, &workflow, &stamp, None)).await
     }
 
     /// Says that a run is about to save a file. Blocks.
@@ -163,73 +167,91 @@ impl Store {
                     let others = "workflow NOT IN (SELECT value FROM json_each(?1))";
                     db.execute(&format!("DELETE FROM {table} WHERE {others}"), [&kept])?;
                 }
-                db.execute("DELETE FROM saved WHERE id <= (SELECT max(id) FROM saved) - ?1", [KEPT])?;
-                old(db)
+                Ok([
+                    ("seen", old(db, OLD_SEEN)?, is_gone_from_its_folder as IsGone),
+                    ("saved", old(db, OLD_SAVED)?, is_gone),
+                ])
             })
             .await?;
-        if old.is_empty() {
-            return Ok(());
+        for (table, old, is_gone) in old {
+            if old.is_empty() {
+                continue;
+            }
+            let gone =
+                move || old.into_iter().filter(|(_, path)| is_gone(path)).map(|(id, _)| id).collect::<Vec<i64>>();
+            let gone = json!(tokio::task::spawn_blocking(gone).await.unwrap_or_default()).to_string();
+            let forgotten = format!("DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?1))");
+            self.with(move |db| db.execute(&forgotten, [gone])).await?;
         }
-        let looked = tokio::task::spawn_blocking(move || {
-            old.into_iter().filter(|(_, path)| path.symlink_metadata().is_err()).map(|(id, _)| id).collect::<Vec<i64>>()
-        });
-        let gone = looked.await.unwrap_or_default();
-        self.with(move |db| {
-            db.execute("DELETE FROM seen WHERE id IN (SELECT value FROM json_each(?1))", [json!(gone).to_string()])
-        })
-        .await?;
         Ok(())
     }
 }
 
-/// Some files of workflows that have seen many.
-fn old(db: &Connection) -> Result<Vec<(i64, PathBuf)>> {
-    let mut query = db.prepare(
-        "SELECT id, path FROM seen WHERE workflow IN (SELECT workflow FROM seen GROUP BY workflow HAVING count(*) > ?1)
-         ORDER BY random() LIMIT ?2",
-    )?;
-    query.query_map([KEPT, TIDIED], |row| Ok((row.get(0)?, path(row, 1)?)))?.collect()
+/// Some files of workflows that have seen many, and some of those that were saved long ago.
+const OLD_SEEN: &str = "
+    SELECT id, path FROM seen WHERE workflow IN (SELECT workflow FROM seen GROUP BY workflow HAVING count(*) > ?1)
+    ORDER BY random() LIMIT ?2";
+const OLD_SAVED: &str = "
+    SELECT id, path FROM saved WHERE id <= (SELECT max(id) FROM saved) - ?1 ORDER BY random() LIMIT ?2";
+
+fn old(db: &Connection, files: &str) -> Result<Vec<(i64, PathBuf)>> {
+    db.prepare(files)?.query_map([KEPT, TIDIED], |row| Ok((row.get(0)?, path(row, 1)?)))?.collect()
+}
+
+/// Tells whether a file is there no more. Blocks.
+type IsGone = fn(&Path) -> bool;
+
+fn is_gone(file: &Path) -> bool {
+    file.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The same where its folder is there: what lies on a disk that is away comes back, and has had its runs.
+fn is_gone_from_its_folder(file: &Path) -> bool {
+    is_gone(file) && file.parent().is_some_and(Path::is_dir)
 }
 
 fn add_for(db: &Connection, new: &New, stamp: &Stamp, hash: &str) -> Result<Began> {
-    let known = "SELECT hash, bytes, written, run FROM seen WHERE workflow = ?1 AND path = ?2";
+    let known = "SELECT hash, bytes, written FROM seen WHERE workflow = ?1 AND path = ?2";
     let path = stamp.path.as_os_str().as_bytes();
-    let known: Option<(Option<String>, u64, i64, Option<i64>)> = db
+    let known: Option<(Option<String>, u64, i64)> = db
         .query_row(known, params![new.workflow, path], |row| {
-            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs(), row.get(2)?, row.get(3)?))
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs(), row.get(2)?))
         })
         .optional()?;
-    if let Some((known, bytes, written, run)) = known {
+    if let Some((known, bytes, written)) = known {
         // Where the content is not known, the number of the file decides nothing: some disks number files anew.
         let is_same = known.as_ref().map_or((bytes, written) == (stamp.bytes, stamp.written), |known| known == hash);
         if is_same {
-            put(db, &new.workflow, stamp, known.is_some().then_some(hash), run)?;
+            put(db, &new.workflow, stamp, known.is_some().then_some(hash))?;
             return Ok(Began::Same);
         }
     }
-    if chain(db, path)?.contains(&new.workflow) {
-        put(db, &new.workflow, stamp, Some(hash), None)?;
+    put(db, &new.workflow, stamp, Some(hash))?;
+    let led = chain(db, path)?;
+    if led.contains(&new.workflow) {
         return Ok(Began::Own);
     }
     let run = rows::insert(db, new)?;
-    put(db, &new.workflow, stamp, Some(hash), run.run.number().map(signed))?;
+    if !led.is_empty() {
+        let (id, led) = (run.run.number().map(signed), json!(led).to_string());
+        db.execute("INSERT INTO led (run, workflows) VALUES (?1, ?2)", params![id, led])?;
+    }
     Ok(Began::Run(Box::new(run)))
 }
 
 /// Which workflows led to the file: the one that saved it, the one that saved the file that started that, and so on.
 fn chain(db: &Connection, path: &[u8]) -> Result<Vec<String>> {
-    let found = db.query_row("SELECT workflows FROM saved WHERE path = ?1", [path], |row| rows::parsed(row, 0));
-    Ok(found.optional()?.unwrap_or_default())
+    let found = "SELECT workflows FROM saved WHERE path = ?1";
+    Ok(db.query_row(found, [path], |row| rows::parsed(row, 0)).optional()?.unwrap_or_default())
 }
 
 fn claim(db: &Connection, run: i64, path: &Path) -> Result<()> {
     let path = path.as_os_str().as_bytes();
     let workflow: String = db.query_row("SELECT workflow FROM runs WHERE id = ?1", [run], |row| row.get(0))?;
-    let began: Option<Vec<u8>> =
-        db.query_row("SELECT path FROM seen WHERE run = ?1", [run], |row| row.get(0)).optional()?;
+    let led = "SELECT workflows FROM led WHERE run = ?1";
+    let led: Vec<String> = db.query_row(led, [run], |row| rows::parsed(row, 0)).optional()?.unwrap_or_default();
     let mut workflows = chain(db, path)?;
-    let before = began.map_or(Ok(Vec::new()), |began| chain(db, &began))?;
-    for name in before.into_iter().chain([workflow]) {
+    for name in led.into_iter().chain([workflow]) {
         if !workflows.contains(&name) {
             workflows.push(name);
         }
@@ -243,20 +265,12 @@ fn serve(db: &Connection, workflow: &str, trigger: &str, time: i64) -> Result<()
     db.execute(served, params![workflow, trigger, time]).map(drop)
 }
 
-fn put(db: &Connection, workflow: &str, stamp: &Stamp, hash: Option<&str>, run: Option<i64>) -> Result<()> {
+fn put(db: &Connection, workflow: &str, stamp: &Stamp, hash: Option<&str>) -> Result<()> {
     let Stamp { path, inode, bytes, written } = stamp;
     db.prepare(
-        "INSERT OR REPLACE INTO seen (workflow, path, inode, bytes, written, hash, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO seen (workflow, path, inode, bytes, written, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![
-        workflow,
-        path.as_os_str().as_bytes(),
-        inode.cast_signed(),
-        bytes.cast_signed(),
-        written,
-        hash,
-        run
-    ])
+    .execute(params![workflow, path.as_os_str().as_bytes(), inode.cast_signed(), bytes.cast_signed(), written, hash])
     .map(drop)
 }
 

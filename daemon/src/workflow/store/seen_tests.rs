@@ -73,6 +73,35 @@ async fn what_a_run_saved_starts_none_that_led_to_it() {
 }
 
 #[tokio::test]
+async fn a_run_is_led_to_by_what_began_it_although_the_file_has_begun_another_since() {
+    let home = tempfile::tempdir().expect("a folder");
+    let store = Store::new(home.path());
+    let Began::Run(first) = begun(&store, "a", &file("/in/1", 1, 1), "1").await else { panic!("it begins") };
+    store.claim(first.run.number().expect("a number"), Path::new("/in/2")).expect("it is written");
+    let Began::Run(second) = begun(&store, "b", &file("/in/2", 2, 1), "2").await else { panic!("it begins") };
+    assert!(matches!(begun(&store, "b", &file("/in/2", 2, 2), "changed").await, Began::Run(_)));
+    store.claim(second.run.number().expect("a number"), Path::new("/in/3")).expect("it is written");
+    assert_eq!(begun(&store, "a", &file("/in/3", 3, 1), "3").await, Began::Own);
+}
+
+#[tokio::test]
+async fn of_many_saved_files_none_that_is_there_is_forgotten() {
+    let home = tempfile::tempdir().expect("a folder");
+    let store = Store::new(home.path());
+    let there = home.path().join("there");
+    fs::write(&there, "x").expect("it is written");
+    let Began::Run(run) = begun(&store, "w", &file("/in/1", 1, 1), "1").await else { panic!("it begins") };
+    store.claim(run.run.number().expect("a number"), &there).expect("it is written");
+    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+        INSERT INTO saved (path, workflows) SELECT CAST('/no/such/' || i AS BLOB), '[\"w\"]' FROM n";
+    store.with(|db| db.execute(many, [KEPT + 10])).await.expect("it is written");
+    store.tidy(vec!["w".into()]).await.expect("it is written");
+    let left = store.with(|db| db.query_row("SELECT count(*) FROM saved", [], |row| row.get::<_, u32>(0)));
+    assert_eq!(left.await.expect("it is read"), KEPT + 1, "the old that are gone are forgotten");
+    assert_eq!(begun(&store, "w", &file(there.to_str().expect("a text"), 2, 1), "x").await, Began::Own);
+}
+
+#[tokio::test]
 async fn a_time_and_its_run_are_kept_and_what_nobody_needs_is_forgotten() {
     let home = tempfile::tempdir().expect("a folder");
     let store = Store::new(home.path());
@@ -88,15 +117,18 @@ async fn a_time_and_its_run_are_kept_and_what_nobody_needs_is_forgotten() {
 }
 
 #[tokio::test]
-async fn of_many_files_those_that_are_gone_are_forgotten() {
+async fn of_many_files_those_that_are_gone_from_their_folder_are_forgotten() {
     let home = tempfile::tempdir().expect("a folder");
     let store = Store::new(home.path());
     let there = home.path().join("there");
     fs::write(&there, "x").expect("it is written");
-    let gone = (0..u64::from(KEPT)).map(|number| file(&format!("/no/such/{number}"), number, 1));
-    let all = gone.chain([Stamp { path: there, ..file("", 1, 1) }]).collect();
+    let kept = [Stamp { path: there, ..file("", 1, 1) }, file("/no/such/disk/that/is/away", 1, 1)];
+    let gone =
+        (0..u64::from(KEPT)).map(|number| Stamp { path: home.path().join(number.to_string()), ..kept[0].clone() });
+    let all = gone.chain(kept.clone()).collect();
     store.begin("w", "folder", all).await.expect("it is written");
     store.tidy(vec!["w".into()]).await.expect("it is written");
-    let left = store.seen("w").await.expect("it is read").len();
-    assert!(left <= (KEPT + 2 - TIDIED) as usize, "{left} are left");
+    let left = store.seen("w").await.expect("it is read");
+    assert!(left.len() <= (KEPT + 4 - TIDIED) as usize, "{} are left", left.len());
+    assert!(kept.iter().all(|stamp| left.contains(&stamp.number())));
 }
