@@ -179,6 +179,16 @@ fn what_is_no_text_to_read_is_left_alone_and_said_once() {
 }
 
 #[test]
+fn a_text_that_no_run_may_be_given_holds_up_no_other() {
+    let watching = watching("1s", NOTHING);
+    // Shorter than `most_bytes`, but as JSON longer than an input may be.
+    watching.put("a.txt", &"\n".repeat(600_000));
+    until("it is said", || watching.daemon.log().contains("has 1200002 bytes, but 1048576 are the most"));
+    watching.put("b.txt", "meant");
+    assert_eq!(watching.titles(1), ["b"]);
+}
+
+#[test]
 fn what_runs_save_starts_nothing_for_ever() {
     let watching = watching("1s", NOTHING);
     let other = watching.place.path().join("other");

@@ -25,7 +25,7 @@ use workflow::file::Pattern;
 use super::super::Workflows;
 use super::super::directory::Snapshot;
 use look::{FULL, Folder, LATER, QUIET, Spec};
-use signs::{Noted, Signs, Watches};
+use signs::{Noted, Place, Signs, Watches};
 pub use troubles::Troubles;
 
 /// Long enough to be never.
@@ -43,7 +43,7 @@ struct Folders {
     away: HashMap<Id, (Spec, bool)>,
     looks: JoinSet<Folder>,
     /// Where each is, or would appear.
-    places: BTreeMap<Spec, PathBuf>,
+    places: BTreeMap<Spec, Place>,
     signs: Arc<Signs>,
     watches: Watches,
     /// Files that were renamed and are in no look yet.
@@ -81,7 +81,7 @@ impl Folders {
         files.mark_changed();
         loop {
             self.begin();
-            let due = self.idle.iter().map(|folder| folder.due).min();
+            let due = self.idle.iter().map(Folder::turn).min();
             let has_full = self.idle.iter().any(|folder| folder.is_full);
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -105,10 +105,10 @@ impl Folders {
     /// Looks at what is due.
     fn begin(&mut self) {
         let now = Instant::now();
-        for mut folder in self.idle.extract_if(.., |folder| folder.due <= now) {
+        for mut folder in self.idle.extract_if(.., |folder| folder.turn() <= now) {
             folder.is_blind = self.watches.is_blind;
             let its = self.places.get(&folder.spec);
-            let is_its = |file: &PathBuf| its.is_some_and(|place| file.parent() == Some(place));
+            let is_its = |file: &PathBuf| its.is_some_and(|place| file.parent() == Some(&place.path));
             let its: BTreeSet<PathBuf> = self.renamed.extract_if(.., is_its).collect();
             let spec = folder.spec.clone();
             let id = self.looks.spawn(folder.look(self.workflows.clone(), its)).id();
@@ -152,7 +152,7 @@ impl Folders {
 
     fn watch(&mut self) {
         self.places.retain(|spec, _| self.wanted.contains_key(spec));
-        if self.watches.set(self.places.values().cloned().collect()) {
+        if self.watches.set(self.places.values().cloned()) {
             // Between the last look and the watch something may have happened there.
             self.hasten(QUIET, |_, _| true);
         }
@@ -160,11 +160,12 @@ impl Folders {
 
     fn note(&mut self, noted: Noted) {
         let Noted { folders, renamed, everywhere } = noted;
-        self.renamed
-            .extend(renamed.into_iter().filter(|file| self.places.values().any(|place| file.parent() == Some(place))));
+        self.renamed.extend(
+            renamed.into_iter().filter(|file| self.places.values().any(|place| file.parent() == Some(&place.path))),
+        );
         let places = self.places.clone();
         let is_meant = |spec: &Spec, _| {
-            let place = places.get(spec);
+            let place = places.get(spec).map(|place| &place.path);
             let is_in = |path: &Path| folders.contains(path);
             everywhere || place.is_some_and(|place| is_in(place) || place.parent().is_some_and(is_in))
         };

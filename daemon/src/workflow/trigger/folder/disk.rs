@@ -40,10 +40,12 @@ pub enum Unfit {
     Never(String),
 }
 
-/// The files of a folder that were not seen before, by paths that lead by no link. Links are no files: nothing out of the folder is ever read.
-pub fn list(folder: &Path, pattern: &Pattern, seen: &HashSet<u64>, most: usize) -> io::Result<Listing> {
+/// The files of a folder that were not seen before, by paths that lead by no link. Links are no files: nothing out of the
+/// folder is ever read. Of those that were seen, what has gone is forgotten.
+pub fn list(folder: &Path, pattern: &Pattern, seen: &mut HashSet<u64>, most: usize) -> io::Result<Listing> {
     let folder = folder.canonicalize()?;
     let mut found = BTreeMap::new();
+    let mut known = HashSet::new();
     let mut more = false;
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
@@ -53,7 +55,12 @@ pub fn list(folder: &Path, pattern: &Pattern, seen: &HashSet<u64>, most: usize) 
         // One that has gone meanwhile.
         let Ok(metadata) = entry.path().symlink_metadata() else { continue };
         let stamp = stamp(entry.path(), &metadata);
-        if !metadata.is_file() || seen.contains(&stamp.number()) {
+        if !metadata.is_file() {
+            continue;
+        }
+        let number = stamp.number();
+        if seen.contains(&number) {
+            known.insert(number);
             continue;
         }
         found.insert((stamp.written, stamp.path.clone()), stamp);
@@ -62,6 +69,7 @@ pub fn list(folder: &Path, pattern: &Pattern, seen: &HashSet<u64>, most: usize) 
             more = true;
         }
     }
+    *seen = known;
     Ok(Listing { new: found.into_values().collect(), more })
 }
 

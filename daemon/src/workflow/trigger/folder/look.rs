@@ -16,7 +16,7 @@ use workflow::file::Pattern;
 use super::super::super::store::{Began, Stamp};
 use super::super::super::{By, Cause, Message, Workflows, number};
 use super::disk::{self, Listing, MOST_AWAITED, Unfit};
-use super::signs::existing;
+use super::signs::Place;
 use crate::error::internal;
 
 /// After a sign, and between two looks at what was renamed into place.
@@ -34,6 +34,10 @@ pub const FULL: Duration = Duration::from_millis(250);
 
 /// Files of a folder of which is told why they start nothing.
 const MOST_TOLD: usize = 16;
+
+/// A look at a folder is followed by a rest of so many times what reading it took, so that one with very many files does not
+/// keep the machine busy.
+const REST: u32 = 4;
 
 /// What is watched, and for what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,14 +62,15 @@ pub struct Folder {
     /// Files that need no look any more, by number; `None` until the file of runs was asked.
     seen: Option<HashSet<u64>>,
     awaited: HashMap<PathBuf, Awaited>,
-    /// When it is to be looked at.
+    /// When it is to be looked at, and until when it is left alone in any case.
     pub due: Instant,
+    rest: Instant,
     /// Whether signs cannot be had.
     pub is_blind: bool,
     /// Whether files wait for room.
     pub is_full: bool,
-    /// The folder, or the nearest above it that there is, not by way of links; `None` before the first look.
-    pub place: Option<PathBuf>,
+    /// The folder, or the nearest above it that there is; `None` before the first look.
+    pub place: Option<Place>,
     /// Why it could not be read at the last look.
     found: Option<String>,
     /// What was said of it last.
@@ -111,6 +116,7 @@ impl Folder {
             seen: None,
             awaited: HashMap::new(),
             due: Instant::now(),
+            rest: Instant::now(),
             is_blind: false,
             is_full: false,
             place: None,
@@ -134,7 +140,7 @@ impl Folder {
         if self.place.is_none() {
             // It is watched before anything is known of it, so that nothing is missed between.
             let path = self.spec.path.clone();
-            self.place = tokio::task::spawn_blocking(move || existing(&path)).await.ok();
+            self.place = tokio::task::spawn_blocking(move || Place::of(&path)).await.ok();
             return self;
         }
         let was_full = std::mem::take(&mut self.is_full);
@@ -160,6 +166,11 @@ impl Folder {
         };
         self.due = Instant::now() + next;
         self
+    }
+
+    /// When it may be looked at.
+    pub fn turn(&self) -> Instant {
+        self.due.max(self.rest)
     }
 
     /// How long until the first of those that are awaited may be whole.
@@ -208,16 +219,18 @@ impl Folder {
 
     /// What is new there; `None` where nothing can be read.
     async fn list(&mut self, most: usize) -> Result<Option<Listing>, ErrorData> {
-        let Some(seen) = self.seen.take() else { return Ok(None) };
+        let Some(mut seen) = self.seen.take() else { return Ok(None) };
         let (path, pattern, mut unfit) =
             (self.spec.path.clone(), self.pattern.clone(), std::mem::take(&mut self.unfit));
         let looked = tokio::task::spawn_blocking(move || {
-            let listed = disk::list(&path, &pattern, &seen, most);
+            let began = Instant::now();
+            let listed = disk::list(&path, &pattern, &mut seen, most);
             unfit.retain(|file, _| file.symlink_metadata().is_ok());
-            (listed, existing(&path), seen, unfit)
+            let rest = Instant::now() + (REST * began.elapsed()).min(ANYWAY);
+            (listed, Place::of(&path), seen, unfit, rest)
         });
-        let (listed, place, seen, unfit) = looked.await.map_err(|_| internal("looking at a folder panicked"))?;
-        (self.seen, self.place, self.unfit) = (Some(seen), Some(place), unfit);
+        let (listed, place, seen, unfit, rest) = looked.await.map_err(|_| internal("looking at a folder panicked"))?;
+        (self.seen, self.place, self.unfit, self.rest) = (Some(seen), Some(place), unfit, rest);
         match listed {
             Ok(listing) => {
                 self.found = None;
@@ -256,11 +269,11 @@ impl Folder {
     async fn take(&mut self, workflows: &Workflows, stamp: Stamp) -> Result<(), Stopped> {
         let (read, most) = (stamp.clone(), self.spec.most_bytes);
         let read = tokio::task::spawn_blocking(move || disk::read(&read, most)).await;
-        let (workflow, file) = (self.spec.workflow.clone(), stamp.path.display().to_string());
         self.unfit.remove(&stamp.path);
         match read.map_err(|_| internal("reading a file panicked"))? {
             Err(Unfit::Gone) => {
-                tracing::info!(%workflow, file, "it has gone before it was read, so it starts nothing");
+                let (workflow, file) = (&self.spec.workflow, stamp.path.display());
+                tracing::info!(%workflow, %file, "it has gone before it was read, so it starts nothing");
                 self.awaited.remove(&stamp.path);
                 return Ok(());
             }
@@ -268,29 +281,49 @@ impl Folder {
                 self.awaited.remove(&stamp.path);
                 return Ok(());
             }
-            Err(Unfit::Never(why)) => {
-                workflows.store.pass_by(&workflow, stamp.clone()).await?;
-                tracing::warn!(%workflow, file, "it starts nothing: {why}");
-                if self.unfit.len() < MOST_TOLD {
-                    self.unfit.insert(stamp.path.clone(), why);
-                }
-            }
-            Ok((text, hash)) => {
-                let words = format!("the file {file}");
-                let cause = Cause::Trigger { words, event: None };
-                let new = workflows.new_run(&workflow, inputs(&stamp.path, text), cause).await?;
-                match workflows.store.add_for(new, stamp.clone(), hash).await? {
-                    Began::Run(run) => workflows.tell(Message::Queue(number(&run.run)?, By::Trigger)).await?,
-                    Began::Same => tracing::debug!(%workflow, file, "it says what it said, so it starts nothing"),
-                    Began::Own => tracing::info!(%workflow, file, "it is of a run of this workflow, so it starts none"),
-                }
-            }
+            Err(Unfit::Never(why)) => self.pass_by(workflows, &stamp, why).await?,
+            Ok((text, hash)) => self.start(workflows, &stamp, text, hash).await?,
         }
+        self.is_done(&stamp);
+        Ok(())
+    }
+
+    /// Starts a run of what a file says, unless it had one, or no run may be given that.
+    async fn start(&mut self, workflows: &Workflows, stamp: &Stamp, text: String, hash: String) -> Result<(), Stopped> {
+        let (workflow, file) = (&self.spec.workflow, stamp.path.display());
+        let cause = Cause::Trigger { words: format!("the file {file}"), event: None };
+        let new = match workflows.new_run(workflow, inputs(&stamp.path, text), cause).await {
+            // As JSON it is longer than an input may be.
+            Err(error) if error.kind == Kind::InvalidParams => {
+                return self.pass_by(workflows, stamp, error.message).await;
+            }
+            new => new?,
+        };
+        match workflows.store.add_for(new, stamp.clone(), hash).await? {
+            Began::Run(run) => workflows.tell(Message::Queue(number(&run.run)?, By::Trigger)).await?,
+            Began::Same => tracing::debug!(%workflow, %file, "it says what it said, so it starts nothing"),
+            Began::Own => tracing::info!(%workflow, %file, "it is of a run of this workflow, so it starts none"),
+        }
+        Ok(())
+    }
+
+    /// Leaves a file alone until it changes, and says so.
+    async fn pass_by(&mut self, workflows: &Workflows, stamp: &Stamp, why: String) -> Result<(), Stopped> {
+        let (workflow, file) = (&self.spec.workflow, stamp.path.display());
+        workflows.store.pass_by(workflow, stamp.clone()).await?;
+        tracing::warn!(%workflow, %file, "it starts nothing: {why}");
+        if self.unfit.len() < MOST_TOLD {
+            self.unfit.insert(stamp.path.clone(), why);
+        }
+        Ok(())
+    }
+
+    /// A file needs no look any more as it is now.
+    fn is_done(&mut self, stamp: &Stamp) {
         self.awaited.remove(&stamp.path);
         if let Some(seen) = &mut self.seen {
             seen.insert(stamp.number());
         }
-        Ok(())
     }
 
     /// Says once what is wrong, and that nothing is any more.

@@ -1,8 +1,10 @@
 //! Signs of change of watched folders, as the system gives them: a sign means "look", and that a file was renamed into place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use notify::event::{ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -66,7 +68,7 @@ fn renamed(event: &Event) -> &[PathBuf] {
 #[derive(Debug)]
 pub struct Watches {
     watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
+    folders: BTreeMap<PathBuf, Watched>,
     /// Whether one of them cannot be.
     pub is_blind: bool,
 }
@@ -78,30 +80,62 @@ impl Watches {
         let watcher = notify::recommended_watcher(move |event| signs.note(event));
         let blind = "the disk gives no signs of changes; folders of workflows are looked at every two seconds";
         let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "{blind}")).ok();
-        Self { watcher, folders: BTreeSet::new(), is_blind: false }
+        Self { watcher, folders: BTreeMap::new(), is_blind: false }
     }
 
-    /// Watches these from now on. Returns whether one is new.
-    pub fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
+    /// Watches these from now on, of which those that are watched already are not touched: a disk that hangs would hold up
+    /// whoever asks it. Returns whether one is new.
+    pub fn set(&mut self, wanted: impl Iterator<Item = Place>) -> bool {
         let Some(watcher) = &mut self.watcher else {
             self.is_blind = true;
             return false;
         };
-        for folder in self.folders.difference(&wanted) {
+        let wanted: BTreeMap<PathBuf, Option<Which>> = wanted.map(|place| (place.path, place.which)).collect();
+        for folder in self.folders.keys().filter(|folder| !wanted.contains_key(*folder)) {
             // Ended with its folder, most often.
             let _ = watcher.unwatch(folder);
         }
-        // Watching twice is watching once; one that was made anew under its name is watched anew.
-        let is_watched = |folder: &PathBuf| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok();
-        self.is_blind = wanted.iter().map(is_watched).filter(|yes| !yes).count() > 0;
-        let is_new = wanted.difference(&self.folders).next().is_some();
-        self.folders = wanted;
+        let before = std::mem::take(&mut self.folders);
+        let mut is_new = false;
+        for (path, which) in wanted {
+            let known = before.get(&path);
+            let is_same = known.is_some_and(|known| known.which == which);
+            is_new |= !is_same;
+            let is_on = is_same && which.is_some() && known.is_some_and(|known| known.is_on)
+                || watcher.watch(&path, RecursiveMode::NonRecursive).is_ok();
+            self.folders.insert(path, Watched { which, is_on });
+        }
+        self.is_blind = self.folders.values().any(|watched| !watched.is_on);
         is_new
     }
 }
 
-/// The folder, or the nearest above it that there is, in which it would appear. Not by way of links, as signs have it.
-pub fn existing(folder: &Path) -> PathBuf {
-    let found = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
-    found.canonicalize().unwrap_or_else(|_| found.to_owned())
+/// A folder that is watched.
+#[derive(Debug)]
+struct Watched {
+    which: Option<Which>,
+    /// Whether it gives signs.
+    is_on: bool,
+}
+
+/// What tells a folder from another that was made under its name later: disk, number, and when it was made.
+type Which = (u64, u64, SystemTime);
+
+/// Where signs of a folder come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The folder, or the nearest above it that there is, in which it would appear. Not by way of links, as signs have it.
+    pub path: PathBuf,
+    /// `None` where the disk does not tell.
+    which: Option<Which>,
+}
+
+impl Place {
+    /// That of a folder. Blocks.
+    pub fn of(folder: &Path) -> Self {
+        let found = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+        let path = found.canonicalize().unwrap_or_else(|_| found.to_owned());
+        let which = path.metadata().and_then(|meta| Ok((meta.dev(), meta.ino(), meta.created()?))).ok();
+        Self { path, which }
+    }
 }
