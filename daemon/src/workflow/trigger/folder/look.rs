@@ -35,10 +35,6 @@ pub const FULL: Duration = Duration::from_millis(250);
 /// Files of a folder of which is told why they start nothing.
 const MOST_TOLD: usize = 16;
 
-/// A look at a folder is followed by a rest of so many times what reading it took, so that one with very many files does not
-/// keep the machine busy.
-const REST: u32 = 4;
-
 /// What is watched, and for what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spec {
@@ -62,7 +58,8 @@ pub struct Folder {
     /// Files that need no look any more, by number; `None` until the file of runs was asked.
     seen: Option<HashSet<u64>>,
     awaited: HashMap<PathBuf, Awaited>,
-    /// When it is to be looked at, and until when it is left alone in any case.
+    /// When it is to be looked at, and until when it rests: as long as reading it took, so that one with very many files does
+    /// not keep the machine busy.
     pub due: Instant,
     rest: Instant,
     /// Whether signs cannot be had.
@@ -226,8 +223,7 @@ impl Folder {
             let began = Instant::now();
             let listed = disk::list(&path, &pattern, &mut seen, most);
             unfit.retain(|file, _| file.symlink_metadata().is_ok());
-            let rest = Instant::now() + (REST * began.elapsed()).min(ANYWAY);
-            (listed, Place::of(&path), seen, unfit, rest)
+            (listed, Place::of(&path), seen, unfit, Instant::now() + began.elapsed().min(ANYWAY))
         });
         let (listed, place, seen, unfit, rest) = looked.await.map_err(|_| internal("looking at a folder panicked"))?;
         (self.seen, self.place, self.unfit, self.rest) = (Some(seen), Some(place), unfit, rest);
