@@ -5,16 +5,23 @@
 //! to open it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use protocol::paths::{MAX_SOCKET_PATH, SOCKET_VARIABLE};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Connections the system keeps for us until they are accepted; it takes less where it must.
 const BACKLOG: i32 = 4096;
+
+/// How long the lock of a process that is gone is waited for: what it was starting as it died has the lock too, until it is
+/// another program.
+const HELD_BY_THE_DEAD: Duration = Duration::from_secs(2);
 
 /// Permission bits of a file's mode.
 const PERMISSIONS: u32 = 0o7777;
@@ -192,12 +199,19 @@ fn lock(socket: &Path) -> Result<File, BindError> {
         .mode(0o600)
         .open(&path)
         .map_err(|source| failed("open the lock", &path, source))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(BindError::Running { pid: read_pid(file), socket: socket.to_owned() });
+    let until = Instant::now() + HELD_BY_THE_DEAD;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {
+                let pid = read_pid(&file);
+                if !pid.is_some_and(is_dead) || Instant::now() > until {
+                    return Err(BindError::Running { pid, socket: socket.to_owned() });
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("take the lock", &path, source)),
         }
-        Err(TryLockError::Error(source)) => return Err(failed("take the lock", &path, source)),
     }
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
@@ -205,10 +219,15 @@ fn lock(socket: &Path) -> Result<File, BindError> {
     Ok(file)
 }
 
-fn read_pid(lock: File) -> Option<u32> {
-    let mut text = String::new();
-    lock.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+fn read_pid(lock: &File) -> Option<u32> {
+    let mut text = [0; 16];
+    let count = lock.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(&text[..count]).ok()?.trim().parse().ok()
+}
+
+fn is_dead(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 /// Removes a socket that a daemon left when it died. The lock is held, so no daemon listens on it.

@@ -146,6 +146,25 @@ fn a_directory_that_is_a_file_is_named() {
 }
 
 #[test]
+fn the_lock_of_a_process_that_is_gone_is_waited_for() {
+    let root = directory();
+    let place = Place::Default(root.path().join("s"));
+    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    let pid = gone.id();
+    gone.wait().unwrap();
+    // As a child has it that has not become another program yet.
+    let lock = fs::File::create(root.path().join("s.lock")).unwrap();
+    fs::write(root.path().join("s.lock"), format!("{pid}\n")).unwrap();
+    lock.lock().unwrap();
+    let child = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(lock);
+    });
+    bind(&place, None).unwrap();
+    child.join().unwrap();
+}
+
+#[test]
 fn an_adopted_socket_is_locked_and_outlives_the_daemon() {
     let root = directory();
     let place = Place::Default(root.path().join("s"));
