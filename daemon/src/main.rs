@@ -68,6 +68,9 @@ fn tell(task: Task, given: Given) -> ExitCode {
 /// threads as there are seconds, for each look wakes the one that has waited longest.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// How long threads may block on after everything has ended: on a disk that hangs, they would keep the process for ever.
+const LAST_THREADS: Duration = Duration::from_secs(2);
+
 fn serve(config: Config) -> Result<(), String> {
     end_at_second_signal().map_err(|error| format!("failed to watch for signals: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -79,7 +82,7 @@ fn serve(config: Config) -> Result<(), String> {
     let reports = Reports::new(&config.home);
     crash::watch_panics(reports.clone());
     let marker = Marker::begin(&config.home, &reports);
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         // Before anybody can know that there is a process to be signalled.
         let watched = Signals::watch().map_err(|error| format!("failed to watch for signals: {error}"))?;
@@ -94,7 +97,9 @@ fn serve(config: Config) -> Result<(), String> {
         // The marker is removed with the last who holds it.
         drop(ending.await);
         ended.map_err(|error| error.to_string())
-    })
+    });
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
 }
 
 /// The second SIGINT or SIGTERM ends the process there and then, even if the runtime hangs.

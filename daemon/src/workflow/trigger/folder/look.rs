@@ -156,6 +156,8 @@ impl Folder {
                 }
                 usual
             }
+            // There is no next look.
+            Err(Stopped::Failed(error)) if error.kind == Kind::ShuttingDown => LATER,
             Err(Stopped::Failed(error)) => {
                 self.say(Some(error.message));
                 LATER
