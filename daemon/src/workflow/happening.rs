@@ -63,18 +63,16 @@ impl Happenings {
 
 /// Waits for a run that comes to rest; `None` where some were missed. Dropping the future loses nothing.
 async fn ended(runs: &mut Option<broadcast::Receiver<Run>>) -> Option<Run> {
-    match runs {
-        Some(runs) => match runs.recv().await {
-            Ok(run) => return Some(run),
-            Err(RecvError::Lagged(_)) => {
-                missed();
-                return None;
-            }
-            Err(RecvError::Closed) => {}
-        },
-        None => {}
+    let Some(runs) = runs else { return std::future::pending().await };
+    match runs.recv().await {
+        Ok(run) => Some(run),
+        Err(RecvError::Lagged(_)) => {
+            missed();
+            None
+        }
+        // The sender lives as long as the daemon's runs.
+        Err(RecvError::Closed) => std::future::pending().await,
     }
-    std::future::pending().await
 }
 
 fn missed() {
