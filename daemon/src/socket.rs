@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`bind`] makes the socket, or takes the one that launchd or systemd [`passed`]; [`serve`] accepts
 //! connections until shutdown; `connection` tells the framings apart by the first byte and hands over to `ndjson`
-//! (`quiet`, `lines`, `message`, `dispatch`) or to `http`, where `scrape` answers Prometheus and `posted` what is posted
-//! to paths of its own. `rules` and `params` stand between both framings and the methods.
+//! (`quiet`, `lines`, `message`, `dispatch`) or to `http`, where `paths` keeps from jsonrpsee what `scrape` (Prometheus)
+//! and `posted` answer. `rules` and `params` stand between both framings and the methods.
 //!
 //! Nothing here knows what a method does. Whatever a client sends or leaves unsent costs it its own connection at
 //! most: every size, depth, count and wait has a bound in [`Limits`]. The daemon's `run` calls all of this, once.
@@ -21,6 +21,7 @@ mod message;
 mod ndjson;
 mod params;
 mod passed;
+mod paths;
 mod peer;
 mod posted;
 mod quiet;

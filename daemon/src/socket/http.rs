@@ -18,10 +18,9 @@ use tower::util::MapRequest;
 
 use super::Limits;
 use super::accept::Shared;
+use super::paths::Paths;
 use super::peer::Peer;
-use super::posted::Posted;
 use super::rules::{OneAnswer, Rules};
-use super::scrape::Scraped;
 use super::stall::Impatient;
 
 /// Serves the connection, of which `received` was read already, until its end.
@@ -43,8 +42,7 @@ pub(super) async fn serve(stream: UnixStream, received: Bytes, id: u32, shared: 
         .build(shared.methods.clone(), shared.stop.clone());
     let closed = service.on_session_closed();
     let service = MapRequest::new(service, move |request| prepare(request, &peer));
-    let service = Scraped::new(service, shared.methods.clone());
-    let service = Posted::new(service, shared.posts.clone());
+    let service = Paths::new(service, shared.methods.clone(), shared.posts.clone());
     if let Err(error) = serve_with_graceful_shutdown(io, service, shared.shutdown.clone().cancelled_owned()).await {
         tracing::debug!(%error, "an HTTP connection ended early");
     }

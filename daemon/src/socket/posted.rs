@@ -1,18 +1,14 @@
-//! `POST` to paths below one prefix, which somebody else than JSON-RPC answers; `run` passes in who. Every other path goes on.
+//! `POST` to paths below one prefix, which somebody else than JSON-RPC answers; `run` passes in who.
 
 use std::error::Error;
 use std::fmt;
-use std::future::ready;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jsonrpsee::server::{HttpBody, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
-use tower::Service;
 
 /// What was posted.
 #[derive(Debug)]
@@ -60,6 +56,11 @@ impl Posts {
     ) -> Self {
         Self { prefix, most_bytes, take: Arc::new(take) }
     }
+
+    /// What follows the prefix in a path that has it.
+    pub(super) fn name<'p>(&self, path: &'p str) -> Option<&'p str> {
+        path.strip_prefix(self.prefix)
+    }
 }
 
 impl fmt::Debug for Posts {
@@ -71,49 +72,18 @@ impl fmt::Debug for Posts {
     }
 }
 
-/// A service with these paths before it.
-#[derive(Debug, Clone)]
-pub(super) struct Posted<S> {
-    service: S,
-    posts: Posts,
-}
-
-impl<S> Posted<S> {
-    pub(super) fn new(service: S, posts: Posts) -> Self {
-        Self { service, posts }
-    }
-}
-
-impl<S, B> Service<HttpRequest<B>> for Posted<S>
+/// The answer to a request for what bears `name` there.
+pub(super) async fn answer<B>(request: HttpRequest<B>, name: String, posts: &Posts) -> HttpResponse
 where
-    S: Service<HttpRequest<B>, Response = HttpResponse>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
     B: BodyExt<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    type Response = HttpResponse;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
+    if request.method().as_str() != "POST" {
+        return refusal();
     }
-
-    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
-        let Some(name) = request.uri().path().strip_prefix(self.posts.prefix).map(str::to_owned) else {
-            return Box::pin(self.service.call(request));
-        };
-        if request.method().as_str() != "POST" {
-            return Box::pin(ready(Ok(refusal())));
-        }
-        let posts = self.posts.clone();
-        Box::pin(async move {
-            Ok(match received(request, name, posts.most_bytes).await {
-                Ok(post) => response(&(posts.take)(post).await),
-                Err(words) => response(&Answer { status: 400, body: json!({ "error": words }), retry_after: None }),
-            })
-        })
+    match received(request, name, posts.most_bytes).await {
+        Ok(post) => response(&(posts.take)(post).await),
+        Err(words) => response(&Answer { status: 400, body: json!({ "error": words }), retry_after: None }),
     }
 }
 

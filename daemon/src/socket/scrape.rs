@@ -1,63 +1,22 @@
-//! `GET /metrics`: what `daemon.metrics` tells, as text for Prometheus. Every other path goes on to jsonrpsee.
-
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+//! `GET /metrics`: what `daemon.metrics` tells, as text for Prometheus.
 
 use jsonrpsee::core::EmptyServerParams;
-use jsonrpsee::server::{HttpBody, HttpRequest, HttpResponse, Methods};
+use jsonrpsee::server::{HttpBody, HttpResponse, Methods};
 use protocol::Metrics;
-use tower::Service;
 
 use crate::metrics;
 
 /// Where metrics are.
-const PATH: &str = "/metrics";
+pub(super) const PATH: &str = "/metrics";
 
 /// The method that has them.
 const METHOD: &str = "daemon.metrics";
 
-/// A service with that path before it.
-#[derive(Debug, Clone)]
-pub(super) struct Scraped<S> {
-    service: S,
-    methods: Methods,
-}
-
-impl<S> Scraped<S> {
-    pub(super) fn new(service: S, methods: Methods) -> Self {
-        Self { service, methods }
+/// The answer to whatever is asked there. The server takes the body of one to `HEAD` away itself, and leaves its length.
+pub(super) async fn answer(asked: &str, methods: &Methods) -> HttpResponse {
+    if !matches!(asked, "GET" | "HEAD") {
+        return refusal();
     }
-}
-
-impl<S, B> Service<HttpRequest<B>> for Scraped<S>
-where
-    S: Service<HttpRequest<B>, Response = HttpResponse>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-{
-    type Response = HttpResponse;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
-        if request.uri().path() != PATH {
-            return Box::pin(self.service.call(request));
-        }
-        if !matches!(request.method().as_str(), "GET" | "HEAD") {
-            return Box::pin(std::future::ready(Ok(refusal())));
-        }
-        let methods = self.methods.clone();
-        Box::pin(async move { Ok(answer(&methods).await) })
-    }
-}
-
-/// The server takes the body of an answer to `HEAD` away itself, and leaves its length.
-async fn answer(methods: &Methods) -> HttpResponse {
     let metrics = methods.call::<_, Metrics>(METHOD, EmptyServerParams::new()).await;
     let text = match metrics {
         Ok(metrics) => metrics::text(metrics).map_err(|error| error.to_string()),
