@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use talkied_hub::{Hub, Repo};
 
 use crate::support::{Daemon, Stalls, until};
 use crate::workflows::bench::{self, at_rest, write};
@@ -80,6 +81,40 @@ fn events_start_runs() {
 }
 
 #[test]
+fn downloads_and_models_that_come_and_go_start_runs() {
+    let hub = Hub::start();
+    hub.add(Repo::new("org/name", 1).with_model(1 << 20, 3));
+    let daemon = bench::start().args(&["--hub", &hub.endpoint()]).run();
+    write(
+        &daemon,
+        "seen",
+        "[[trigger]]\nevent = { on = [\"pull_finished\", \"pull_failed\", \"model_added\", \"model_removed\"] }\n\
+         [[step]]\ntransform = { from = \"EVENT\", pointer = \"\" }",
+    );
+    until("it is read", || {
+        daemon.call("workflows.list", json!(null)).unwrap()["workflows"].as_array().is_some_and(|all| all.len() == 1)
+    });
+    let told = |count: usize| {
+        let mut told: Vec<String> = ran(&daemon, "seen", count)
+            .iter()
+            .map(|run| {
+                let told = output(&daemon, run);
+                assert!(told["model"].as_str().unwrap().starts_with("org/"), "{told}");
+                told["event"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    daemon.call("pulls.start", json!({ "model": "org/name" })).unwrap();
+    assert_eq!(told(2), ["model_added", "pull_finished"]);
+    daemon.call("models.delete", json!({ "model": "org/name" })).unwrap();
+    assert_eq!(told(3), ["model_added", "model_removed", "pull_finished"]);
+    daemon.call("pulls.start", json!({ "model": "org/absent" })).unwrap();
+    assert_eq!(told(4), ["model_added", "model_removed", "pull_failed", "pull_finished"]);
+}
+
+#[test]
 fn schedules_start_runs_and_a_new_one_has_missed_nothing() {
     let mut daemon = bench::start().run();
     write(
@@ -98,7 +133,10 @@ fn schedules_start_runs_and_a_new_one_has_missed_nothing() {
     until("the schedule is known", || {
         daemon.call("workflows.list", json!(null)).unwrap()["workflows"][0]["triggers"] == json!(["every 3600s"])
     });
-    assert_eq!(runs(&daemon, "rare"), [] as [Value; 0]);
+    let tick = "[[trigger]]\nschedule = { every = \"1s\" }\n[[step]]\ntransform = { from = \"DATE\", split = \"-\" }";
+    write(&daemon, "tick", tick);
+    ran(&daemon, "tick", 2);
+    assert_eq!(runs(&daemon, "rare"), [] as [Value; 0], "another was served twice meanwhile");
 }
 
 /// The status and the body of an answer.

@@ -33,6 +33,31 @@ async fn what_happens_is_told_and_steps_on_the_way_are_not() {
     );
 }
 
+fn pull(state: &str) -> ModelChange {
+    let error = (state == "failed").then(|| json!({ "kind": "disk_full", "message": "no room" }));
+    let pull = json!({ "model": "org/name", "state": state, "done_bytes": 1, "refetched_bytes": 0, "error": error });
+    ModelChange::Pull { pull: serde_json::from_value(pull).expect("a pull") }
+}
+
+#[tokio::test]
+async fn a_download_is_told_once_when_it_has_ended() {
+    let events = Events::default();
+    let mut happenings = Happenings::follow(&events, None);
+    next(&mut happenings).await;
+    // One that has ended before anybody followed it.
+    events.tell(pull("done"));
+    for state in ["queued", "downloading", "done", "done", "downloading", "failed"] {
+        events.tell(pull(state));
+    }
+    assert_eq!(
+        next(&mut happenings).await,
+        [
+            json!({ "event": "pull_finished", "model": "org/name" }),
+            json!({ "event": "pull_failed", "model": "org/name", "error": "no room" }),
+        ]
+    );
+}
+
 #[tokio::test]
 async fn memory_that_runs_short_is_told() {
     let events = Events::default();
