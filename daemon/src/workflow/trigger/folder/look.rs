@@ -250,10 +250,12 @@ impl Folder {
         let mut whole = Vec::new();
         for stamp in listing.new {
             let known = before.remove(&stamp.path).filter(|known| known.stamp == stamp);
-            let file = known.unwrap_or_else(|| {
-                let wait = if renamed.contains(&stamp.path) { QUIET } else { self.spec.settle };
-                Awaited { stamp: stamp.clone(), since: now, wait }
-            });
+            let mut file =
+                known.unwrap_or_else(|| Awaited { stamp: stamp.clone(), since: now, wait: self.spec.settle });
+            // The sign may come after a look that has seen the file already.
+            if renamed.contains(&stamp.path) {
+                file.wait = QUIET;
+            }
             if now >= file.since + file.wait {
                 whole.push(stamp.clone());
             }
