@@ -8,6 +8,36 @@ use mlx_rs::{Array, Dtype, Stream, ops, transforms};
 
 use crate::call;
 
+/// `a + b`, each as large as the other or repeated to that.
+pub fn add(a: &Array, b: &Array) -> Result<Array> {
+    // SAFETY: both handles outlive the call.
+    let sum = call::array(|result, stream| unsafe { mlx_sys::mlx_add(result, a.as_ptr(), b.as_ptr(), stream) });
+    sum.ok_or_else(|| Exception::custom(format!("cannot add {:?} and {:?}", a.shape(), b.shape())))
+}
+
+/// `a · b` number by number, each as large as the other or repeated to that.
+pub fn multiply(a: &Array, b: &Array) -> Result<Array> {
+    // SAFETY: both handles outlive the call.
+    let product =
+        call::array(|result, stream| unsafe { mlx_sys::mlx_multiply(result, a.as_ptr(), b.as_ptr(), stream) });
+    product.ok_or_else(|| Exception::custom(format!("cannot multiply {:?} and {:?}", a.shape(), b.shape())))
+}
+
+/// `1 / (1 + exp(-x))`
+pub fn sigmoid(x: &Array) -> Result<Array> {
+    // SAFETY: the handle outlives the call.
+    let curve = call::array(|result, stream| unsafe { mlx_sys::mlx_sigmoid(result, x.as_ptr(), stream) });
+    curve.ok_or_else(|| Exception::custom(format!("no sigmoid of {:?}", x.shape())))
+}
+
+/// The same numbers with other axes.
+pub fn reshape<const AXES: usize>(x: &Array, axes: [i32; AXES]) -> Result<Array> {
+    // SAFETY: the handle and the list outlive the call, and its length is passed.
+    let same =
+        call::array(|result, stream| unsafe { mlx_sys::mlx_reshape(result, x.as_ptr(), axes.as_ptr(), AXES, stream) });
+    same.ok_or_else(|| Exception::custom(format!("cannot read {:?} as {axes:?}", x.shape())))
+}
+
 /// Token numbers as an array of shape `[n]`.
 pub fn tokens(ids: &[u32]) -> Array {
     Array::from_slice(ids, &[ids.len() as i32])

@@ -9,8 +9,9 @@ use mlx_rs::error::{Exception, Result};
 use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_attention};
 use mlx_rs::ops;
 
-use crate::array::{block, scalar};
+use crate::array::{block, reshape, scalar};
 use crate::cache::{Cache, LayerCache, LayerRows, Mask as CausalMask, WindowCache};
+use crate::call;
 use crate::device;
 
 /// How a projection is cut into heads.
@@ -37,7 +38,7 @@ impl Heads {
     pub fn split(self, x: &Array) -> Result<Array> {
         match x.shape()[1] {
             // The numbers of one token lie in both orders.
-            1 => x.reshape(&[x.shape()[0], self.count, 1, self.dims]),
+            1 => reshape(x, [x.shape()[0], self.count, 1, self.dims]),
             _ => self.cut(x)?.transpose_axes(&[0, 2, 1, 3]),
         }
     }
@@ -46,7 +47,7 @@ impl Heads {
     pub fn join(self, x: &Array) -> Result<Array> {
         let rows = x.shape()[0];
         match x.shape()[2] {
-            1 => x.reshape(&[rows, 1, self.width()]),
+            1 => reshape(x, [rows, 1, self.width()]),
             tokens => x.transpose_axes(&[0, 2, 1, 3])?.reshape(&[rows, tokens, self.width()]),
         }
     }
@@ -149,11 +150,38 @@ fn attend_one(
         return plain::attend(queries, &keys, &values, past.as_ref(), scores);
     }
     // One token may see everything that is held; the mask of several is aligned to the end of the keys.
+    if tokens == 1 && window.is_none() && scores.sinks.is_none() {
+        return seen_by_one(queries, &keys, &values, scores.scale);
+    }
     let mask = match &window {
         Some(window) => Some(Mask::Array(window)),
         None => (tokens > 1).then_some(Mask::Causal),
     };
     scaled_dot_product_attention(queries, &keys, &values, scores.scale, mask, scores.sinks)
+}
+
+/// What one token sees of all keys and values.
+fn seen_by_one(queries: &Array, keys: &Array, values: &Array, scale: f32) -> Result<Array> {
+    let seen = call::array(|result, stream| {
+        let (queries, keys, values) = (queries.as_ptr(), keys.as_ptr(), values.as_ptr());
+        // SAFETY: all handles outlive the call; MLX takes the absent ones as none.
+        unsafe {
+            let none = mlx_sys::mlx_array_new();
+            mlx_sys::mlx_fast_scaled_dot_product_attention(
+                result,
+                queries,
+                keys,
+                values,
+                scale,
+                c"".as_ptr(),
+                none,
+                none,
+                false,
+                stream,
+            )
+        }
+    });
+    seen.ok_or_else(|| Exception::custom(format!("{:?} cannot attend to {:?}", queries.shape(), keys.shape())))
 }
 
 /// Whether a kernel that is built for so many new tokens and so many keys would hardly be used again: on an H200 it takes

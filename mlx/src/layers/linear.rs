@@ -1,10 +1,10 @@
 //! A matrix that maps vectors, and what is added after it.
 
+use mlx_rs::Array;
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, ops};
 
 use super::matrix::{Matrix, Size};
-use crate::array::joined;
+use crate::array::{add, joined};
 use crate::error::Result;
 use crate::weights::Weights;
 
@@ -57,7 +57,7 @@ impl Linear {
     pub fn forward(&self, x: &Array) -> MlxResult<Array> {
         let product = self.weight.matmul(x)?;
         match &self.bias {
-            Some(bias) => ops::add(&product, bias),
+            Some(bias) => add(&product, bias),
             None => Ok(product),
         }
     }

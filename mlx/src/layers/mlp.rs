@@ -5,7 +5,7 @@ use mlx_rs::{Array, ops};
 
 use super::linear::{Bias, Linear};
 use super::matrix::Size;
-use crate::array::scalar;
+use crate::array::{multiply, scalar, sigmoid};
 use crate::error::Result;
 use crate::weights::Weights;
 
@@ -62,7 +62,7 @@ impl GatedMlp {
 
 /// `gate · sigmoid(gate) · up`
 pub fn swiglu(gate: &Array, up: &Array) -> MlxResult<Array> {
-    ops::multiply(ops::multiply(gate, ops::sigmoid(gate)?)?, up)
+    multiply(&multiply(gate, &sigmoid(gate)?)?, up)
 }
 
 fn gelu(x: &Array) -> MlxResult<Array> {

@@ -1,9 +1,10 @@
 //! Root mean square normalization.
 
-use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, fast, ops};
+use mlx_rs::error::{Exception, Result as MlxResult};
+use mlx_rs::{Array, ops};
 
 use crate::array::scalar;
+use crate::call;
 use crate::error::Result;
 use crate::weights::Weights;
 
@@ -30,6 +31,12 @@ impl RmsNorm {
 
     /// Over the last axis.
     pub fn forward(&self, x: &Array) -> MlxResult<Array> {
-        fast::rms_norm(x, Some(&self.weight), self.eps)
+        let normed = call::array(|result, stream| {
+            // SAFETY: both handles outlive the call.
+            unsafe { mlx_sys::mlx_fast_rms_norm(result, x.as_ptr(), self.weight.as_ptr(), self.eps, stream) }
+        });
+        normed.ok_or_else(|| {
+            Exception::custom(format!("cannot normalize {:?} with {:?}", x.shape(), self.weight.shape()))
+        })
     }
 }

@@ -1,9 +1,11 @@
 //! Rotary positions: each pair of a head's numbers is turned by the token's position over a wavelength.
 
-use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, fast, ops};
+use mlx_rs::error::{Exception, Result as MlxResult};
+use mlx_rs::{Array, ops};
+use mlx_sys::mlx_optional_float;
 
 use super::attention::Heads;
+use crate::call;
 use crate::config::rope::{Llama3, Long, Rope as Settings, Scaling, Yarn};
 use crate::error::{Error, Result};
 
@@ -87,7 +89,26 @@ impl Rope {
             None => None,
         };
         let x = stretched.as_ref().unwrap_or(x);
-        fast::rope_dynamic(x, *dims, *traditional, *base, *scale, &offset.array, wavelengths)
+        let base = mlx_optional_float { value: base.unwrap_or_default(), has_value: base.is_some() };
+        let turned = call::array(|result, stream| {
+            // SAFETY: all handles outlive the call; MLX takes an absent one as none.
+            unsafe {
+                let wavelengths = wavelengths.as_ref().map_or_else(|| mlx_sys::mlx_array_new(), Array::as_ptr);
+                let (x, offset) = (x.as_ptr(), offset.array.as_ptr());
+                mlx_sys::mlx_fast_rope_dynamic(
+                    result,
+                    x,
+                    *dims,
+                    *traditional,
+                    base,
+                    *scale,
+                    offset,
+                    wavelengths,
+                    stream,
+                )
+            }
+        });
+        turned.ok_or_else(|| Exception::custom(format!("cannot turn {dims} numbers of {:?}", x.shape())))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Gemma 2: norms of 1 + weight before and after each part, bent scores and logits. Names and formulas are those of
 //! mlx-lm's `models/gemma2.py`, in which, unlike in the paper, every layer sees everything.
 
+use mlx_rs::Array;
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
+use crate::array::add;
 use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
@@ -115,9 +116,9 @@ struct Block {
 impl Layer for Block {
     fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
         let seen = self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?;
-        let x = ops::add(x, &self.post_attention_layernorm.forward(&seen)?)?;
+        let x = add(x, &self.post_attention_layernorm.forward(&seen)?)?;
         let wide = self.mlp.forward(&self.pre_feedforward_layernorm.forward(&x)?)?;
-        ops::add(&x, &self.post_feedforward_layernorm.forward(&wide)?)
+        add(&x, &self.post_feedforward_layernorm.forward(&wide)?)
     }
 
     fn cache(&self) -> Cache {

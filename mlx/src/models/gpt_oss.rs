@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
+use crate::array::add;
 use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
@@ -164,8 +165,8 @@ struct Block {
 
 impl Layer for Block {
     fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
-        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
-        ops::add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
+        let x = add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
+        add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
     }
 
     fn cache(&self) -> Cache {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
+use crate::array::add;
 use crate::cache::{Cache, LayerCache, LayerRows};
 use crate::config::Config;
 use crate::config::rope::Rope as RopeSettings;
@@ -220,7 +221,7 @@ impl Layer for Block {
             Operator::Conv(conv) => conv.forward(&normed, cache)?,
         };
         let x = ops::add(x, &y)?;
-        ops::add(&x, &self.feed_forward.forward(&self.ffn_norm.forward(&x)?)?)
+        add(&x, &self.feed_forward.forward(&self.ffn_norm.forward(&x)?)?)
     }
 
     fn cache(&self) -> Cache {

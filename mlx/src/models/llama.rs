@@ -1,11 +1,12 @@
 //! Llama 2 and 3, and Mistral, which differs in nothing. Names and formulas are those of mlx-lm's `models/llama.py`.
 
+use mlx_rs::Array;
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
+use crate::array::add;
 use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
@@ -69,8 +70,8 @@ struct Block {
 
 impl Layer for Block {
     fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
-        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
-        ops::add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
+        let x = add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
+        add(&x, &self.mlp.forward(&self.post_attention_layernorm.forward(&x)?)?)
     }
 
     fn cache(&self) -> Cache {

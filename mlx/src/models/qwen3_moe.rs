@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Model;
 use super::decoder::{Around, Block as Layer, Decoder};
+use crate::array::add;
 use crate::cache::{Cache, LayerCache};
 use crate::config::Config;
 use crate::config::rope::{self, Rope as RopeSettings};
@@ -145,7 +146,7 @@ struct Block {
 
 impl Layer for Block {
     fn forward(&self, x: &Array, cache: &mut LayerCache<'_>, offset: &Offset) -> MlxResult<Array> {
-        let x = ops::add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
+        let x = add(x, &self.self_attn.forward(&self.input_layernorm.forward(x)?, cache, offset)?)?;
         let normed = self.post_attention_layernorm.forward(&x)?;
         let y = match &self.mlp {
             Mlp::Plain(mlp) => mlp.forward(&normed)?,
