@@ -175,6 +175,15 @@ pub fn builds_kernels() -> bool {
     *BUILDS.get_or_init(info::has_cuda)
 }
 
+/// The compute capability of the GPU, such as 9.0, where it is one of CUDA's.
+pub fn capability() -> Option<[usize; 2]> {
+    static CAPABILITY: OnceLock<Option<[usize; 2]>> = OnceLock::new();
+    *CAPABILITY.get_or_init(|| {
+        let info = Info::of_default_device();
+        Some([info.number(c"compute_capability_major")?, info.number(c"compute_capability_minor")?])
+    })
+}
+
 /// In which form weights are held.
 #[derive(Debug, Clone, Copy)]
 pub struct WeightPolicy {

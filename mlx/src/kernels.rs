@@ -1,6 +1,9 @@
 //! Where MLX keeps the kernels that it compiles for CUDA when they are first used: on an H200's host, 34 s for each height of
 //! a packed product, 6 s for a write to some rows. By default that is the system's folder for temporary files, so that they
-//! would be compiled again after every restart of the machine.
+//! would be compiled again after every restart of the machine. Kernels of our own lie there too.
+
+pub(crate) mod nvrtc;
+pub(crate) mod own;
 
 use std::env;
 use std::ffi::CStr;

@@ -20,7 +20,6 @@ mod embedding;
 mod encoders;
 mod error;
 mod grammar;
-#[cfg(target_os = "linux")]
 pub mod kernels;
 mod layers;
 mod logprobs;

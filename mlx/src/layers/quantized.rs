@@ -1,10 +1,14 @@
 //! Matrices of packed bits with a scale, and in the affine mode a bias, for each group of a row.
 
+mod few_rows;
 mod unpack;
+
+use std::sync::Arc;
 
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype, ops};
 
+use self::few_rows::FewRows;
 use crate::array::joined;
 use crate::config::quantization::{Mode, Packing};
 use crate::device;
@@ -26,6 +30,8 @@ pub struct Quantized {
     unpack_from: Option<usize>,
     /// Whether rows of several sequences become those of one matrix.
     flattens: bool,
+    /// What multiplies a few such rows where MLX does it slowly.
+    few_rows: Option<Arc<FewRows>>,
 }
 
 impl Quantized {
@@ -47,7 +53,8 @@ impl Quantized {
         };
         let unpack_from = weights.unpack_rows().map(|rows| rows * columns as usize);
         let flattens = weights.flattens();
-        Ok(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from, flattens })
+        let few_rows = if flattens { FewRows::of(shape, dtype, packing) } else { None };
+        Ok(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from, flattens, few_rows })
     }
 
     /// One with the rows of all; `None` where they are not packed alike.
@@ -62,8 +69,10 @@ impl Quantized {
         let biases: Vec<_> = parts.iter().filter_map(|part| part.packed.biases.as_ref()).collect();
         let biases = if biases.is_empty() { None } else { Some(joined(&biases)?) };
         let (weight, scales) = (all(|packed| &packed.weight)?, all(|packed| &packed.scales)?);
-        let Self { dtype, unpack_from, flattens, packed: Packed { packing, .. } } = **first;
-        Ok(Some(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from, flattens }))
+        let Self { dtype, unpack_from, flattens, packed: Packed { packing, .. }, .. } = **first;
+        // Rows that all fill blocks do so together.
+        let few_rows = if parts.iter().all(|part| part.few_rows.is_some()) { first.few_rows.clone() } else { None };
+        Ok(Some(Self { packed: Packed { weight, scales, biases, packing }, dtype, unpack_from, flattens, few_rows }))
     }
 
     /// Bytes of all arrays.
@@ -93,6 +102,9 @@ impl Quantized {
         match *x.shape() {
             [batch, tokens, columns] if self.flattens && batch.min(tokens) == 1 && batch.max(tokens) > 1 => {
                 let (rows, blocks) = (batch * tokens, blocks(batch * tokens));
+                if let Some(product) = self.few_rows.as_ref().and_then(|few| few.matmul(x, rows, &self.packed)) {
+                    return product;
+                }
                 if (blocks, batch) == (1, 1) {
                     return self.packed.matmul(x);
                 }

@@ -48,6 +48,7 @@ fn packed(numbers: &Array, packing: Packing) -> Quantized {
         dtype: Dtype::Float32,
         unpack_from: None,
         flattens: false,
+        few_rows: None,
     }
 }
 

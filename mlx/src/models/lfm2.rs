@@ -183,7 +183,7 @@ fn seen(new: &Array, cache: &mut LayerCache<'_>) -> MlxResult<Array> {
 
 enum Operator {
     Attention(Box<Attention>),
-    Conv(ShortConv),
+    Conv(Box<ShortConv>),
 }
 
 struct Mlp {
@@ -250,7 +250,7 @@ pub fn load(config: &Config, weights: &mut Weights) -> Result<Box<dyn Model>> {
             let attention = Attention::load(weights, &format!("{path}.self_attn"), &sizes, &rope)?;
             Operator::Attention(Box::new(attention))
         } else {
-            Operator::Conv(ShortConv::load(weights, &format!("{path}.conv"), hidden, &args)?)
+            Operator::Conv(Box::new(ShortConv::load(weights, &format!("{path}.conv"), hidden, &args)?))
         };
         let mut norm = |name: &str| RmsNorm::load(weights, &format!("{path}.{name}"), hidden, eps);
         let (operator_norm, ffn_norm) = (norm("operator_norm")?, norm("ffn_norm")?);
