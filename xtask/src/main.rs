@@ -80,8 +80,9 @@ enum Task {
         /// Measure the engine alone, or with `--crowd real` the daemon, on random weights in this shape, such as llama-3.2-3b
         #[arg(long, value_name = "NAME")]
         shape: Option<String>,
-        /// Take everything from a folder that `--pack` filled; for machines with a GPU and without a network
-        #[arg(long, value_name = "FOLDER", requires = "shape")]
+        /// Take everything from a folder that `--pack` filled, with `--shape` or `--crowd fake`; for machines without a network
+        #[arg(long, value_name = "FOLDER")]
+        #[arg(conflicts_with_all = ["library", "candle"])]
         packed: Option<PathBuf>,
         /// Measure nothing; fill this folder for `--packed`
         #[arg(long, value_name = "FOLDER", conflicts_with_all = ["shape", "packed", "quick"])]
@@ -125,6 +126,9 @@ fn run(task: Task) -> Result<()> {
         Task::Bench { pack: Some(folder), .. } => bench::shape::pack(&folder),
         Task::Bench { quick, crowd: Some(engines), clients, shape, packed, .. } => {
             bench::crowd::run(&Plan { extent: extent(quick), engines, clients, shape, packed })
+        }
+        Task::Bench { shape: None, packed: Some(_), .. } => {
+            Err(Error::Unexpected("--packed goes with --shape, or with --crowd fake".into()))
         }
         Task::Bench { quick, shape: Some(shape), packed, .. } => match packed {
             Some(folder) => bench::shape::run_packed(&shape, quick, &folder),

@@ -6,6 +6,7 @@
 
 mod client;
 mod fake;
+mod floor;
 mod processor;
 mod real;
 mod second;
@@ -25,6 +26,9 @@ use super::figures::Samples;
 use super::{Extent, shape};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+
+/// The program of the engine with known steps.
+pub const FAKE_ENGINE: &str = "fake-engine";
 
 /// Whose clients are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,6 +65,9 @@ impl Plan {
 
 /// Measures and prints.
 pub fn run(plan: &Plan) -> Result<()> {
+    if plan.packed.is_some() && plan.shape.is_none() && plan.engines != Engines::Fake {
+        return Err(Error::Unexpected("--packed goes with --shape, or with --crowd fake".into()));
+    }
     if plan.shape.is_some() && plan.engines != Engines::Real {
         return Err(Error::Unexpected("--shape goes with --crowd real: the other engine has no weights".into()));
     }
@@ -68,7 +75,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     plan.shape.as_deref().map(shape::config).transpose()?;
     let interrupt = Interrupt::watch()?;
     if plan.engines != Engines::Real {
-        let programs = fake::Programs::build()?;
+        let programs = fake::Programs::of(plan.packed.as_deref())?;
         fake::run(&programs, plan, &interrupt)?;
         urgent::run(&programs, plan.extent, &interrupt)?;
         second::of_steps(&programs, &interrupt)?;

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::crowd::FAKE_ENGINE;
 use super::engine::{Answer, Engine};
 use super::figures::{Samples, places};
 use super::mlx_lm::{Cast, MlxLm};
@@ -90,9 +91,10 @@ pub fn run_packed(shape: &str, quick: bool, folder: &Path) -> Result<()> {
 pub fn pack(folder: &Path) -> Result<()> {
     let setup::Setup { workspace, .. } = setup::run(None)?;
     let programs = daemon::build(&workspace)?;
-    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release", "-p", "xtask"]))?;
+    let more = ["-p", "xtask", "-p", "talkied-tests", "--bin", "xtask", "--bin", FAKE_ENGINE];
+    command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(more))?;
     write_scripts(folder)?;
-    for program in [ENGINE, DAEMON, "xtask"] {
+    for program in [ENGINE, DAEMON, FAKE_ENGINE, "xtask"] {
         let (from, to) = (programs.join(program), folder.join(program));
         fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
         // Names for the debugger are ten times the program.

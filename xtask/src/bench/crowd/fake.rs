@@ -1,22 +1,23 @@
 //! Streams of an engine with steps of ten milliseconds: what the daemon adds to them.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::client::Asker;
+use super::floor;
 use super::processor::time_of;
-use super::{Client, Crowd, Plan, Questions};
+use super::{Client, Crowd, FAKE_ENGINE, Plan, Questions};
 use crate::bench::Extent;
 use crate::bench::connection::Connection;
 use crate::command;
 use crate::daemon::Daemon;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::workspace::{Workspace, cargo};
 
-const ENGINE: &str = "fake-engine";
 const MODEL: &str = "bench/steps";
 /// Of every step, however many sequences get a token by it.
 pub(super) const STEP_MS: u32 = 10;
@@ -28,10 +29,14 @@ const LEVELS: [u32; 4] = [1, 4, 16, 64];
 pub(super) struct Programs(PathBuf);
 
 impl Programs {
-    /// Builds them, and nothing of MLX.
-    pub(super) fn build() -> Result<Self> {
+    /// Those of a folder that was packed, else builds them, and nothing of MLX.
+    pub(super) fn of(packed: Option<&Path>) -> Result<Self> {
+        if let Some(folder) = packed {
+            // They are started from elsewhere too.
+            return fs::canonicalize(folder).map(Self).map_err(Error::io("find", folder));
+        }
         let workspace = Workspace::find()?;
-        let packages = ["-p", "talkied", "-p", "talkied-tests", "--bin", "talkied", "--bin", ENGINE];
+        let packages = ["-p", "talkied", "-p", "talkied-tests", "--bin", "talkied", "--bin", FAKE_ENGINE];
         command::visible(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(packages))?;
         Ok(Self(workspace.target.join("release")))
     }
@@ -51,7 +56,7 @@ impl Programs {
     }
 
     fn engine(&self) -> PathBuf {
-        self.0.join(ENGINE)
+        self.0.join(FAKE_ENGINE)
     }
 }
 
@@ -86,6 +91,11 @@ pub fn run(programs: &Programs, plan: &Plan, interrupt: &Interrupt) -> Result<()
             rate / ideal * 100.0,
             spent.as_secs_f64() * 1e6 / crowd.tokens(),
             crowd.waits().quantile(0.99).unwrap_or(0.0)
+        );
+    }
+    if let Some(least) = floor::of(STEP_MS, tokens)? {
+        println!(
+            "a thread that only reads a message each {STEP_MS} ms and writes one takes {least:.1} µs of CPU for it"
         );
     }
     // One line apart from the next table.

@@ -20,6 +20,19 @@ pub fn time_of(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(total))
 }
 
+/// Of this thread, likewise; `None` where that is not told.
+#[cfg(target_os = "linux")]
+pub fn own_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
+/// See above.
+#[cfg(not(target_os = "linux"))]
+pub fn own_time() -> Option<Duration> {
+    None
+}
+
 /// `ps` knows it to hundredths of a second.
 #[cfg(not(target_os = "linux"))]
 pub fn time_of(pid: u32) -> Result<Duration> {
