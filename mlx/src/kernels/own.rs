@@ -7,6 +7,8 @@
 //! of MLX, nothing is put there.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io, process};
 
@@ -50,13 +52,14 @@ impl Own {
     fn put_into(&self, folder: &Path, compile: impl FnOnce(&str) -> io::Result<Vec<u8>>) -> io::Result<()> {
         let symbol = self.symbol();
         let place = folder.join(format!("{symbol}_{:x}.ptx", hash(self.as_mlx_has_it().as_bytes())));
-        if place.try_exists()? {
+        let names = place.with_extension("txt");
+        if place.try_exists()? && names.try_exists()? {
             return Ok(());
         }
         fs::create_dir_all(folder)?;
         let code = compile(&self.alone())?;
-        // The names in it. MLX asks for the code first, so that this must be whole before.
-        write(&place.with_extension("txt"), format!("mlx::core::cu::{symbol}\t{symbol}\n").as_bytes())?;
+        // What is in it. MLX asks for the code first, so that this must be whole before.
+        write(&names, format!("mlx::core::cu::{symbol}\t{symbol}\n").as_bytes())?;
         write(&place, &code)
     }
 
@@ -108,8 +111,11 @@ impl Own {
 /// All of it or nothing, whoever writes the same at the same time.
 fn write(place: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = place.with_extension(format!("unfinished-{}", process::id()));
-    fs::write(&unfinished, bytes)?;
-    fs::rename(&unfinished, place)
+    let written = File::create(&unfinished).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.and_then(|()| fs::rename(&unfinished, place)).inspect_err(|_| {
+        // It may not be there.
+        let _ = fs::remove_file(&unfinished);
+    })
 }
 
 /// `std::hash` of a text, as GCC's library computes it on machines with 64 bits: `MurmurHash64A` with that library's seed.

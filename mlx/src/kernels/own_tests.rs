@@ -76,11 +76,26 @@ fn a_kernel_is_compiled_once_and_its_names_are_there_before_it() {
     let hash = hash(own().as_mlx_has_it().as_bytes());
     assert_eq!(code.file_name().unwrap().to_str().unwrap(), format!("custom_kernel_twice_{hash:x}.ptx"));
     assert_eq!(fs::read(&code).unwrap(), b"code");
-    assert_eq!(fs::read_to_string(names).unwrap(), "mlx::core::cu::custom_kernel_twice\tcustom_kernel_twice\n");
+    assert_eq!(fs::read_to_string(&names).unwrap(), "mlx::core::cu::custom_kernel_twice\tcustom_kernel_twice\n");
     own().put_into(&within, |_| unreachable!("it is there")).unwrap();
+    // One whose names are gone is none that MLX can use.
+    fs::remove_file(&names).unwrap();
+    own().put_into(&within, compiled).unwrap();
+    assert!(names.exists());
     // Another text is another kernel.
     let other = Own { header: "constexpr int BY = 3;\n".into(), ..own() };
     let refused = other.put_into(&within, |_| Err(ErrorKind::InvalidData.into()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidData);
     assert_eq!(fs::read_dir(&within).unwrap().count(), 2);
+}
+
+#[test]
+fn what_cannot_be_written_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let hash = hash(own().as_mlx_has_it().as_bytes());
+    let names = folder.path().join(format!("custom_kernel_twice_{hash:x}.txt"));
+    fs::create_dir(&names).unwrap();
+    own().put_into(folder.path(), |_| Ok(b"code".to_vec())).unwrap_err();
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [names]);
 }
