@@ -22,7 +22,7 @@ pub struct Own {
     /// Declarations before it, in words that need no other header.
     pub header: String,
     /// What the function does.
-    pub body: &'static str,
+    pub body: String,
     /// What it is given, in this order.
     pub inputs: &'static [Input],
     /// What the numbers of its one output `out` are in CUDA's words; of those inputs too that name no type.

@@ -10,7 +10,7 @@ fn own() -> Own {
     Own {
         name: "twice".into(),
         header: "constexpr int BY = 2;\n".into(),
-        body: "  out[threadIdx.x] = BY * x[threadIdx.x] + x_shape[0] + x_ndim + y[0];",
+        body: "  out[threadIdx.x] = BY * x[threadIdx.x] + x_shape[0] + x_ndim + y[0];".into(),
         inputs: &[
             Input { name: "x", kind: None, has_shape: true, has_ndim: true },
             Input { name: "y", kind: Some("uint32_t"), has_shape: false, has_ndim: false },

@@ -32,6 +32,23 @@ fn matrices_are_multiplied_by_the_kernel_where_it_knows_their_numbers() {
     assert!(Kind::of(&[32, 64], Dtype::Float16, affine(64, 4), [12, 0]).is_some());
 }
 
+#[test]
+fn texts_are_told_apart_by_name_and_hold_nothing_for_people() {
+    let mut names = Vec::new();
+    for (dtype, group_size) in [(Dtype::Float16, 64), (Dtype::Bfloat16, 64), (Dtype::Bfloat16, 128)] {
+        for (capability, is_small) in [([8, 0], true), ([8, 0], false), ([9, 0], false)] {
+            let own = kernel::own(Kind { dtype, group_size, capability }, is_small);
+            let text = own.alone();
+            assert!(!text.contains("//") && text.len() < 7000, "{} bytes: {text}", text.len());
+            names.push(own.name);
+        }
+    }
+    assert_eq!(names.len(), 9);
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 9);
+}
+
 /// Run where NVIDIA's compiler is loaded, with a GPU or without: `LD_PRELOAD=libnvrtc.so.13 cargo test … -- --ignored`.
 #[test]
 #[ignore = "wants NVIDIA's compiler"]

@@ -26,11 +26,23 @@ pub fn own(kind: Kind, is_small: bool) -> Own {
     );
     Own {
         name: format!("few_rows_sm{major}{minor}_{number}_{group_size}_{size}"),
-        header: settings + include_str!("../few_rows.header.cu"),
-        body: include_str!("../few_rows.cu"),
+        header: settings + &bare(include_str!("../few_rows.header.cu")),
+        body: bare(include_str!("../few_rows.cu")),
         inputs: &INPUTS,
         kind: if is_bfloat { "__nv_bfloat16" } else { "__half" },
     }
+}
+
+/// The text without what no compiler needs: MLX copies all of it for each use, and computes its hash.
+fn bare(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len());
+    for line in text.lines() {
+        let line = line.split_once("//").map_or(line, |(code, _)| code).trim();
+        if !line.is_empty() {
+            bare.extend([line, "\n"]);
+        }
+    }
+    bare
 }
 
 /// As MLX has it, which writes a declaration around the text.
@@ -45,7 +57,7 @@ impl Kernel {
     pub fn new(kind: Kind, is_small: bool) -> Self {
         let Own { name, header, body, .. } = own(kind, is_small);
         let text = |text: &str| CString::new(text).unwrap_or_default();
-        let (name, header, body) = (text(&name), text(&header), text(body));
+        let (name, header, body) = (text(&name), text(&header), text(&body));
         let list = |names: &[&CStr]| {
             let mut names: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
             // SAFETY: MLX copies as many texts as there are.
