@@ -321,6 +321,22 @@ fn finds_an_engine_that_does_not_start() {
 }
 
 #[test]
+fn finds_an_engine_of_another_release() {
+    let daemon = echo();
+    let engine = daemon.home.path().join("talkied-mlx");
+    let says = |release: &str| {
+        let script = format!("#!/bin/sh\ncase $1 in --version) echo talkied-mlx {release};; *) echo cpu;; esac\n");
+        fs::write(&engine, script).unwrap();
+        set_mode(&engine, 0o755);
+        let mut command = doctor(daemon.home.path());
+        command.env("TALKIE_ENGINE", &engine);
+        command
+    };
+    finds(&mut says("0.0.1"), "engines", "warning", &["talkied-mlx is 0.0.1"], "cargo build --release");
+    assert!(ills(&mut says(env!("CARGO_PKG_VERSION"))).is_empty());
+}
+
+#[test]
 fn finds_a_model_that_is_not_whole() {
     let daemon = Start::fake().model("test/cut", |files| files.weights.truncate(9)).run();
     let fix = "talkiectl pull test/cut, or: talkiectl rm test/cut";

@@ -8,6 +8,8 @@ use rustix::fs::Access;
 use super::patient::Program;
 use super::{Patient, Said, fine, problem, quoted, warning};
 
+const THIS: &str = env!("CARGO_PKG_VERSION");
+
 pub fn check(patient: &Patient) -> Said {
     let mut said: Said = patient.engines.iter().filter_map(not_executable).collect();
     let present: Vec<&Program> = patient.engines.iter().filter(|engine| is_executable(&engine.path)).collect();
@@ -25,6 +27,7 @@ pub fn check(patient: &Patient) -> Said {
         return vec![problem(what, "cargo build --release")];
     }
     said.extend(present.iter().filter(|engine| engine.name == "talkied-mlx").filter_map(|engine| mlx(engine)));
+    said.extend(present.iter().filter_map(|engine| other_release(engine)));
     if said.is_empty() {
         let words: Vec<String> = present.iter().map(|engine| described(engine)).collect();
         said.push(fine(if words.is_empty() { "talkied has engines elsewhere".into() } else { words.join(", ") }));
@@ -47,6 +50,13 @@ fn not_executable(engine: &Program) -> Option<super::SaidOne> {
     let is_off = engine.path.is_file() && !is_executable(&engine.path);
     let what = format!("{} is no program that can be run", engine.path.display());
     is_off.then(|| problem(what, format!("chmod +x {}", quoted(&engine.path))))
+}
+
+/// An engine that was not installed with this client: talkied may not take it, for what crosses between them changes.
+fn other_release(engine: &Program) -> Option<super::SaidOne> {
+    let release = engine.release.as_deref().filter(|release| *release != THIS)?;
+    let what = format!("{} is {release}, talkiectl {THIS}: both should be of one release", engine.name);
+    Some(warning(what, "cargo build --release"))
 }
 
 /// What is wrong with MLX: it does not start, or sees no GPU where there always is one.

@@ -75,6 +75,8 @@ pub struct Program {
     pub path: PathBuf,
     /// What it said when it was asked, or why it did not.
     pub said: Result<String, String>,
+    /// Its release, where it tells.
+    pub release: Option<String>,
 }
 
 impl Patient {
@@ -87,7 +89,8 @@ impl Patient {
         let mlx = ask("talkied-mlx", named("TALKIE_ENGINE", "talkied-mlx"), "device").await;
         let candle = named("TALKIE_CANDLE", "talkied-candle");
         // It computes on the processor, or where it was built for; there is nothing to be asked.
-        let candle = Program { name: "talkied-candle", path: candle, said: Ok(String::new()) };
+        let release = release("talkied-candle", &candle).await;
+        let candle = Program { name: "talkied-candle", path: candle, said: Ok(String::new()), release };
         let settings = settings(&paths, &program.path).await;
         let service = service().await;
         Self { paths, daemon, program, engines: vec![mlx, candle], settings, service, now: SystemTime::now() }
@@ -164,9 +167,20 @@ async fn service() -> Option<Result<Status, Error>> {
 }
 
 async fn ask(name: &'static str, path: PathBuf, argument: &str) -> Program {
-    let mut command = tokio::process::Command::new(&path);
+    let (said, release) = tokio::join!(told(&path, argument), release(name, &path));
+    Program { name, path, said, release }
+}
+
+/// What follows its name when it is asked for its version.
+async fn release(name: &str, path: &Path) -> Option<String> {
+    let said = told(path, "--version").await.ok()?;
+    said.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned)
+}
+
+async fn told(path: &Path, argument: &str) -> Result<String, String> {
+    let mut command = tokio::process::Command::new(path);
     command.arg(argument).stdin(Stdio::null()).kill_on_drop(true);
-    let said = match tokio::time::timeout(PROGRAM, command.output()).await {
+    match tokio::time::timeout(PROGRAM, command.output()).await {
         Err(_) => Err(format!("it says nothing for {} s", PROGRAM.as_secs())),
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
@@ -174,6 +188,5 @@ async fn ask(name: &'static str, path: PathBuf, argument: &str) -> Program {
             let said = String::from_utf8_lossy(&output.stderr);
             Err(format!("{}; {}", output.status, said.lines().last().unwrap_or("it says nothing of why")))
         }
-    };
-    Program { name, path, said }
+    }
 }
