@@ -58,6 +58,9 @@ pub struct Findings {
     pub findings: Vec<Finding>,
 }
 
+/// The release of this client.
+const THIS: &str = env!("CARGO_PKG_VERSION");
+
 /// What a check has to say.
 type Said = Vec<SaidOne>;
 

@@ -5,9 +5,7 @@ use std::fs;
 use protocol::Welcome;
 
 use super::patient::{Answers, Daemon};
-use super::{Patient, Said, fine, problem, quoted, warning};
-
-const THIS: &str = env!("CARGO_PKG_VERSION");
+use super::{Patient, Said, THIS, fine, problem, quoted, warning};
 
 pub fn check(patient: &Patient) -> Said {
     match &patient.daemon {
@@ -40,8 +38,7 @@ fn absent(patient: &Patient) -> Said {
 
 fn running(patient: &Patient, answers: &Answers) -> Said {
     let Welcome { version, pid, .. } = &answers.welcome;
-    let on_disk = patient.program.said.as_ref().ok().and_then(|said| said.strip_prefix("talkied "));
-    let installed = on_disk.filter(|on_disk| on_disk != version);
+    let installed = patient.program.release.as_ref().filter(|release| *release != version);
     if let Some(installed) = installed {
         let what = format!("talkied {version} runs (process {pid}), but {installed} is installed");
         return vec![warning(what, "talkiectl stop")];

@@ -6,9 +6,7 @@ use protocol::providers::{CANDLE, MLX};
 use rustix::fs::Access;
 
 use super::patient::Program;
-use super::{Patient, Said, fine, problem, quoted, warning};
-
-const THIS: &str = env!("CARGO_PKG_VERSION");
+use super::{Patient, Said, THIS, fine, problem, quoted, warning};
 
 pub fn check(patient: &Patient) -> Said {
     let mut said: Said = patient.engines.iter().filter_map(not_executable).collect();

@@ -83,14 +83,12 @@ impl Patient {
     /// Asks all that is to be asked.
     pub async fn meet(paths: Paths) -> Self {
         let daemon = meet(&paths).await;
-        let program = ask("talkied", start::program(), "--version").await;
+        let program = Program::that_tells("talkied", start::program(), Tells::Release).await;
         let beside = |name: &str| program.path.with_file_name(name);
         let named = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| beside(name), PathBuf::from);
-        let mlx = ask("talkied-mlx", named("TALKIE_ENGINE", "talkied-mlx"), "device").await;
-        let candle = named("TALKIE_CANDLE", "talkied-candle");
-        // It computes on the processor, or where it was built for; there is nothing to be asked.
-        let release = release("talkied-candle", &candle).await;
-        let candle = Program { name: "talkied-candle", path: candle, said: Ok(String::new()), release };
+        let (mlx, candle) = ("talkied-mlx", "talkied-candle");
+        let mlx = Program::that_tells(mlx, named("TALKIE_ENGINE", mlx), Tells::Device).await;
+        let candle = Program::that_tells(candle, named("TALKIE_CANDLE", candle), Tells::Nothing).await;
         let settings = settings(&paths, &program.path).await;
         let service = service().await;
         Self { paths, daemon, program, engines: vec![mlx, candle], settings, service, now: SystemTime::now() }
@@ -166,15 +164,28 @@ async fn service() -> Option<Result<Status, Error>> {
     }
 }
 
-async fn ask(name: &'static str, path: PathBuf, argument: &str) -> Program {
-    let (said, release) = tokio::join!(told(&path, argument), release(name, &path));
-    Program { name, path, said, release }
+/// What a program is asked, beside its release.
+enum Tells {
+    /// No more than that.
+    Release,
+    /// Where it computes.
+    Device,
+    /// It computes on the processor, or where it was built for.
+    Nothing,
 }
 
-/// What follows its name when it is asked for its version.
-async fn release(name: &str, path: &Path) -> Option<String> {
-    let said = told(path, "--version").await.ok()?;
-    said.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned)
+impl Program {
+    async fn that_tells(name: &'static str, path: PathBuf, tells: Tells) -> Self {
+        let version = told(&path, "--version").await;
+        let release = version.as_ref().ok().and_then(|said| said.strip_prefix(name)?.strip_prefix(' '));
+        let release = release.map(str::to_owned);
+        let said = match tells {
+            Tells::Release => version,
+            Tells::Device => told(&path, "device").await,
+            Tells::Nothing => Ok(String::new()),
+        };
+        Self { name, path, said, release }
+    }
 }
 
 async fn told(path: &Path, argument: &str) -> Result<String, String> {
