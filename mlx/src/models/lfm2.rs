@@ -220,7 +220,7 @@ impl Layer for Block {
             Operator::Attention(attention) => attention.forward(&normed, cache, offset)?,
             Operator::Conv(conv) => conv.forward(&normed, cache)?,
         };
-        let x = ops::add(x, &y)?;
+        let x = add(x, &y)?;
         add(&x, &self.feed_forward.forward(&self.ffn_norm.forward(&x)?)?)
     }
 

@@ -152,7 +152,7 @@ impl Layer for Block {
             Mlp::Plain(mlp) => mlp.forward(&normed)?,
             Mlp::Sparse(mlp) => mlp.forward(&normed)?,
         };
-        ops::add(&x, &y)
+        add(&x, &y)
     }
 
     fn cache(&self) -> Cache {

@@ -1,7 +1,9 @@
 // The product of some rows with a matrix of packed numbers of 4 bits, by the units that multiply small matrices.
 
-// Before it come `IS_BFLOAT`, whether the numbers of 16 bits are those of the brain or half ones, `GROUP`, how many share a scale,
-// and `IS_SMALL`, whether there are 16 rows at most. It needs no other header.
+// `kernel.rs` writes before it: `IS_BFLOAT`, whether the numbers of 16 bits are bfloat16 or half ones; `GROUP`, how many share
+// a scale; `IS_SMALL`, whether there are 16 tokens at most; of a block its `WARPS`, each of which has a part of the columns,
+// the `ROWS` of the matrix that it multiplies with and the `TOKENS` that it multiplies, more being those of other blocks; and
+// `CHUNK`, the columns that a warp takes at a time, 16 for each of four threads. It needs no other header.
 
 // A number of 16 bits, and back.
 __device__ __forceinline__ float wide(unsigned short bits) {
@@ -45,11 +47,6 @@ __device__ __forceinline__ unsigned int numbers(unsigned int word, int at, float
   const float high = __uint_as_float(whole | ((word >> (4 * at + 4)) & 15u)) - __uint_as_float(whole);
   return two(fmaf(low, scale, bias), fmaf(high, scale, bias));
 }
-
-constexpr int WARPS = 8;   // of a block; each has a part of the columns
-constexpr int ROWS = 32;   // of the matrix, that a block multiplies with
-constexpr int TOKENS = 64; // that a block multiplies; more are those of other blocks
-constexpr int CHUNK = 64;  // columns that a warp takes at a time: 16 for each of four threads
 
 // Threads of a warp are eight rows of four. A thread unpacks numbers of 16 columns that follow one another, of four rows
 // of the matrix; which column of the product they are is up to the kernel, as long as those of the input are the same.

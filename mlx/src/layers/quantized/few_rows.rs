@@ -26,11 +26,11 @@ const MOST: i32 = 192;
 /// For so many the kernel takes fewer registers, and a processor of the GPU more of its blocks.
 const MOST_OF_SMALL: i32 = 16;
 
-/// Vectors that a block multiplies, rows of the matrix that it multiplies them with, its threads, and columns that those take at
-/// a time.
+/// Vectors that a block multiplies, rows of the matrix that it multiplies them with, its warps, and columns that a warp takes at
+/// a time. The kernel's indices are made for these.
 const TOKENS: i32 = 64;
 const ROWS: i32 = 32;
-const THREADS: i32 = 256;
+const WARPS: i32 = 8;
 const CHUNK: i32 = 64;
 
 /// The kernels for one way of packing.

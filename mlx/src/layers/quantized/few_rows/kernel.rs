@@ -1,14 +1,16 @@
 //! The kernel's text, and MLX's handles of it.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 use mlx_rs::Dtype;
 use mlx_sys::{mlx_array, mlx_fast_cuda_kernel, mlx_fast_cuda_kernel_config, mlx_stream};
 
-use super::{Kind, ROWS, THREADS, TOKENS};
+use super::{CHUNK, Kind, ROWS, TOKENS, WARPS};
 use crate::kernels::own::{Input, Own};
 
-const NAMES: [&CStr; 4] = [c"x", c"w", c"scales", c"biases"];
+/// Of a block.
+const THREADS: i32 = WARPS * 32;
+
 const INPUTS: [Input; 4] = [
     Input { name: "x", kind: None, has_shape: true, has_ndim: true },
     Input { name: "w", kind: Some("uint32_t"), has_shape: true, has_ndim: false },
@@ -22,7 +24,8 @@ pub fn own(kind: Kind, is_small: bool) -> Own {
     let is_bfloat = dtype == Dtype::Bfloat16;
     let (number, size) = (if is_bfloat { "bf16" } else { "f16" }, if is_small { "small" } else { "large" });
     let settings = format!(
-        "constexpr bool IS_BFLOAT = {is_bfloat};\nconstexpr int GROUP = {group_size};\nconstexpr bool IS_SMALL = {is_small};\n"
+        "constexpr bool IS_BFLOAT = {is_bfloat}, IS_SMALL = {is_small};\nconstexpr int GROUP = {group_size}, WARPS = {WARPS}, \
+         ROWS = {ROWS}, TOKENS = {TOKENS}, CHUNK = {CHUNK};\n"
     );
     Own {
         name: format!("few_rows_sm{major}{minor}_{number}_{group_size}_{size}"),
@@ -58,12 +61,12 @@ impl Kernel {
         let Own { name, header, body, .. } = own(kind, is_small);
         let text = |text: &str| CString::new(text).unwrap_or_default();
         let (name, header, body) = (text(&name), text(&header), text(&body));
-        let list = |names: &[&CStr]| {
+        let list = |names: &[CString]| {
             let mut names: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
             // SAFETY: MLX copies as many texts as there are.
             unsafe { mlx_sys::mlx_vector_string_new_data(names.as_mut_ptr(), names.len()) }
         };
-        let (inputs, outputs) = (list(&NAMES), list(&[c"out"]));
+        let (inputs, outputs) = (list(&INPUTS.map(|input| text(input.name))), list(&[text("out")]));
         // SAFETY: MLX copies all texts; the lists are ours, and freed once.
         let handle = unsafe {
             let (name, header, body) = (name.as_ptr(), header.as_ptr(), body.as_ptr());
