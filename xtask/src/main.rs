@@ -124,11 +124,11 @@ fn run(task: Task) -> Result<()> {
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Demo => demo::run(),
         Task::Bench { pack: Some(folder), .. } => bench::shape::pack(&folder),
+        Task::Bench { shape: None, packed: Some(_), crowd, .. } if crowd != Some(Engines::Fake) => {
+            Err(Error::Unexpected("--packed goes with --shape, or with --crowd fake".into()))
+        }
         Task::Bench { quick, crowd: Some(engines), clients, shape, packed, .. } => {
             bench::crowd::run(&Plan { extent: extent(quick), engines, clients, shape, packed })
-        }
-        Task::Bench { shape: None, packed: Some(_), .. } => {
-            Err(Error::Unexpected("--packed goes with --shape, or with --crowd fake".into()))
         }
         Task::Bench { quick, shape: Some(shape), packed, .. } => match packed {
             Some(folder) => bench::shape::run_packed(&shape, quick, &folder),

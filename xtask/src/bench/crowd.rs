@@ -65,9 +65,6 @@ impl Plan {
 
 /// Measures and prints.
 pub fn run(plan: &Plan) -> Result<()> {
-    if plan.packed.is_some() && plan.shape.is_none() && plan.engines != Engines::Fake {
-        return Err(Error::Unexpected("--packed goes with --shape, or with --crowd fake".into()));
-    }
     if plan.shape.is_some() && plan.engines != Engines::Real {
         return Err(Error::Unexpected("--shape goes with --crowd real: the other engine has no weights".into()));
     }
