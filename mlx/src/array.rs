@@ -6,35 +6,42 @@ use mlx_rs::error::{Exception, Result};
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Dtype, Stream, ops, transforms};
 
-use crate::call;
+use crate::call::{self, Kind, Operation};
 
 /// `a + b`, each as large as the other or repeated to that.
 pub fn add(a: &Array, b: &Array) -> Result<Array> {
+    let operation = Operation::of(Kind::Add, &[]);
     // SAFETY: both handles outlive the call.
-    let sum = call::array(|result, stream| unsafe { mlx_sys::mlx_add(result, a.as_ptr(), b.as_ptr(), stream) });
+    let sum =
+        call::again(&operation, [a, b], |result, [a, b], stream| unsafe { mlx_sys::mlx_add(result, a, b, stream) });
     sum.ok_or_else(|| Exception::custom(format!("cannot add {:?} and {:?}", a.shape(), b.shape())))
 }
 
 /// `a · b` number by number, each as large as the other or repeated to that.
 pub fn multiply(a: &Array, b: &Array) -> Result<Array> {
+    let operation = Operation::of(Kind::Multiply, &[]);
     // SAFETY: both handles outlive the call.
-    let product =
-        call::array(|result, stream| unsafe { mlx_sys::mlx_multiply(result, a.as_ptr(), b.as_ptr(), stream) });
+    let product = call::again(&operation, [a, b], |result, [a, b], stream| unsafe {
+        mlx_sys::mlx_multiply(result, a, b, stream)
+    });
     product.ok_or_else(|| Exception::custom(format!("cannot multiply {:?} and {:?}", a.shape(), b.shape())))
 }
 
 /// `1 / (1 + exp(-x))`
 pub fn sigmoid(x: &Array) -> Result<Array> {
+    let operation = Operation::of(Kind::Sigmoid, &[]);
     // SAFETY: the handle outlives the call.
-    let curve = call::array(|result, stream| unsafe { mlx_sys::mlx_sigmoid(result, x.as_ptr(), stream) });
+    let curve = call::again(&operation, [x], |result, [x], stream| unsafe { mlx_sys::mlx_sigmoid(result, x, stream) });
     curve.ok_or_else(|| Exception::custom(format!("no sigmoid of {:?}", x.shape())))
 }
 
 /// The same numbers with other axes.
 pub fn reshape<const AXES: usize>(x: &Array, axes: [i32; AXES]) -> Result<Array> {
+    let operation = Operation::of(Kind::Reshape, &axes);
     // SAFETY: the handle and the list outlive the call, and its length is passed.
-    let same =
-        call::array(|result, stream| unsafe { mlx_sys::mlx_reshape(result, x.as_ptr(), axes.as_ptr(), AXES, stream) });
+    let same = call::again(&operation, [x], |result, [x], stream| unsafe {
+        mlx_sys::mlx_reshape(result, x, axes.as_ptr(), AXES, stream)
+    });
     same.ok_or_else(|| Exception::custom(format!("cannot read {:?} as {axes:?}", x.shape())))
 }
 
@@ -108,10 +115,11 @@ pub fn part(array: &Array, start: i32, end: i32) -> Result<Array> {
 /// operations and as many allocations for it, which a step of many layers feels.
 fn slice<const AXES: usize>(array: &Array, start: [i32; AXES], stop: [i32; AXES]) -> Result<Array> {
     let by = [1i32; AXES];
-    let result = call::array(|result, stream| {
+    let operation = Operation::of(Kind::Slice, [start, stop].as_flattened());
+    let result = call::again(&operation, [array], |result, [array], stream| {
         let (from, to, by) = (start.as_ptr(), stop.as_ptr(), by.as_ptr());
         // SAFETY: all handles outlive the call, and lengths are those of the arrays passed.
-        unsafe { mlx_sys::mlx_slice(result, array.as_ptr(), from, AXES, to, AXES, by, AXES, stream) }
+        unsafe { mlx_sys::mlx_slice(result, array, from, AXES, to, AXES, by, AXES, stream) }
     });
     result.ok_or_else(|| Exception::custom(format!("cannot take {start:?} to {stop:?} of {:?}", array.shape())))
 }
@@ -138,10 +146,11 @@ pub fn write(array: Array, update: &Array, start: [i32; 4]) -> Result<Array> {
         *stop += size;
     }
     let by = [1i32; 4];
-    let result = call::array(|result, stream| {
+    let operation = Operation::of(Kind::Write, [start, stop].as_flattened());
+    let result = call::again(&operation, [&array, update], |result, [array, update], stream| {
         let (from, to, by) = (start.as_ptr(), stop.as_ptr(), by.as_ptr());
         // SAFETY: all handles outlive the call, and lengths are those of the arrays passed.
-        unsafe { mlx_sys::mlx_slice_update(result, array.as_ptr(), update.as_ptr(), from, 4, to, 4, by, 4, stream) }
+        unsafe { mlx_sys::mlx_slice_update(result, array, update, from, 4, to, 4, by, 4, stream) }
     });
     result.ok_or_else(|| Exception::custom(format!("cannot write {size:?} at {start:?} of {:?}", array.shape())))
 }

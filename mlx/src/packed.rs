@@ -4,7 +4,7 @@ use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype, ops};
 use mlx_sys::{mlx_array, mlx_optional_dtype, mlx_optional_int};
 
-use crate::call;
+use crate::call::{self, Kind, Operation};
 use crate::config::quantization::{Mode, Packing};
 
 /// Packed numbers as MLX takes them.
@@ -59,7 +59,7 @@ impl Packed {
         self.called("unpack", |result, stream| {
             // SAFETY: all handles outlive the call; MLX takes the absent ones as none.
             unsafe {
-                let none = mlx_sys::mlx_array_new();
+                let none = call::none();
                 let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
                 let (weight, scales) = (weight.as_ptr(), scales.as_ptr());
                 mlx_sys::mlx_dequantize(result, weight, scales, biases, group_size, bits, mode, none, dtype, stream)
@@ -78,16 +78,19 @@ impl Packed {
     }
 
     fn product(&self, x: &Array, turn: Turn) -> Result<Array> {
-        let Self { weight, scales, packing, .. } = self;
+        let Packing { mode, group_size, bits } = self.packing;
         let turned = matches!(turn, Turn::Transposed);
-        self.called("multiply with", |result, stream| {
+        let operation = Operation::of(Kind::Product, &[i32::from(turned), mode as i32, group_size, bits]);
+        let inputs = [Some(x), Some(&self.weight), Some(&self.scales), self.biases.as_ref()];
+        let product = call::again(&operation, inputs, |result, [x, weight, scales, biases], stream| {
+            let (group_size, bits) = self.packing.sizes();
             // SAFETY: all handles outlive the call; MLX takes an absent one as none.
             unsafe {
-                let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
-                let (x, weight, scales) = (x.as_ptr(), weight.as_ptr(), scales.as_ptr());
+                let mode = mode.name().as_ptr();
                 mlx_sys::mlx_quantized_matmul(result, x, weight, scales, biases, turned, group_size, bits, mode, stream)
             }
-        })
+        });
+        self.given("multiply with", product)
     }
 
     /// `x · wᵀ` with the matrix that each of `ids` names: the leading axes of `x` and those of `ids` become one shape.
@@ -97,7 +100,7 @@ impl Packed {
         self.called("multiply with some of", |result, stream| {
             // SAFETY: all handles outlive the call; MLX takes the absent ones as none.
             unsafe {
-                let none = mlx_sys::mlx_array_new();
+                let none = call::none();
                 let (biases, (group_size, bits), mode) = (self.biases(), packing.sizes(), packing.mode.name().as_ptr());
                 let (x, weight, scales, ids) = (x.as_ptr(), weight.as_ptr(), scales.as_ptr(), ids.as_ptr());
                 mlx_sys::mlx_gather_qmm(
@@ -109,13 +112,16 @@ impl Packed {
 
     /// A null handle where there are none.
     fn biases(&self) -> mlx_array {
-        // SAFETY: makes a null handle, which owns nothing.
-        self.biases.as_ref().map_or_else(|| unsafe { mlx_sys::mlx_array_new() }, Array::as_ptr)
+        self.biases.as_ref().map_or_else(call::none, Array::as_ptr)
     }
 
     /// What `call` leaves in the result.
     fn called(&self, what: &str, call: impl FnOnce(*mut mlx_array, mlx_sys::mlx_stream) -> i32) -> Result<Array> {
-        call::array(call).ok_or_else(|| {
+        self.given(what, call::array(call))
+    }
+
+    fn given(&self, what: &str, result: Option<Array>) -> Result<Array> {
+        result.ok_or_else(|| {
             Exception::custom(format!("cannot {what} {:?}, packed as {}", self.weight.shape(), self.packing))
         })
     }

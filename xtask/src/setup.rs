@@ -77,6 +77,11 @@ impl Layout {
         self.wheels().join("mlx/lib")
     }
 
+    /// The folder of MLX's headers.
+    fn headers(&self) -> PathBuf {
+        self.wheels().join("mlx/include")
+    }
+
     /// The folder of `libmlxc.a`.
     fn libmlxc(&self) -> PathBuf {
         self.folder.join("mlxc")
@@ -97,6 +102,6 @@ fn make(folder: &Path, workspace: &Workspace, backend: Backend, mlx_version: &st
     let tools = tools::find()?;
     let layout = Layout::of(folder.to_owned());
     wheel::unpack(backend, mlx_version, workspace.platform, &layout.wheels())?;
-    mlxc::build(&tools, workspace, &layout.wheels().join("mlx/include"), &layout.libmlxc())?;
+    mlxc::build(&tools, workspace, &layout.headers(), &layout.libmlxc())?;
     bindings::make(&tools, workspace, folder, &layout.bindings())
 }

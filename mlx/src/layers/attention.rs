@@ -11,7 +11,7 @@ use mlx_rs::ops;
 
 use crate::array::{block, reshape, scalar};
 use crate::cache::{Cache, LayerCache, LayerRows, Mask as CausalMask, WindowCache};
-use crate::call;
+use crate::call::{self, Kind, Operation};
 use crate::device;
 
 /// How a projection is cut into heads.
@@ -162,11 +162,11 @@ fn attend_one(
 
 /// What one token sees of all keys and values.
 fn seen_by_one(queries: &Array, keys: &Array, values: &Array, scale: f32) -> Result<Array> {
-    let seen = call::array(|result, stream| {
-        let (queries, keys, values) = (queries.as_ptr(), keys.as_ptr(), values.as_ptr());
+    let operation = Operation::of(Kind::Attention, &[scale.to_bits().cast_signed()]);
+    let seen = call::again(&operation, [queries, keys, values], |result, [queries, keys, values], stream| {
         // SAFETY: all handles outlive the call; MLX takes the absent ones as none.
         unsafe {
-            let none = mlx_sys::mlx_array_new();
+            let none = call::none();
             mlx_sys::mlx_fast_scaled_dot_product_attention(
                 result,
                 queries,

@@ -4,7 +4,7 @@ use mlx_rs::error::{Exception, Result as MlxResult};
 use mlx_rs::{Array, ops};
 
 use crate::array::scalar;
-use crate::call;
+use crate::call::{self, Kind, Operation};
 use crate::error::Result;
 use crate::weights::Weights;
 
@@ -31,9 +31,10 @@ impl RmsNorm {
 
     /// Over the last axis.
     pub fn forward(&self, x: &Array) -> MlxResult<Array> {
-        let normed = call::array(|result, stream| {
+        let operation = Operation::of(Kind::RmsNorm, &[self.eps.to_bits().cast_signed()]);
+        let normed = call::again(&operation, [x, &self.weight], |result, [x, weight], stream| {
             // SAFETY: both handles outlive the call.
-            unsafe { mlx_sys::mlx_fast_rms_norm(result, x.as_ptr(), self.weight.as_ptr(), self.eps, stream) }
+            unsafe { mlx_sys::mlx_fast_rms_norm(result, x, weight, self.eps, stream) }
         });
         normed.ok_or_else(|| {
             Exception::custom(format!("cannot normalize {:?} with {:?}", x.shape(), self.weight.shape()))

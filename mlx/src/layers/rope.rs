@@ -5,7 +5,7 @@ use mlx_rs::{Array, ops};
 use mlx_sys::mlx_optional_float;
 
 use super::attention::Heads;
-use crate::call;
+use crate::call::{self, Kind, Operation};
 use crate::config::rope::{Llama3, Long, Rope as Settings, Scaling, Yarn};
 use crate::error::{Error, Result};
 
@@ -90,11 +90,13 @@ impl Rope {
         };
         let x = stretched.as_ref().unwrap_or(x);
         let base = mlx_optional_float { value: base.unwrap_or_default(), has_value: base.is_some() };
-        let turned = call::array(|result, stream| {
+        let bits = |value: f32| value.to_bits().cast_signed();
+        let numbers = [*dims, i32::from(*traditional), i32::from(base.has_value), bits(base.value), bits(*scale)];
+        let operation = Operation::of(Kind::Rope, &numbers);
+        let inputs = [Some(x), Some(&offset.array), wavelengths.as_ref()];
+        let turned = call::again(&operation, inputs, |result, [x, offset, wavelengths], stream| {
             // SAFETY: all handles outlive the call; MLX takes an absent one as none.
             unsafe {
-                let wavelengths = wavelengths.as_ref().map_or_else(|| mlx_sys::mlx_array_new(), Array::as_ptr);
-                let (x, offset) = (x.as_ptr(), offset.array.as_ptr());
                 mlx_sys::mlx_fast_rope_dynamic(
                     result,
                     x,

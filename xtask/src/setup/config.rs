@@ -1,8 +1,9 @@
 //! `.cargo/mlx.toml`: what tells cargo to take the MLX of the cache instead of running mlx-sys's build script.
 //!
-//! `.cargo/config.toml` includes the file where it exists. The key `lib_dir` is no setting of cargo's: it reaches
-//! the build scripts of mlx-sys's dependents as `DEP_MLX_LIB_DIR`, from which `mlx/build.rs` makes the run path. Build scripts do not
-//! reach doc tests: these get theirs from `rustdocflags`, which rebuild no crate as `rustflags` would.
+//! `.cargo/config.toml` includes the file where it exists. The keys `lib_dir` and `include` are no settings of cargo's: they
+//! reach the build scripts of mlx-sys's dependents as `DEP_MLX_LIB_DIR`, from which `mlx/build.rs` makes the run path, and
+//! `DEP_MLX_INCLUDE`, which mlx-sys's own build script gives too. Build scripts do not reach doc tests: these get theirs from
+//! `rustdocflags`, which rebuild no crate as `rustflags` would.
 
 use std::fs;
 use std::path::Path;
@@ -41,6 +42,7 @@ fn text(platform: Platform, backend: Backend, layout: &Layout) -> String {
          rustc-link-lib = {libs}\n\
          rustc-env = {{ OUT_DIR = {bindings} }}\n\
          lib_dir = {lib_dir}\n\
+         include = {include}\n\
          backend = {backend}\n\
          \n\
          [target.{triple}]\n\
@@ -49,6 +51,7 @@ fn text(platform: Platform, backend: Backend, layout: &Layout) -> String {
         search = quoted(&search),
         libs = quoted(platform.link_libs()),
         bindings = quoted(&layout.bindings().display().to_string()),
+        include = quoted(&layout.headers().display().to_string()),
         lib_dir = quoted(&layout.libmlx().display().to_string()),
         backend = quoted(backend.name()),
         doc_flags = quoted(&["-C".to_owned(), format!("link-arg=-Wl,-rpath,{}", layout.libmlx().display())]),

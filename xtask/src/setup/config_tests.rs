@@ -11,6 +11,7 @@ rustc-link-search = ["native=/cache/mlx/mlxc","native=/cache/mlx/wheels/mlx/lib"
 rustc-link-lib = ["static=mlxc","dylib=mlx","stdc++"]
 rustc-env = { OUT_DIR = "/cache/mlx/bindings" }
 lib_dir = "/cache/mlx/wheels/mlx/lib"
+include = "/cache/mlx/wheels/mlx/include"
 backend = "cpu"
 
 [target.x86_64-unknown-linux-gnu]

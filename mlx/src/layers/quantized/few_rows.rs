@@ -15,7 +15,7 @@ use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype};
 
 use self::kernel::Kernel;
-use crate::call;
+use crate::call::{self, Operation};
 use crate::config::quantization::{Mode, Packing};
 use crate::device;
 use crate::kernels::nvrtc;
@@ -108,14 +108,18 @@ fn product(x: &Array, rows: i32, packed: &Packed, kind: Kind) -> Result<Array> {
     if let Some(last) = shape.last_mut() {
         *last = weight.shape()[0];
     }
-    let (inputs, is_small) = ([x, weight, scales, biases].map(Array::as_ptr), rows <= MOST_OF_SMALL);
+    let is_small = rows <= MOST_OF_SMALL;
     let result = KERNELS.with_borrow_mut(|kernels| {
         let known = kernels.iter().position(|kernel| kernel.is(kind, is_small));
         let place = known.unwrap_or_else(|| {
             kernels.push(Kernel::new(kind, is_small));
             kernels.len() - 1
         });
-        call::array(|result, stream| kernels[place].apply(result, inputs, &shape, stream))
+        // Those of this thread stay where they are.
+        let operation = Operation::of(call::Kind::FewRows, &[place as i32]);
+        call::again(&operation, [x, weight, scales, biases], |result, inputs, stream| {
+            kernels[place].apply(result, inputs, &shape, stream)
+        })
     });
     result.ok_or_else(failed)
 }
