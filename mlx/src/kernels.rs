@@ -1,27 +1,39 @@
-//! Where MLX keeps the kernels that it compiles for CUDA when they are first used: on an H200's host, 34 s for each height of
-//! a packed product, 6 s for a write to some rows. By default that is the system's folder for temporary files, so that they
-//! would be compiled again after every restart of the machine. Kernels of our own lie there too.
+//! What MLX is told of kernels for CUDA, by its environment.
+//!
+//! Where it keeps those that it compiles when they are first used: on an H200's host, 34 s for each height of a packed
+//! product, 6 s for a write to some rows. By default that is the system's folder for temporary files, so that they would be
+//! compiled again after every restart of the machine. Kernels of our own lie there too.
+//!
+//! And that it may forget: it keeps the last 400 graphs of kernels and the last 256 plans of attention, counts what it had to
+//! make, and from twice as many on, each new one is an error ("Cache thrashing") for as long as the process lives. That may
+//! help somebody who tunes a benchmark; an engine lives for weeks, and meets prompts of every length.
 
 pub(crate) mod nvrtc;
 pub(crate) mod own;
 
 use std::env;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 
-/// MLX's own variable.
-const VARIABLE: &str = "MLX_PTX_CACHE_DIR";
+/// The folder of compiled kernels.
+const FOLDER: &str = "MLX_PTX_CACHE_DIR";
+/// Whether too many of what is kept for use again, and is not, is an error.
+const COUNTS: &str = "MLX_ENABLE_CACHE_THRASHING_CHECK";
 
-/// Has MLX keep them among the user's caches, where nothing else is asked for. To be called before any thread is
-/// started.
+/// Tells MLX so, where nothing else is asked for. To be called before any thread is started.
 pub fn keep() {
-    if env::var_os(VARIABLE).is_some() {
-        return;
-    }
-    if let Some(folder) = folder(&version(), |name| env::var_os(name).map(PathBuf::from)) {
+    for (name, value) in settings(&version(), |name| env::var_os(name)) {
         // SAFETY: the process has one thread.
-        unsafe { env::set_var(VARIABLE, folder) };
+        unsafe { env::set_var(name, value) };
     }
+}
+
+/// What is to be set beside what `variable` has.
+fn settings(version: &str, variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
+    let folder = folder(version, |name| variable(name).map(PathBuf::from)).map(PathBuf::into_os_string);
+    let wanted = [(FOLDER, folder), (COUNTS, Some("0".into()))];
+    let missing = wanted.into_iter().filter(|(name, _)| variable(name).is_none());
+    missing.filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// `$XDG_CACHE_HOME` or `~/.cache`, and in it one for this version of MLX.

@@ -18,6 +18,19 @@ fn kernels_lie_among_the_users_caches_by_version() {
 }
 
 #[test]
+fn what_is_asked_for_is_left_as_it_is() {
+    let set = |present: &[&str]| {
+        let variable = |name: &str| (name == "HOME" || present.contains(&name)).then(|| OsString::from("/home/me"));
+        settings("1.2.3", variable).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(set(&[]), [FOLDER, COUNTS]);
+    assert_eq!(set(&[FOLDER]), [COUNTS]);
+    assert_eq!(set(&[COUNTS]), [FOLDER]);
+    // Where there is no home, it keeps kernels where it would.
+    assert_eq!(settings("1.2.3", |_| None), [(COUNTS, OsString::from("0"))]);
+}
+
+#[test]
 fn the_version_is_that_of_the_library() {
     let version = version();
     assert!(version.split('.').count() >= 3 && version.starts_with(|first: char| first.is_ascii_digit()), "{version}");

@@ -44,7 +44,7 @@ pub struct Input {
 impl Own {
     /// Has MLX find the kernel: `compile` turns a text into what a GPU reads. Nothing is compiled where it is there already.
     pub fn put(&self, compile: impl FnOnce(&str) -> io::Result<Vec<u8>>) -> io::Result<()> {
-        let folder = env::var_os(super::VARIABLE).map(PathBuf::from).filter(|_| super::version() == MLX);
+        let folder = env::var_os(super::FOLDER).map(PathBuf::from).filter(|_| super::version() == MLX);
         let folder = folder.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         self.put_into(&folder, compile)
     }
