@@ -100,7 +100,7 @@ impl Quantized {
             return x.matmul(self.unpacked()?.transpose()?);
         }
         match *x.shape() {
-            [batch, tokens, columns] if self.flattens && batch.min(tokens) == 1 && batch.max(tokens) > 1 => {
+            [batch, tokens, columns] if self.flattens && batch.min(tokens) == 1 => {
                 let (rows, blocks) = (batch * tokens, blocks(batch * tokens));
                 if let Some(product) = self.few_rows.as_ref().and_then(|few| few.matmul(x, rows, &self.packed)) {
                     return product;
