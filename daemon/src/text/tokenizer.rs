@@ -2,10 +2,13 @@
 //!
 //! Never hands out a token the model's vocabulary has no row for. Called by `TextModel` and `Detokenizer`.
 
+mod pieces;
+
 use std::path::Path;
 
 use tokenizers::{DecoderWrapper, Model};
 
+use self::pieces::Pieces;
 use super::error::TextError;
 use super::folder::{broken, bytes};
 
@@ -41,6 +44,7 @@ pub(super) enum Decoding {
 #[derive(Debug)]
 pub(super) struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    pieces: Pieces,
     vocab_size: Option<u32>,
     decoding: Decoding,
 }
@@ -61,7 +65,8 @@ impl Tokenizer {
             path: path.to_owned(),
             problem: "unknown kind of decoder".into(),
         })?;
-        let tokenizer = Self { inner, vocab_size, decoding };
+        let pieces = Pieces::of(inner.get_added_vocabulary());
+        let tokenizer = Self { inner, pieces, vocab_size, decoding };
         tokenizer.check_vocabulary(path)?;
         Ok(tokenizer)
     }
@@ -89,9 +94,10 @@ impl Tokenizer {
                 "the prompt has more than {WHITE_SPACE_BYTES} bytes of white space in a row"
             )));
         }
-        let encoding = self.inner.encode_fast(text, special == SpecialTokens::Add);
-        let encoding = encoding.map_err(|error| TextError::Chat(format!("the tokenizer refuses the text: {error}")))?;
-        let ids = encoding.get_ids();
+        let ids = match special {
+            SpecialTokens::Add => self.ids(text, special)?,
+            SpecialTokens::AsWritten => self.pieces.encode(text, |piece| self.ids(piece, special))?,
+        };
         if let Some(size) = self.vocab_size
             && let Some(id) = ids.iter().find(|id| **id >= size)
         {
@@ -100,7 +106,13 @@ impl Tokenizer {
                 "the prompt has token {id} ({token:?}), but the model's vocabulary ends at {size}"
             )));
         }
-        Ok(ids.to_vec())
+        Ok(ids)
+    }
+
+    fn ids(&self, text: &str, special: SpecialTokens) -> Result<Vec<u32>, TextError> {
+        let encoding = self.inner.encode_fast(text, special == SpecialTokens::Add);
+        let encoding = encoding.map_err(|error| TextError::Chat(format!("the tokenizer refuses the text: {error}")))?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of tokens, special ones skipped.
