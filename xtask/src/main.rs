@@ -13,6 +13,7 @@ mod error;
 mod interrupt;
 mod llama;
 mod model;
+mod nvrtc;
 mod platform;
 mod reference;
 mod setup;
@@ -56,6 +57,8 @@ enum Task {
     Reference,
     /// Build llama.cpp with its server for Python, and print that Python's path
     Llama,
+    /// Fetch NVIDIA's compiler, with which tests compile kernels for GPUs, and print its library's path
+    Nvrtc,
     /// Build and start the daemon, import a model, ask it twice, and show how long it took
     Demo,
     /// Measure the daemon against mlx-lm and print a table; `target/bench` keeps the figures
@@ -120,6 +123,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Setup { backend } => setup::run(backend).map(|_| ()),
         Task::Model { model } => model.get(&Cache::open()?).map(|path| println!("{}", path.display())),
+        Task::Nvrtc => nvrtc::library(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Llama => llama::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Reference => reference::python(&Cache::open()?).map(|path| println!("{}", path.display())),
         Task::Demo => demo::run(),

@@ -10,6 +10,7 @@ use crate::command;
 use crate::error::Result;
 use crate::llama;
 use crate::model::Model;
+use crate::nvrtc;
 use crate::reference;
 use crate::setup::{self, Setup};
 use crate::workspace::cargo;
@@ -33,8 +34,12 @@ pub fn run() -> Result<()> {
     let sentences = stage("sentence model", || Model::Minilm.get(&cache))?;
     let python = stage("reference", || reference::python(&cache))?;
     let llama = stage("llama.cpp", || llama::python(&cache))?;
-    eprintln!("[tests]");
     let mut tests = in_root(root);
+    // NVIDIA has none for macOS.
+    if cfg!(target_os = "linux") {
+        tests.env("TALKIE_TEST_NVRTC", stage("NVIDIA's compiler", || nvrtc::library(&cache))?);
+    }
+    eprintln!("[tests]");
     tests.args(["test", "--workspace"]);
     command::visible(
         tests

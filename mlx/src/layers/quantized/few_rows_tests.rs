@@ -2,9 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use mlx_rs::random;
 
 use super::*;
+
+#[cfg(target_os = "linux")]
+#[path = "../../../tests/real/given.rs"]
+#[expect(dead_code, reason = "a part of it is needed")]
+mod given;
 
 fn affine(group_size: i32, bits: i32) -> Packing {
     Packing { mode: Mode::Affine, group_size, bits }
@@ -49,10 +56,19 @@ fn texts_are_told_apart_by_name_and_hold_nothing_for_people() {
     assert_eq!(names.len(), 9);
 }
 
-/// Run where NVIDIA's compiler is loaded, with a GPU or without: `LD_PRELOAD=libnvrtc.so.13 cargo test … -- --ignored`.
+/// NVIDIA has no compiler for macOS.
+#[cfg(target_os = "linux")]
 #[test]
-#[ignore = "wants NVIDIA's compiler"]
 fn texts_compile_for_every_kind() {
+    // Where it is looked for: among all that the process has loaded. What it needs lies beside it.
+    let compiler = given::given_or_made("TALKIE_TEST_NVRTC", &["nvrtc"]);
+    let _loaded = ["libnvrtc-builtins.so.13.0", "libnvrtc.so.13"].map(|name| {
+        let path = compiler.with_file_name(name);
+        // SAFETY: nothing runs when it is loaded but what NVIDIA's library sets up for itself.
+        unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) }.unwrap()
+    });
+    let wrong = nvrtc::compile("__global__ void wrong() { nonsense(); }", [9, 0]).unwrap_err();
+    assert!(wrong.to_string().contains("nonsense"), "{wrong}");
     for dtype in [Dtype::Float16, Dtype::Bfloat16] {
         for (group_size, capability) in [(64, [8, 0]), (128, [9, 0]), (64, [12, 0])] {
             for is_small in [true, false] {
