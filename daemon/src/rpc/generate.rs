@@ -7,6 +7,7 @@ use protocol::{CancelRequest, Cancelled, ErrorData, GenerateEvent, GenerateReque
 
 use super::{Rpc, app, error};
 use crate::provider::Answer;
+use crate::socket::{Events, Outlet};
 
 #[async_trait]
 impl GenerateServer for Rpc {
@@ -26,7 +27,8 @@ impl GenerateServer for Rpc {
             Err(refused) => pending.reject(error(refused)).await,
             Ok(answer) => {
                 let mut sink = pending.accept().await?;
-                self.send(answer, &mut sink).await;
+                let events = from.get::<Outlet>().and_then(|outlet| outlet.events(&sink).ok());
+                self.send(answer, &mut sink, events).await;
             }
         }
         Ok(())
@@ -44,13 +46,16 @@ impl GenerateServer for Rpc {
 
 impl Rpc {
     /// Sends an answer's events until its last, or until the client is gone or too slow; dropping it cancels.
-    async fn send(&self, mut answer: Answer, sink: &mut SubscriptionSink) {
+    async fn send(&self, mut answer: Answer, sink: &mut SubscriptionSink, mut past: Option<Events>) {
         loop {
             let event = tokio::select! {
                 event = answer.next() => event,
                 () = sink.closed() => return,
             };
             let Some(event) = event else { return };
+            if past.as_mut().is_some_and(|past| past.pass(&event, sink)) {
+                continue;
+            }
             let Ok(message) = serde_json::value::to_raw_value(&event) else { return };
             if sink.send_timeout(message, self.0.slow_client).await.is_err() {
                 return self.give_up(sink);
