@@ -114,13 +114,15 @@ impl<T: Send + 'static> Wake for Work<T> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let rides = WOKEN.with_borrow_mut(|woken| {
+        let rides = WOKEN.try_with(|woken| {
+            let mut woken = woken.borrow_mut();
             if woken.is_open {
                 woken.riders.push(Arc::clone(self) as Arc<dyn Rider>);
             }
             woken.is_open
         });
-        if !rides {
+        // A thread that is ending has no delivery.
+        if !rides.unwrap_or(false) {
             self.leave();
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Everything the connection does lives in this task, so that ending it, for whatever reason, drops its running calls
 //! and thereby cancels what they wait for. Only subscriptions run elsewhere, in tasks of jsonrpsee; they end when the
-//! outbox closes. `connection` calls [`serve`] with the stream and what it has read of it.
+//! outbox closes, and where nothing waits they write an event themselves (`outlet`). `connection` calls [`serve`] with the stream and what it has read of it.
 //!
 //! Who waits for whom: a client that does not read fills the socket, then `out` up to [`HIGH_WATER`]; then finished
 //! calls are not collected and the outbox fills, so that subscriptions wait in `send`. Too many running calls, or a
