@@ -37,6 +37,7 @@ pub mod bounded;
 pub mod crash;
 pub mod error;
 pub mod events;
+pub mod express;
 pub mod hugging_face;
 pub mod library;
 pub mod local;

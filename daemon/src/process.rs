@@ -1,30 +1,36 @@
 //! Engines as the daemon sees them: child processes, one for each resident model. This is one of them: its start,
 //! its socket, its end. The scheduler starts and ends them and alone decides; nothing here knows what a model is.
 //!
-//! The child finds its half of a socket pair as standard input. Its standard error is read line by line into the
-//! log; the last lines are kept to explain its death. Dropping the [`Engine`] asks the child to end and kills it
+//! The child finds its half of a socket pair as standard input. One thread writes what it is told, and one reads what it says
+//! and hands tokens on by itself, so that nobody else is woken for them. Its standard error is read line by line into the log;
+//! the last lines are kept to explain its death. Dropping the [`Engine`] asks the child to end and kills it
 //! when it does not; one that hangs is killed at once. A child whose daemon dies sees its socket close and ends by itself.
 //! One that a signal ends, and one that hung, leaves a report.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, BufReader};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use engine::{Command, Event, frame};
-use futures_util::{SinkExt, StreamExt};
-use tokio::net::UnixStream;
+use futures_util::StreamExt;
 use tokio::process::{Child, ChildStderr};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::codec::{Framed, FramedRead, LengthDelimitedCodec, LinesCodec};
+use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::sync::CancellationToken;
 
 use crate::crash::{self, Reports};
+use crate::express;
 use crate::secrets;
 
 /// Commands that may wait for an engine to read them: more than there are when all of a full batch begins, is paused, goes on
@@ -60,6 +66,16 @@ pub struct Engine {
     kill: oneshot::Sender<String>,
 }
 
+/// A process, and the threads that speak with it.
+struct Process {
+    child: Child,
+    socket: Arc<UnixStream>,
+    /// Cancelled when it was told everything.
+    told: CancellationToken,
+    /// Cancelled when it says no more.
+    heard: CancellationToken,
+}
+
 /// How a process ended.
 struct End {
     /// In words.
@@ -69,42 +85,34 @@ struct End {
 }
 
 impl Engine {
-    /// Starts `program` and reports through `report`, which waits while the receiver is behind.
+    /// Starts `program` and reports through `report`, which waits while the receiver is behind, what `at_once` gives back.
     pub fn start<T: Send + 'static>(
         program: &Path,
         crashes: Reports,
         reports: mpsc::Sender<T>,
-        wrap: impl Fn(Report) -> T + Send + Sync + 'static,
+        wrap: impl Fn(Report) -> T + Clone + Send + 'static,
+        at_once: impl Fn(Event) -> Option<Event> + Send + 'static,
     ) -> io::Result<Self> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let socket = UnixStream::from_std(ours)?;
-        let mut command = tokio::process::Command::new(program);
-        for name in secrets::variables() {
-            command.env_remove(name);
-        }
-        let mut child = command
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // Ctrl-C in the daemon's terminal is for the daemon, which then ends its engines in order.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
+        let (socket, theirs) = UnixStream::pair()?;
+        let socket = Arc::new(socket);
+        let mut child = spawn(program, theirs)?;
         let pid = child.id().unwrap_or_default();
         let errors = child.stderr.take();
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (kill, killed) = oneshot::channel();
         let program = program.to_path_buf();
+        let told = on_thread("engine-commands", {
+            let socket = Arc::clone(&socket);
+            move || write(&socket, receiver)
+        })?;
+        let heard = on_thread("engine-events", {
+            let (socket, reports, wrap) = (Arc::clone(&socket), reports.clone(), wrap.clone());
+            move || read(&socket, at_once, |event| reports.blocking_send(wrap(Report::Event(event))).is_ok())
+        })?;
+        let process = Process { child, socket, told, heard };
         let task = tokio::spawn(async move {
             let said = tokio::spawn(read_errors(errors, pid));
-            let why = tokio::select! {
-                // First, for whoever kills lets go of the commands too.
-                biased;
-                Ok(why) = killed => Some(why),
-                () = talk(socket, receiver, &reports, &wrap) => None,
-            };
-            let End { how, broken } = end(&mut child, why).await;
+            let End { how, broken } = process.ended(killed).await;
             let said = timeout(GRACE, said).await.ok().and_then(Result::ok).unwrap_or_default();
             if let Some(broken) = broken {
                 // Nobody waits for the disk.
@@ -141,43 +149,80 @@ impl Engine {
     }
 }
 
-/// Carries commands and events until the engine closes its socket or the handle is dropped.
-async fn talk<T>(
-    socket: UnixStream,
-    mut commands: mpsc::Receiver<Command>,
-    reports: &mpsc::Sender<T>,
-    wrap: &impl Fn(Report) -> T,
-) {
-    let codec = LengthDelimitedCodec::builder().little_endian().max_frame_length(frame::MAX_FRAME_BYTES).new_codec();
-    let (mut sink, mut stream) = Framed::new(socket, codec).split::<Bytes>();
-    let write = async {
-        while let Some(command) = commands.recv().await {
-            let Ok(bytes) = frame::encode(&command) else { return };
-            if sink.send(bytes.into()).await.is_err() {
-                return std::future::pending().await;
-            }
+impl Process {
+    /// Waits for its end, of which `killed` may tell the reason, and until everything that it said is heard.
+    async fn ended(mut self, killed: oneshot::Receiver<String>) -> End {
+        let why = tokio::select! {
+            // First, for whoever kills lets go of the commands too.
+            biased;
+            Ok(why) = killed => Some(why),
+            () = self.told.cancelled() => None,
+            () = self.heard.cancelled() => None,
+        };
+        let end = end(&mut self.child, why).await;
+        // Somebody else may hold its half of the socket.
+        if timeout(GRACE, self.heard.cancelled()).await.is_err() {
+            // Fails only when the socket is closed already.
+            let _ = self.socket.shutdown(Shutdown::Both);
+            self.heard.cancelled().await;
         }
-        if let Ok(bytes) = frame::encode(&Command::Unload) {
-            // An engine that is gone already needs no word of it.
-            let _ = sink.send(bytes.into()).await;
+        end
+    }
+}
+
+fn spawn(program: &Path, input: UnixStream) -> io::Result<Child> {
+    let mut command = tokio::process::Command::new(program);
+    for name in secrets::variables() {
+        command.env_remove(name);
+    }
+    command
+        .stdin(Stdio::from(OwnedFd::from(input)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // Ctrl-C in the daemon's terminal is for the daemon, which then ends its engines in order.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Begins work that blocks; the token is cancelled when it is done.
+fn on_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<CancellationToken> {
+    let done = CancellationToken::new();
+    let (guard, runtime) = (done.clone().drop_guard(), Handle::current());
+    thread::Builder::new().name(name.into()).spawn(move || {
+        let (_guard, _context) = (guard, runtime.enter());
+        work();
+    })?;
+    Ok(done)
+}
+
+/// Carries commands until the handle is dropped, or the engine reads no more.
+fn write(mut socket: &UnixStream, mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.blocking_recv() {
+        if frame::write(&mut socket, &command).is_err() {
+            return;
         }
-    };
-    let read = async {
-        while let Some(Ok(bytes)) = stream.next().await {
-            match frame::decode::<Event>(&bytes) {
-                Ok(event) => {
-                    if reports.send(wrap(Report::Event(event))).await.is_err() {
-                        return;
-                    }
+    }
+    // An engine that is gone already needs no word of it.
+    let _ = frame::write(&mut socket, &Command::Unload);
+}
+
+/// Carries events until the engine closes its socket, or nobody listens any more.
+fn read(socket: &UnixStream, at_once: impl Fn(Event) -> Option<Event>, report: impl Fn(Event) -> bool) {
+    let (mut socket, mut body) = (BufReader::new(socket), Vec::new());
+    loop {
+        match frame::read_in::<Event>(&mut body, &mut socket) {
+            Ok(Some(event)) => {
+                if express::deliver(|| at_once(event)).is_some_and(|event| !report(event)) {
+                    return;
                 }
-                Err(error) => return tracing::error!(%error, "an engine sent what is no event"),
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return tracing::error!(%error, "an engine sent what is no event");
+            }
+            // It ended, if need be in the middle of a word.
+            Ok(None) | Err(_) => return,
         }
-    };
-    // Either future may be dropped at any point: the process is ended right after, and nothing it says counts.
-    tokio::select! {
-        () = write => {}
-        () = read => {}
     }
 }
 

@@ -6,6 +6,7 @@
 mod backoff;
 pub mod budget;
 mod failure;
+mod listeners;
 mod pace;
 pub mod queue;
 pub mod residency;

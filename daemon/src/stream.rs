@@ -7,10 +7,14 @@
 mod reader;
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use engine::{Finished, Logprobs, SequenceId, TokenId};
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
 use protocol::{ErrorData, FinishReason, GenerateEvent, ModelId, Priority, RequestId, Timings, Usage};
 use tokio::sync::mpsc;
 
@@ -47,8 +51,7 @@ pub struct Head {
     pub arrived: Instant,
 }
 
-/// One answer on its way to a client.
-#[derive(Debug)]
+/// One answer on its way to a client: a stream of its events.
 pub struct Answer {
     head: Head,
     updates: mpsc::Receiver<Update>,
@@ -61,6 +64,8 @@ pub struct Answer {
     first_token: Option<Duration>,
     /// Events that are due before the next update is taken.
     due: VecDeque<GenerateEvent>,
+    /// Tells the scheduler, before anything else is done.
+    telling: Option<BoxFuture<'static, ()>>,
     ended: bool,
 }
 
@@ -83,24 +88,26 @@ impl Answer {
             waited: None,
             first_token: None,
             due: VecDeque::new(),
+            telling: None,
             ended: false,
         }
     }
 
-    /// The next event; `None` after the last. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<GenerateEvent> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<GenerateEvent>> {
         loop {
+            if let Some(telling) = &mut self.telling {
+                ready!(telling.as_mut().poll(cx));
+                self.telling = None;
+            }
             if let Some(event) = self.due.pop_front() {
-                return Some(event);
+                return Poll::Ready(Some(event));
             }
             if self.ended {
-                return None;
+                return Poll::Ready(None);
             }
-            let update = self.updates.recv().await;
+            let update = ready!(self.updates.poll_recv(cx));
             if let Some(sample) = self.take(update) {
-                // The engine ends the sample within one step, and with the last of them the sequence; its last word has
-                // the timings.
-                let _ = self.scheduler.end(self.head.sequence, sample).await;
+                self.telling = Some(Box::pin(end(self.scheduler.clone(), self.head.sequence, sample)));
             }
         }
     }
@@ -142,7 +149,7 @@ impl Answer {
     fn token(&mut self, sample: u32, id: TokenId, logprobs: Option<&Logprobs>) -> Option<u32> {
         self.first_token.get_or_insert_with(|| self.head.arrived.elapsed());
         let reader = self.readers.get_mut(sample as usize).filter(|reader| !reader.is_stopped())?;
-        self.due.extend(reader.push(id, logprobs));
+        reader.push(id, logprobs, &mut self.due);
         reader.is_stopped().then_some(sample)
     }
 
@@ -152,7 +159,7 @@ impl Answer {
         else {
             return;
         };
-        self.due.extend(reader.finish(reason, cut));
+        reader.finish(reason, cut, &mut self.due);
         if let Some(finish_reason) = reader.finish_reason().filter(|_| self.head.samples > 1) {
             self.due.push_back(GenerateEvent::SampleFinished { sample, finish_reason });
         }
@@ -236,6 +243,20 @@ impl Answer {
             decode_tokens_per_s: rate(finished.completion_tokens.saturating_sub(1), decode),
         }
     }
+}
+
+impl Stream for Answer {
+    type Item = GenerateEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<GenerateEvent>> {
+        self.get_mut().poll(cx)
+    }
+}
+
+/// The engine ends the sample within one step, and with the last of them the sequence; its last word has the timings.
+async fn end(scheduler: Scheduler, sequence: SequenceId, sample: u32) {
+    // A scheduler that is gone has ended it already.
+    let _ = scheduler.end(sequence, sample).await;
 }
 
 impl Drop for Answer {

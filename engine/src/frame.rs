@@ -34,6 +34,11 @@ pub fn write(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
 
 /// Reads one frame; `None` at a clean end.
 pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    read_in(&mut Vec::new(), from)
+}
+
+/// The same with memory that is used again for the next.
+pub fn read_in<T: DeserializeOwned>(body: &mut Vec<u8>, from: &mut impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read(&mut length)? {
         0 => return Ok(None),
@@ -43,9 +48,10 @@ pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> 
     if length > MAX_FRAME_BYTES {
         return Err(too_long(length));
     }
-    let mut body = vec![0; length];
-    from.read_exact(&mut body)?;
-    decode(&body).map(Some)
+    body.clear();
+    body.resize(length, 0);
+    from.read_exact(body)?;
+    decode(body).map(Some)
 }
 
 fn too_long(length: usize) -> io::Error {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The daemon's modules in the order a request travels. A module imports only from behind itself.
-const WALK: [&str; 32] = [
+const WALK: [&str; 33] = [
     "lib",
     "rpc",
     "idle",
@@ -23,6 +23,7 @@ const WALK: [&str; 32] = [
     "config",
     "library",
     "events",
+    "express",
     "memory",
     "usage",
     "crash",

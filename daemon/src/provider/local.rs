@@ -90,12 +90,7 @@ impl Provider for Local {
 
     async fn start(&self, sequence: SequenceId, mut asked: Asked, model: Option<ModelId>) -> Result<Stream, ErrorData> {
         asked.request.model = model;
-        let answer = self.generation.start(sequence, asked, self.backend).await?;
-        let events = futures_util::stream::unfold(answer, |mut answer| async {
-            let event = answer.next().await?;
-            Some((event, answer))
-        });
-        Ok(Box::pin(events))
+        Ok(Box::pin(self.generation.start(sequence, asked, self.backend).await?))
     }
 
     async fn embed(

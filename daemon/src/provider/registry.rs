@@ -27,6 +27,7 @@ use super::{Answer, Provider, edit};
 use crate::app::App;
 use crate::backend::{Backend, Programs};
 use crate::error::{internal, invalid};
+use crate::express::express;
 use crate::generation::{Asked, Generation, check_size};
 use crate::requests::Requests;
 use crate::stream::ms;
@@ -122,7 +123,7 @@ impl Registry {
     pub async fn whole(&self, request: GenerateRequest, app: App) -> Result<GenerateResult, ErrorData> {
         check_size(&request.options).inspect_err(|error| self.requests.refuse(None, error))?;
         let (samples, logprobs) = (request.options.n, request.options.logprobs.is_some());
-        whole(self.start(request, app).await?, samples, logprobs).await
+        express(whole(self.start(request, app).await?, samples, logprobs)).await
     }
 
     /// Counts the tokens of a request's prompt; only the engine's tokenizers are here.

@@ -336,7 +336,7 @@ fn a_deadline_fails_what_waits_and_what_has_no_token_and_cuts_the_rest() {
     let bounded = || Claim { deadline: Some(Duration::from_secs(2)), ..claim(NORMAL) };
     let (answers, reads) = (script.ask("a", None, bounded(), 1), script.ask("a", None, bounded(), 1));
     let waits = script.ask("a", None, bounded(), 1);
-    script.token(0, answers);
+    script.token(answers);
     script.pass(2);
     script.expire();
     assert_eq!(script.error(waits).kind, Kind::Timeout);

@@ -169,6 +169,15 @@ impl Residency {
         self.take()
     }
 
+    /// Takes how many more tokens a request has by now, and when it got on last.
+    pub fn heard(&mut self, sequence: SequenceId, tokens: u32, at: Instant) {
+        for resident in self.residents.values_mut() {
+            let Some(running) = resident.running_mut(sequence) else { continue };
+            running.tokens += tokens;
+            resident.signs(at);
+        }
+    }
+
     /// Takes what an engine reports. Reports of engines given up are ignored.
     pub fn report(&mut self, engine: EngineId, event: Event, now: Instant) -> Vec<Effect> {
         let Some(key) = self.model_of(engine) else { return Vec::new() };
@@ -197,11 +206,9 @@ impl Residency {
             Event::LoadFailed(failure) => {
                 self.refuse(&key, load_error(&key.id, &failure));
             }
-            Event::Token { sequence, sample, id: token, logprobs } => {
-                if let Some(running) = resident.running_mut(sequence) {
-                    running.tokens += 1;
-                    self.update(sequence, Update::Token(sample, token, logprobs));
-                }
+            // One that found no room with its request; all others are heard.
+            Event::Token { sequence, sample, id, logprobs } => {
+                self.update(sequence, Update::Token(sample, id, logprobs));
             }
             Event::Ended { sequence, sample, reason } => {
                 self.update(sequence, Update::Ended(sample, reason));

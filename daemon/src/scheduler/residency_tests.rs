@@ -37,9 +37,9 @@ impl Script {
         self.now += Duration::from_secs(seconds);
     }
 
-    /// A token of the first sample.
-    pub fn token(&mut self, engine: u64, sequence: SequenceId) {
-        self.report(engine, Event::Token { sequence, sample: 0, id: 3, logprobs: None });
+    /// A token more.
+    pub fn token(&mut self, sequence: SequenceId) {
+        self.residency.heard(sequence, 1, self.now);
     }
 
     fn submit(&mut self, model: &str, keep_alive: Option<KeepAlive>) -> SequenceId {

@@ -363,7 +363,7 @@ impl Resident {
 
     /// Takes a sign of life, or begins to wait for one.
     pub(super) fn signs(&mut self, now: Instant) {
-        self.sign = self.sign.map(|_| now);
+        self.sign = self.sign.map(|sign| sign.max(now));
     }
 
     /// Whether nobody needs it.

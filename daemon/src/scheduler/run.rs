@@ -1,14 +1,16 @@
 //! The scheduler's loop: takes messages, lets the residency decide, carries out its effects.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use engine::{Command, SequenceId};
 use protocol::ErrorData;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::listeners::{Heard, Listeners};
 use super::residency::Residency;
 use super::resident::{Effect, EngineId, Ticket, Update};
 use super::{Message, Settings, Snapshot};
@@ -21,7 +23,7 @@ pub(super) struct Loop {
     settings: Settings,
     residency: Residency,
     engines: HashMap<EngineId, Engine>,
-    requests: HashMap<SequenceId, Request>,
+    listeners: Arc<Listeners>,
     tickets: HashMap<Ticket, oneshot::Sender<Result<(), ErrorData>>>,
     next_ticket: u64,
     /// One task for each request, done when its receiver is dropped.
@@ -36,21 +38,6 @@ pub(super) struct Loop {
     stop: CancellationToken,
 }
 
-/// The way to a request.
-struct Request {
-    updates: mpsc::Sender<Update>,
-    /// Room in `updates` that is kept for what must not be lost: every token and the fixed updates.
-    reserved: usize,
-    /// Waits for the receiver to be dropped; holds a sender itself until then.
-    watch: AbortHandle,
-}
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        self.watch.abort();
-    }
-}
-
 impl Loop {
     pub(super) fn new(settings: Settings, messages: mpsc::Sender<Message>, stop: CancellationToken) -> Self {
         let (has_models, are_there) = watch::channel(false);
@@ -61,7 +48,7 @@ impl Loop {
             residency: Residency::new(settings.limits.clone()),
             settings,
             engines: HashMap::new(),
-            requests: HashMap::new(),
+            listeners: Arc::default(),
             tickets: HashMap::new(),
             next_ticket: 0,
             hangups: JoinSet::new(),
@@ -113,6 +100,7 @@ impl Loop {
     fn step(&mut self, message: Option<Message>) {
         // The loop holds a sender itself, so the channel never closes.
         let Some(message) = message else { return };
+        self.hear();
         let now = Instant::now();
         let effects = match message {
             Message::Submit(job, updates) => {
@@ -123,7 +111,7 @@ impl Loop {
                     watched.closed().await;
                     sequence
                 });
-                self.requests.insert(sequence, Request { updates, reserved, watch });
+                self.listeners.add(sequence, updates, reserved, watch);
                 self.residency.submit(*job, now)
             }
             Message::Warm(model, keep_alive) => self.residency.load(&model, keep_alive, None, now),
@@ -174,6 +162,7 @@ impl Loop {
             Level::Hard => tracing::warn!("memory runs out: idle models leave, and nothing new is taken"),
         }
         self.settings.events.press(level);
+        self.hear();
         let effects = self.residency.pressure(level, Instant::now());
         self.carry_out(effects);
     }
@@ -187,13 +176,15 @@ impl Loop {
 
     /// The receiver of a request's updates was dropped: whoever asked is gone, or has all of it.
     fn hang_up(&mut self, sequence: SequenceId) {
-        self.requests.remove(&sequence);
+        self.hear();
+        self.listeners.remove(sequence);
         let (_, effects) = self.residency.cancel(sequence, Instant::now());
         self.carry_out(effects);
     }
 
     /// Does what time has brought.
     fn expire(&mut self) {
+        self.hear();
         let effects = self.residency.expire(Instant::now());
         self.carry_out(effects);
     }
@@ -236,7 +227,9 @@ impl Loop {
     fn spawn(&mut self, id: EngineId, backend: Backend) {
         let program = self.settings.programs.of(backend);
         let wrap = move |report| Message::Engine(id, report);
-        match Engine::start(program, self.settings.reports.clone(), self.messages.clone(), wrap) {
+        let listeners = Arc::clone(&self.listeners);
+        let at_once = move |event| listeners.take(event);
+        match Engine::start(program, self.settings.reports.clone(), self.messages.clone(), wrap, at_once) {
             Ok(engine) => {
                 tracing::info!(engine = engine.pid(), program = %program.display(), "engine started");
                 self.engines.insert(id, engine);
@@ -263,21 +256,16 @@ impl Loop {
     }
 
     fn update(&mut self, sequence: SequenceId, update: Update) {
-        let last = matches!(update, Update::Finished(_) | Update::Cut(_) | Update::Failed(_));
-        let Some(request) = self.requests.get(&sequence) else { return };
-        let room = request.updates.capacity();
-        let is_progress = matches!(update, Update::Loading { .. } | Update::Queued(_));
-        if is_progress && room <= request.reserved {
-            return;
-        }
-        if request.updates.try_send(update).is_err() && room == 0 {
+        if !self.listeners.tell(sequence, update) {
             tracing::error!(?sequence, "an engine sent more tokens than it was asked for; the request is given up");
-            self.requests.remove(&sequence);
-            let (_, effects) = self.residency.cancel(sequence, Instant::now());
-            return self.carry_out(effects);
+            self.hang_up(sequence);
         }
-        if last {
-            self.requests.remove(&sequence);
+    }
+
+    /// Learns how far the requests are: their tokens go past this loop.
+    fn hear(&mut self) {
+        for Heard { sequence, tokens, at } in self.listeners.heard() {
+            self.residency.heard(sequence, tokens, at);
         }
     }
 }

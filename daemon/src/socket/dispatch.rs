@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::Limits;
+use super::outlet::Outlet;
 use super::peer::Peer;
 use super::refusal;
 
@@ -31,6 +32,7 @@ pub(super) struct Dispatch {
     ids: Arc<dyn IdProvider>,
     max_response: usize,
     peer: Peer,
+    outlet: Outlet,
 }
 
 impl Dispatch {
@@ -40,6 +42,7 @@ impl Dispatch {
         outbox: mpsc::Sender<Box<RawValue>>,
         limits: &Limits,
         peer: Peer,
+        outlet: Outlet,
     ) -> Self {
         let max_response = u32::try_from(limits.message_bytes).unwrap_or(u32::MAX);
         Self {
@@ -50,6 +53,7 @@ impl Dispatch {
             ids: Arc::new(RandomIntegerIdProvider),
             max_response: limits.message_bytes,
             peer,
+            outlet,
         }
     }
 }
@@ -62,6 +66,7 @@ impl RpcServiceT for Dispatch {
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let Request { id, method, params, mut extensions, .. } = request;
         extensions.insert(self.peer.clone());
+        extensions.insert(self.outlet.clone());
         let params = Params::new(params.as_deref().map(RawValue::get));
         let at_once = |response| Either::Right(ready(response));
         match self.methods.method(&method) {

@@ -2,20 +2,20 @@
 //!
 //! Everything the connection does lives in this task, so that ending it, for whatever reason, drops its running calls
 //! and thereby cancels what they wait for. Only subscriptions run elsewhere, in tasks of jsonrpsee; they end when the
-//! outbox closes. `connection` calls [`serve`] with the stream and what it has read of it.
+//! outbox closes, and where nothing waits they write an event themselves (`outlet`). `connection` calls [`serve`] with the stream and what it has read of it.
 //!
 //! Who waits for whom: a client that does not read fills the socket, then `out` up to [`HIGH_WATER`]; then finished
 //! calls are not collected and the outbox fills, so that subscriptions wait in `send`. Too many running calls, or a
 //! full `out`, and the socket is not read. A client that takes nothing for [`Limits::write_timeout`] is dropped.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -24,7 +24,7 @@ use jsonrpsee::server::MethodResponse;
 use jsonrpsee::types::{ErrorObjectOwned, Id};
 use serde_json::value::RawValue;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -36,17 +36,12 @@ use super::dispatch::Dispatch;
 use super::limits::Held;
 use super::lines::{Lines, TooLong};
 use super::message::{self, Incoming};
+use super::outlet::{HIGH_WATER, Outlet};
 use super::peer::Peer;
 use super::quiet::{Quiet, Reader, Writer};
 use super::refusal;
 use super::rules::Rules;
 use super::stall::Impatient;
-
-/// Bytes of answers that wait to be written before nothing more is collected.
-const HIGH_WATER: usize = 256 << 10;
-
-/// Outbox messages taken at once.
-const TAKEN_AT_ONCE: usize = 64;
 
 /// Serves the connection, of which `lines` was read already, until its end.
 pub(super) async fn serve(stream: UnixStream, lines: Lines, id: u32, shared: &Shared) {
@@ -91,8 +86,8 @@ struct Connection<'a> {
     /// `None` once all senders are gone.
     outbox: Option<mpsc::Receiver<Box<RawValue>>>,
     taken: Vec<Box<RawValue>>,
-    /// Answers, each with its newline; never longer than [`HIGH_WATER`], one full outbox and one answer.
-    out: BytesMut,
+    /// Answers that wait to be written.
+    out: Outlet,
     input: Input,
     /// When the unfinished line must be finished.
     deadline: Option<Instant>,
@@ -128,7 +123,8 @@ enum Event {
 impl<'a> Connection<'a> {
     fn new(stream: &'a Quiet, peer: Peer, lines: Lines, id: u32, shared: &'a Shared) -> Self {
         let (sender, outbox) = mpsc::channel(shared.limits.outbox);
-        let dispatch = Dispatch::new(shared.methods.clone(), id, sender, &shared.limits, peer);
+        let out = Outlet::new(stream.shared());
+        let dispatch = Dispatch::new(shared.methods.clone(), id, sender, &shared.limits, peer, out.clone());
         let (read, write) = stream.split();
         Self {
             shared,
@@ -139,7 +135,7 @@ impl<'a> Connection<'a> {
             calls: FuturesUnordered::new(),
             outbox: Some(outbox),
             taken: Vec::new(),
-            out: BytesMut::new(),
+            out,
             input: Input::Open,
             deadline: None,
             held: None,
@@ -229,35 +225,21 @@ impl<'a> Connection<'a> {
     /// Queues an answer behind everything that the outbox had before it, so that a subscription's last event leaves
     /// before the answer to its end.
     fn answer(&mut self, response: MethodResponse) {
-        // As many as are there now: a producer on another thread may add them as fast as they are taken.
-        for _ in 0..self.outbox.as_ref().map_or(0, mpsc::Receiver::len) {
-            let Some(message) = self.outbox.as_mut().and_then(|outbox| outbox.try_recv().ok()) else { break };
-            self.push(&message);
-        }
         // A subscription's answer went through the outbox; a notification has none.
         if response.is_method_call() || response.is_batch() {
             let success = response.is_success();
             let (message, sent, _) = response.into_parts();
-            self.push(&message);
+            self.out.push(&message, self.outbox.as_mut());
             if let Some(sent) = sent {
                 sent.notify(success);
             }
         }
     }
 
-    /// Adds one message and its newline. A newline inside, which only spacing between tokens can be, becomes a space.
-    fn push(&mut self, message: &RawValue) {
-        let start = self.out.len();
-        self.out.extend_from_slice(message.get().as_bytes());
-        for byte in self.out[start..].iter_mut().filter(|byte| **byte == b'\n') {
-            *byte = b' ';
-        }
-        self.out.extend_from_slice(b"\n");
-    }
-
     /// Says what is wrong as the last thing this connection says. Its calls and subscriptions end.
     fn refuse(&mut self, error: &ErrorObjectOwned) {
         self.answer(MethodResponse::error(Id::Null, error.borrow()));
+        self.out.close();
         self.input = Input::Refused;
         self.lines.clear();
         self.calls.clear();
@@ -280,10 +262,13 @@ impl<'a> Connection<'a> {
         }
         tokio::select! {
             biased;
-            written = self.write.write_buf(&mut self.out), if !self.out.is_empty() => Event::Wrote(written),
+            written = poll_fn(|cx| self.out.poll_write(Pin::new(&mut self.write), cx)) => Event::Wrote(written),
             () = &mut self.stop, if open => Event::Stop,
             Some(response) = self.calls.next(), if collecting && !self.calls.is_empty() => Event::Answered(response),
-            count = receive(self.outbox.as_mut(), &mut self.taken), if collecting => Event::Queued(count),
+            count = poll_fn(|cx| match &mut self.outbox {
+                Some(outbox) => self.out.poll_take(outbox, &mut self.taken, cx),
+                None => Poll::Pending,
+            }), if collecting => Event::Queued(count),
             read = self.read.read_buf(self.lines.space()), if reading => Event::Read(read),
             () = hung_up(self.watch.as_ref()), if !reading => Event::HungUp,
             () = overdue(self.deadline), if reading => Event::Overdue,
@@ -294,21 +279,13 @@ impl<'a> Connection<'a> {
     fn handle(&mut self, event: Event) -> ControlFlow<()> {
         match event {
             Event::Wrote(Ok(0) | Err(_)) | Event::Read(Err(_)) | Event::HungUp => return ControlFlow::Break(()),
-            Event::Wrote(Ok(_)) => self.forget_written(),
             Event::Answered(response) => self.answer(response),
             Event::Queued(0) => self.outbox = None,
-            Event::Queued(_) => {
-                let mut taken = std::mem::take(&mut self.taken);
-                for message in taken.drain(..) {
-                    self.push(&message);
-                }
-                self.taken = taken;
-            }
+            Event::Queued(_) | Event::Wrote(Ok(_)) | Event::Read(Ok(1..)) => {}
             Event::Read(Ok(0)) => {
                 self.input = Input::Ended;
                 self.lines.end();
             }
-            Event::Read(Ok(_)) => {}
             Event::Stop => {
                 self.input = Input::Stopped;
                 self.lines.clear();
@@ -321,19 +298,11 @@ impl<'a> Connection<'a> {
         }
         ControlFlow::Continue(())
     }
-
-    /// Gives the memory of a long answer back.
-    fn forget_written(&mut self) {
-        if self.out.is_empty() && self.out.capacity() > HIGH_WATER {
-            self.out = BytesMut::new();
-        }
-    }
 }
 
-async fn receive(outbox: Option<&mut mpsc::Receiver<Box<RawValue>>>, taken: &mut Vec<Box<RawValue>>) -> usize {
-    match outbox {
-        Some(outbox) => outbox.recv_many(taken, TAKEN_AT_ONCE).await,
-        None => pending().await,
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.out.close();
     }
 }
 

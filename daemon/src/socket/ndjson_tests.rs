@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::Limits;
-use super::super::testing::{Client, PING, Server, matches, request, within};
+use super::super::testing::{Client, MANY, PING, Server, matches, request, within};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -45,6 +45,23 @@ async fn a_half_closed_client_gets_its_answers_and_the_end() {
     server.seen.began.notified().await;
     server.seen.go_on.notify_one();
     assert!(matches(&json!(client.rest().await), &json!([{"id": 1, "result": "waited"}])));
+}
+
+#[tokio::test]
+async fn events_past_the_task_and_events_through_it_come_in_order() {
+    let server = Server::start(Limits::default());
+    let mut client = server.connect().await;
+    client.send(&stream(1, "many")).await;
+    let begun = until_still(&server.seen.events).await;
+    assert!(begun < MANY, "the client has read nothing yet");
+    expect(&mut client, json!({"id": 1})).await;
+    for event in 0..MANY {
+        expect(&mut client, json!({"params": {"result": format!("event {event}")}})).await;
+    }
+    let passed = server.seen.passed.load(Ordering::SeqCst);
+    assert!(passed > 0 && passed < MANY, "{passed} of {MANY} went past the task");
+    client.send(PING).await;
+    expect(&mut client, json!({"id": "p"})).await;
 }
 
 #[tokio::test]

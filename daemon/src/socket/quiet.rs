@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,11 +21,11 @@ const GUESS: Duration = Duration::from_millis(50);
 
 /// The socket.
 #[derive(Debug)]
-pub(super) struct Quiet(AsyncFd<StdStream>);
+pub(super) struct Quiet(AsyncFd<Arc<StdStream>>);
 
 /// Reads from it.
 #[derive(Debug)]
-pub(super) struct Reader<'a>(&'a AsyncFd<StdStream>);
+pub(super) struct Reader<'a>(&'a AsyncFd<Arc<StdStream>>);
 
 /// Writes to it.
 #[derive(Debug)]
@@ -45,8 +46,8 @@ enum Room {
 
 impl Quiet {
     pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
-        let stream = stream.into_std()?;
-        // SAFETY: a stream owns one descriptor, which stays open until the `AsyncFd` that owns the stream is dropped.
+        let stream = Arc::new(stream.into_std()?);
+        // SAFETY: a stream owns one descriptor, which stays open until the `AsyncFd` that holds the stream is dropped.
         Ok(Self(unsafe { AsyncFd::register_with_interest(stream, Interest::READABLE) }?))
     }
 
@@ -54,9 +55,15 @@ impl Quiet {
         (Reader(&self.0), Writer { stream: self.0.get_ref(), room: None })
     }
 
-    /// As it was.
+    /// For those who write past the connection's task.
+    pub(super) fn shared(&self) -> Arc<StdStream> {
+        Arc::clone(self.0.get_ref())
+    }
+
+    /// As it was; fails as long as somebody shares it.
     pub(super) fn into_stream(self) -> io::Result<UnixStream> {
-        UnixStream::from_std(self.0.into_inner())
+        let stream = Arc::into_inner(self.0.into_inner());
+        UnixStream::from_std(stream.ok_or_else(|| io::Error::other("the socket is still shared"))?)
     }
 }
 

@@ -18,10 +18,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Claim, Connections, Limits, Place, Posts, bind, serve};
+use super::{Answer, Claim, Connections, Limits, Outlet, Place, Posts, bind, serve};
 
 /// Longer than anything takes here, shorter than patience.
 const LONG: Duration = Duration::from_secs(10);
+
+/// Events of a stream with the prompt `many`: more than a socket and an outbox hold.
+pub(super) const MANY: u32 = 100_000;
 
 /// What the methods did, for tests to wait for and to count.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub(super) struct Seen {
     pub(super) pings: AtomicU32,
     /// Events that `generate.stream` has handed over.
     pub(super) events: AtomicU32,
+    /// Those of them that went past the connection's task.
+    pub(super) passed: AtomicU32,
     /// A call of `generate.text` with the prompt `wait` began.
     pub(super) began: Notify,
     /// It was dropped or answered.
@@ -71,15 +76,25 @@ pub(super) fn module(seen: Arc<Seen>) -> RpcModule<Seen> {
             "generate.stream",
             "generate.event",
             "generate.unsubscribe",
-            |params, pending, seen, _| async move {
+            |params, pending, seen, from| async move {
                 let request: GenerateRequest = params.one().unwrap();
-                let count = if request.prompt.as_deref() == Some("flood") { u32::MAX } else { 3 };
+                let count = match request.prompt.as_deref() {
+                    Some("flood") => u32::MAX,
+                    Some("many") => MANY,
+                    _ => 3,
+                };
                 let Ok(sink) = pending.accept().await else { return };
+                let mut past = from.get::<Outlet>().map(|outlet| outlet.events(&sink).unwrap());
                 for event in 0..count {
-                    if sink.send(to_json_raw_value(&format!("event {event}")).unwrap()).await.is_err() {
+                    let event = format!("event {event}");
+                    if past.as_mut().is_some_and(|past| past.pass(&event, &sink)) {
+                        seen.passed.fetch_add(1, Ordering::SeqCst);
+                    } else if sink.send(to_json_raw_value(&event).unwrap()).await.is_err() {
                         break;
                     }
                     seen.events.fetch_add(1, Ordering::SeqCst);
+                    // The task that writes has its turn.
+                    tokio::task::yield_now().await;
                 }
                 seen.stream_ended.notify_one();
             },

@@ -2,6 +2,7 @@
 //!
 //! Called by `Answer`, token by token.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -61,17 +62,18 @@ impl Reader {
         self.finish_reason
     }
 
-    /// What is certain with this token; nothing behind a stop sequence.
-    pub(super) fn push(&mut self, id: TokenId, logprobs: Option<&Logprobs>) -> Vec<GenerateEvent> {
+    /// Adds what is certain with this token; nothing behind a stop sequence.
+    pub(super) fn push(&mut self, id: TokenId, logprobs: Option<&Logprobs>, due: &mut VecDeque<GenerateEvent>) {
         if self.is_stopped {
-            return Vec::new();
+            return;
         }
         self.tokens += 1;
-        let told = logprobs
-            .map(|logprobs| GenerateEvent::Logprobs { sample: self.sample, logprobs: self.named(id, logprobs) });
+        if let Some(logprobs) = logprobs {
+            due.push_back(GenerateEvent::Logprobs { sample: self.sample, logprobs: self.named(id, logprobs) });
+        }
         let piece = self.detokenizer.push(id);
-        let parts = self.parser.push(&piece);
-        told.into_iter().chain(self.events(parts)).collect()
+        let parts = self.parser.push(piece);
+        self.tell(parts, due);
     }
 
     /// Log-probabilities with the texts of their tokens.
@@ -81,9 +83,16 @@ impl Reader {
         TokenLogprobs { chosen: named(id, logprobs.chosen), top }
     }
 
-    /// Takes the end of the answer: what was held back. `cut` is told where the engine was asked for the end.
-    pub(super) fn finish(&mut self, reason: engine::FinishReason, cut: FinishReason) -> Vec<GenerateEvent> {
-        let events = if self.is_stopped { Vec::new() } else { self.rest() };
+    /// Takes the end of the answer, and adds what was held back. `cut` is told where the engine was asked for the end.
+    pub(super) fn finish(
+        &mut self,
+        reason: engine::FinishReason,
+        cut: FinishReason,
+        due: &mut VecDeque<GenerateEvent>,
+    ) {
+        if !self.is_stopped {
+            self.rest(due);
+        }
         self.finish_reason = Some(match reason {
             _ if self.is_stopped => FinishReason::Stop,
             engine::FinishReason::Stop if self.calls > 0 => FinishReason::ToolCalls,
@@ -91,40 +100,36 @@ impl Reader {
             engine::FinishReason::Length => FinishReason::Length,
             engine::FinishReason::Cancelled => cut,
         });
-        events
     }
 
-    fn rest(&mut self) -> Vec<GenerateEvent> {
-        let mut parts = self.parser.push(&self.detokenizer.finish());
+    fn rest(&mut self, due: &mut VecDeque<GenerateEvent>) {
+        let mut parts = self.parser.push(self.detokenizer.finish());
         parts.extend(self.parser.finish());
-        let mut events = self.events(parts);
+        self.tell(parts, due);
         if !self.is_stopped {
             let text = self.stop.finish();
-            events.extend(self.text(text));
+            due.extend(self.text(text));
         }
-        events
     }
 
-    fn events(&mut self, parts: Vec<Part>) -> Vec<GenerateEvent> {
-        let mut events = Vec::new();
+    fn tell(&mut self, parts: Vec<Part>, due: &mut VecDeque<GenerateEvent>) {
         for part in parts {
             match part {
                 Part::Text(piece) => {
-                    let piece = self.stop.push(&piece);
-                    events.extend(self.text(piece.text));
+                    let piece = self.stop.push(piece);
+                    due.extend(self.text(piece.text));
                     if piece.hit.is_some() {
                         self.is_stopped = true;
                         break;
                     }
                 }
-                Part::Reasoning(text) => events.push(GenerateEvent::Reasoning { sample: self.sample, text }),
+                Part::Reasoning(text) => due.push_back(GenerateEvent::Reasoning { sample: self.sample, text }),
                 Part::Call(call) => {
-                    events.extend(self.called(call));
+                    due.extend(self.called(call));
                     self.calls += 1;
                 }
             }
         }
-        events
     }
 
     fn text(&self, text: String) -> Option<GenerateEvent> {

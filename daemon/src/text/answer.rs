@@ -88,11 +88,13 @@ impl Parser {
     }
 
     /// The parts that are certain with this piece.
-    pub fn push(&mut self, piece: &str) -> Vec<Part> {
+    pub fn push(&mut self, piece: impl Into<String>) -> Vec<Part> {
+        let piece = piece.into();
         match self {
-            Self::Plain => text(piece).into_iter().collect(),
-            Self::Tagged(tagged) => tagged.push(piece),
-            Self::Harmony(harmony) => harmony.push(piece),
+            Self::Plain if piece.is_empty() => Vec::new(),
+            Self::Plain => vec![Part::Text(piece)],
+            Self::Tagged(tagged) => tagged.push(&piece),
+            Self::Harmony(harmony) => harmony.push(&piece),
         }
     }
 

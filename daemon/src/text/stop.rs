@@ -41,7 +41,11 @@ impl StopMatcher {
     }
 
     /// Takes the next piece of text. After a hit everything is swallowed.
-    pub fn push(&mut self, piece: &str) -> StopPiece {
+    pub fn push(&mut self, piece: impl Into<String>) -> StopPiece {
+        let piece = piece.into();
+        if self.stops.is_empty() {
+            return StopPiece { text: piece, hit: None };
+        }
         if self.hit {
             return StopPiece { text: String::new(), hit: None };
         }
@@ -58,7 +62,7 @@ impl StopMatcher {
                 return StopPiece { text, hit: Some(hit) };
             }
         }
-        let mut text = std::mem::take(&mut self.held) + piece;
+        let mut text = std::mem::take(&mut self.held) + &piece;
         let matched = self.stops.iter().map(|stop| stop.matched).max().unwrap_or(0);
         self.held = text.split_off(text.len() - matched);
         StopPiece { text, hit: None }

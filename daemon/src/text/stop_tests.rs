@@ -8,7 +8,7 @@ fn run(stops: &[&str], pieces: &[&str]) -> (Vec<String>, Option<String>, String)
     let mut hit = None;
     let mut shown = Vec::new();
     for piece in pieces {
-        let found = matcher.push(piece);
+        let found = matcher.push(*piece);
         shown.push(found.text);
         hit = hit.or(found.hit);
     }

@@ -81,8 +81,9 @@ impl Residency {
         }
         resident.running.push(Running::new(&job, now));
         resident.waiting.changed(now);
+        // In this order, for tokens go past the loop.
+        self.effects.push(Effect::Update(sequence, Update::Started { load, queue }));
         self.effects.push(Effect::Send(resident.engine, Command::Submit(job.work, priority)));
-        self.update(sequence, Update::Started { load, queue });
     }
 
     /// Pauses a background request for an interactive one that finds no memory: what is paused keeps what it has, and not

@@ -300,7 +300,7 @@ fn an_engine_that_does_no_step_of_its_work_is_killed() {
     script.pass(119);
     script.expire();
     assert!(!killed(&script));
-    script.token(0, request);
+    script.token(request);
     script.pass(119);
     script.expire();
     assert!(!killed(&script), "a token is a sign of life");
@@ -326,7 +326,7 @@ fn a_model_that_waits_for_room_does_not_hang() {
     script.says(1, 60);
     for _ in 0..20 {
         script.pass(50);
-        script.token(0, running);
+        script.token(running);
         script.expire();
         assert!(!script.seen.iter().any(|effect| matches!(effect, Effect::Kill(..))));
     }
