@@ -1,7 +1,8 @@
 //! The scheduler: one task that owns every engine process and every request on its way to one.
 //!
 //! [`Scheduler`] is the handle that the rest of the daemon clones; the loop behind it takes one [`Message`] at a
-//! time, lets [`residency`] decide about [`resident`]s, and carries the effects out without waiting for any of them.
+//! time, lets [`residency`] decide about [`resident`]s, and carries the effects out without waiting for any of them. Tokens go
+//! past it, from engines to `listeners`.
 
 mod backoff;
 pub mod budget;
