@@ -173,13 +173,13 @@ fn a_deadline_cuts_an_answer_that_has_begun_and_fails_one_that_has_not() {
 #[test]
 fn a_queue_timeout_fails_what_waits_and_lets_run_what_runs() {
     let daemon = daemon("1");
-    let bounded = json!({ "queue_timeout_ms": 50 });
+    let bounded = json!({ "queue_timeout_ms": 200 });
     daemon.call("models.load", json!({ "model": "test/endless" })).unwrap();
-    let (mut runs, _) = answering(&daemon, asked(100, &bounded));
+    let (mut runs, _) = answering(&daemon, asked(200, &bounded));
     let error = daemon.call("generate.text", asked(4, &bounded)).unwrap_err();
     assert_eq!(error["data"]["kind"], "timeout");
     assert!(error["data"]["message"].as_str().unwrap().contains("longer than its queue_timeout_ms allow"), "{error}");
-    let embedding = json!({ "input": ["a"], "queue_timeout_ms": 50 });
+    let embedding = json!({ "input": ["a"], "queue_timeout_ms": 200 });
     assert_eq!(daemon.call("embeddings.create", embedding).unwrap_err()["data"]["kind"], "timeout");
     assert_eq!(runs.events_until("finished").pop().unwrap()["finish_reason"], "length");
 }
