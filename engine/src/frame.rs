@@ -1,7 +1,6 @@
 //! How messages are written: four bytes of length, little-endian, then postcard.
 //!
-//! The engine's side reads and writes here, blocking; the daemon's side uses [`encode`] and [`decode`] inside a
-//! codec of its own with the same length field.
+//! Both sides read and write here, each on threads that may block.
 
 use std::io::{self, Read, Write};
 
@@ -12,12 +11,12 @@ use serde::de::DeserializeOwned;
 pub const MAX_FRAME_BYTES: usize = 32 << 20;
 
 /// One message as postcard, without its length.
-pub fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     postcard::to_stdvec(message).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// One message from its postcard bytes.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     postcard::from_bytes(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
@@ -40,10 +39,17 @@ pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> 
 /// The same with memory that is used again for the next.
 pub fn read_in<T: DeserializeOwned>(body: &mut Vec<u8>, from: &mut impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 4];
-    match from.read(&mut length)? {
-        0 => return Ok(None),
-        n => from.read_exact(&mut length[n..])?,
+    let begun = loop {
+        match from.read(&mut length) {
+            // By a signal: that is no end.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    if begun == 0 {
+        return Ok(None);
     }
+    from.read_exact(&mut length[begun..])?;
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_FRAME_BYTES {
         return Err(too_long(length));
