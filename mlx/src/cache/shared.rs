@@ -139,6 +139,12 @@ impl Table {
         self.step = None;
     }
 
+    /// Room that a row needs for a step to write behind the longest sequence: it writes in every row, also in those of
+    /// sequences that take no part in it.
+    fn least_room(&self) -> i32 {
+        self.lens.iter().flatten().map(|len| plain_room(len + 1)).max().unwrap_or(0)
+    }
+
     /// Slots where somebody sits.
     fn taken(&self) -> usize {
         self.lens.iter().flatten().count()
@@ -204,11 +210,12 @@ pub fn gather(rows: &mut [&mut [Cache]], has_kernel: bool) -> Result<Option<Rc<R
     let found = found.max_by_key(|(seated, _)| *seated).filter(|(seated, table)| {
         let table = table.borrow();
         let slots = slots_for(table.taken() + rows.len() - seated).max(table.slots());
-        is_worth(slots, room.max(table.room), tokens)
+        is_worth(slots, room.max(table.room).max(table.least_room()), tokens)
     });
     let table = found.map_or_else(|| Rc::new(RefCell::new(Table::new(has_kernel))), |(_, table)| table);
     let coming = rows.iter().filter(|caches| !here(&table, caches)).count();
     let slots = slots_for(table.borrow().taken() + coming);
+    let room = room.max(table.borrow().least_room());
     table.borrow_mut().grow(slots, room)?;
     for caches in rows.iter_mut().filter(|caches| !here(&table, caches)) {
         leave(caches)?;

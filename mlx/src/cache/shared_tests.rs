@@ -106,6 +106,22 @@ fn a_row_is_free_again_when_its_sequence_ends() {
 }
 
 #[test]
+fn a_row_that_is_full_and_waits_is_nobodys_ruin() {
+    // The first fills its row with its next token, and takes no part in the steps behind that.
+    let mut all: Vec<_> =
+        [(0, 263), (1000, 260), (2000, 261)].into_iter().map(|(first, len)| sequence(first, len)).collect();
+    let table = step(&mut all.iter_mut().collect::<Vec<_>>(), &[0, 1000, 2000]).unwrap();
+    assert_eq!(table.borrow().room, 264, "its row is full");
+    for _ in 0..4 {
+        step(&mut all[1..].iter_mut().collect::<Vec<_>>(), &[1000, 2000]).unwrap();
+    }
+    step(&mut all.iter_mut().collect::<Vec<_>>(), &[0, 1000, 2000]).unwrap();
+    check(&all[0], 0, 265);
+    check(&all[1], 1000, 266);
+    check(&all[2], 2000, 267);
+}
+
+#[test]
 fn steps_write_in_place() {
     let mut all: Vec<_> = (0..4).map(|place| sequence(1000 * place, 200_000)).collect();
     let firsts = [0, 1000, 2000, 3000];
