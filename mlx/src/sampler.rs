@@ -11,12 +11,18 @@ mod penalties;
 
 use engine::message::{Sampling, TokenId, Xtc};
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::ops::indexing::{argmax_axis, put_along_axis};
+use mlx_rs::ops::indexing::{argmax_axis, put_along_axis, take_along_axis};
 use mlx_rs::{Array, Dtype, ops, random};
 
 use self::penalties::Penalties;
 use crate::array::{scalar, tail, tokens};
 use crate::error::{Error, Result};
+
+/// Below this temperature the likeliest token is taken: its inverse has to be a number, and times a logit too.
+const COLDEST: f32 = 1e-6;
+
+/// Least share of `top_p`, below what the likeliest token of any vocabulary has: times a sum it has to be above zero.
+const LEAST_SHARE: f32 = 1e-7;
 
 /// Last tokens, of prompt and answer together, that penalties look at.
 const HISTORY: usize = 20;
@@ -44,7 +50,13 @@ impl Sampler {
         let penalized = penalties.map(|penalties| (penalties, History::of(prompt)));
         let bias = bias(&sampling.logit_bias, vocab_size)?;
         check_spared(sampling, vocab_size)?;
-        Ok(Self { sampling: sampling.clone(), bias, penalized, key: random::key(sampling.seed)? })
+        let mut sampling = sampling.clone();
+        if sampling.temperature < COLDEST {
+            sampling.temperature = 0.0;
+        }
+        sampling.top_p = sampling.top_p.max(LEAST_SHARE);
+        let key = random::key(sampling.seed)?;
+        Ok(Self { sampling, bias, penalized, key })
     }
 
     /// The token after `logits` of shape `[1, vocabulary]`, as an array of shape `[1]` that is yet to be computed.
@@ -106,8 +118,22 @@ impl Sampler {
             logits = filters::top_k(&logits, top_k as i32)?;
         }
         let draw = self.draw_key()?;
-        random::categorical(&ops::multiply(&logits, &scalar(1.0 / temperature, &logits)?)?, -1, None, &draw)
+        drawn(&ops::multiply(&logits, &scalar(1.0 / temperature, &logits)?)?, &draw)
     }
+}
+
+/// A token for logits `[1, vocabulary]`.
+fn drawn(logits: &Array, draw: &Array) -> MlxResult<Array> {
+    possible(logits, &random::categorical(logits, -1, None, draw)?)
+}
+
+/// The token `[1]`, or the likeliest in the place of one whose logit is −∞. MLX looks up a number below the sum of all
+/// weights among the sums up to each token. A GPU adds both in other orders: where they round differently, a token without
+/// weight may be met.
+fn possible(logits: &Array, token: &Array) -> MlxResult<Array> {
+    let logit = take_along_axis(logits, &token.reshape(&[1, 1])?, -1)?.reshape(&[1])?;
+    let cannot_be = logit.eq(&scalar(f32::NEG_INFINITY, &logit)?)?;
+    ops::select(&cannot_be, &argmax_axis(logits, -1, None)?, token)
 }
 
 impl Sampler {

@@ -139,6 +139,22 @@ fn filtered_tokens_are_never_drawn() {
 }
 
 #[test]
+fn a_token_without_a_chance_gives_way_to_the_likeliest() {
+    let logits = row(&[0.0, f32::NEG_INFINITY, 3.0, f32::NEG_INFINITY]);
+    let of = |token: u32| possible(&logits, &Array::from_slice(&[token], &[1])).unwrap().to_vec_exact::<u32>().unwrap();
+    assert_eq!([of(0), of(1), of(2), of(3)], [[0], [2], [2], [2]]);
+}
+
+#[test]
+fn the_smallest_numbers_are_the_end_of_their_scale() {
+    let logits = row(&[1.0, 5.0, 3.0, 4.9]);
+    for (temperature, top_p) in [(1e-39, 1.0), (1e-39, 0.5), (1e-30, 1.0), (1.0, 1e-39)] {
+        let drawn = draws(&Sampling { temperature, top_p, ..sampling() }, &logits, &[0], 50);
+        assert!(drawn.iter().all(|token| *token == 1), "{temperature}, {top_p}: {drawn:?}");
+    }
+}
+
+#[test]
 fn options_out_of_range_are_refused() {
     let cases = [
         Sampling { temperature: f32::NAN, ..sampling() },

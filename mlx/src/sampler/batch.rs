@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use engine::message::Sampling;
 use mlx_rs::error::Result;
 use mlx_rs::ops::indexing::argmax_axis;
-use mlx_rs::{Array, Dtype, ops, random};
+use mlx_rs::{Array, Dtype, ops};
 
 use super::{Sampler, filters};
 use crate::array::part;
@@ -76,7 +76,7 @@ fn choices(samplers: &mut [&mut Sampler], logits: &Array) -> Result<Array> {
         let end = start + run.len() as i32;
         let rows = part(logits, start, end)?;
         parts.push(match run {
-            [sampler] if draws(&sampler.sampling) => random::categorical(&rows, -1, None, &sampler.draw_key()?)?,
+            [sampler] if draws(&sampler.sampling) => super::drawn(&rows, &sampler.draw_key()?)?,
             _ => argmax_axis(&rows, -1, None)?,
         });
         start = end;

@@ -1,6 +1,7 @@
 //! Rows against the same samplers alone, to the last bit.
 
 use engine::message::Xtc;
+use mlx_rs::random;
 
 use super::*;
 
