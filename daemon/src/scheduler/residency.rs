@@ -155,6 +155,7 @@ impl Residency {
                 self.update(sequence, Update::Finished(finished));
                 // It may have been a wide one that held up others.
                 self.fill(&key, now);
+                self.stop_yielding(now);
                 return (true, self.take());
             }
         }

@@ -366,6 +366,19 @@ impl Resident {
         self.sign = self.sign.map(|sign| sign.max(now));
     }
 
+    /// Whether its engine takes requests: it is there, and not being killed.
+    pub(super) fn takes_work(&self) -> bool {
+        self.phase == Phase::Ready && self.sign.is_some()
+    }
+
+    /// Whether it waits for memory that somebody needs.
+    pub(super) fn waits_for_memory(&self) -> Option<Instant> {
+        match self.wish {
+            Wish::Since(since) if !self.is_idle() => Some(since),
+            _ => None,
+        }
+    }
+
     /// Whether nobody needs it.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty() && self.tickets.is_empty()

@@ -67,7 +67,8 @@ impl Loop {
             tokio::select! {
                 () = stop.cancelled() => {}
                 message = messages.recv() => self.step(message),
-                Some(Ok(gone)) = self.hangups.join_next() => self.hang_up(gone),
+                // That of a request that has ended is aborted, which must not keep the others from being heard.
+                Some(gone) = self.hangups.join_next() => if let Ok(sequence) = gone { self.hang_up(sequence) },
                 () = sleep_until(self.residency.next_expiry()) => self.expire(),
                 Ok(()) = self.pressure.changed() => self.press(),
                 Some(_) = self.retired.join_next() => {}
@@ -86,7 +87,7 @@ impl Loop {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => break,
                 message = messages.recv() => self.step(message),
-                Some(Ok(gone)) = self.hangups.join_next() => self.hang_up(gone),
+                Some(gone) = self.hangups.join_next() => if let Ok(sequence) = gone { self.hang_up(sequence) },
                 () = sleep_until(self.residency.next_expiry()) => self.expire(),
             }
         }

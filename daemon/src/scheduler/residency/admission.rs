@@ -13,7 +13,7 @@ use std::time::Instant;
 use engine::{Command, SequenceId};
 use protocol::Priority;
 
-use super::super::resident::{Effect, Job, Phase, Resident, Running, Update};
+use super::super::resident::{Effect, Job, Resident, Running, Update};
 use super::Residency;
 use super::memory::Begin;
 use crate::local::Key;
@@ -51,9 +51,11 @@ impl Residency {
         if let Some(resident) = self.residents.get_mut(key) {
             resident.forget_wish();
         }
-        while let Some(resident) = self.residents.get_mut(key).filter(|resident| resident.phase == Phase::Ready) {
-            match next(resident, self.limits.batch, self.pressure, now) {
-                Some(Move::Resume(sequence)) if self.may_resume(key, sequence) => self.resume(key, sequence, now),
+        // What made room for somebody does not take it back at once.
+        let mut gave_way = Vec::new();
+        while let Some(resident) = self.residents.get(key).filter(|resident| resident.takes_work()) {
+            match next(resident, self.limits.batch, self.pressure, &gave_way, now) {
+                Some(Move::Resume(sequence)) if self.may_resume(key, sequence, now) => self.resume(key, sequence, now),
                 None | Some(Move::Resume(_)) => return,
                 Some(Move::Start(sequence, paused)) => match self.may_start(key, sequence, now) {
                     Begin::Now => {
@@ -62,8 +64,10 @@ impl Residency {
                         }
                         self.start(key, sequence, now);
                     }
-                    Begin::Later if self.pause_one(key, sequence, now) => {}
-                    Begin::Later => return,
+                    Begin::Later => match self.pause_one(key, sequence, now) {
+                        Some(paused) => gave_way.extend(paused),
+                        None => return,
+                    },
                     Begin::Never(error) => self.fail(key, sequence, error),
                 },
             }
@@ -87,20 +91,20 @@ impl Residency {
     }
 
     /// Pauses a background request for an interactive one that finds no memory: what is paused keeps what it has, and not
-    /// what it may grow to. False where that helps nobody.
-    fn pause_one(&mut self, key: &Key, waiting: SequenceId, now: Instant) -> bool {
-        let Some(resident) = self.residents.get(key) else { return false };
+    /// what it may grow to. Answers what is paused, if that helps.
+    fn pause_one(&mut self, key: &Key, waiting: SequenceId, now: Instant) -> Option<Vec<SequenceId>> {
+        // Where nothing may begin, pausing helps nobody.
+        let resident = self.residents.get(key).filter(|resident| !resident.yields)?;
         let is_urgent = |priority| priority == Priority::Interactive;
         let waits = |job: &Job| job.work.sequence() == waiting && is_urgent(job.claim.priority);
         if !resident.waiting.iter().any(waits) {
-            return false;
+            return None;
         }
-        let Some(pausing) = pausable(resident, self.limits.batch, 1, now) else { return false };
-        let helps = !pausing.is_empty();
-        for sequence in pausing {
-            self.pause(key, sequence, now);
+        let pausing = pausable(resident, self.limits.batch, 1, now).filter(|pausing| !pausing.is_empty())?;
+        for sequence in &pausing {
+            self.pause(key, *sequence, now);
         }
-        helps
+        Some(pausing)
     }
 
     /// Has all background work stand still.
@@ -135,14 +139,17 @@ impl Residency {
     }
 }
 
-/// Decides; `None` where everybody has to wait for something to end.
-fn next(resident: &Resident, size: u32, pressure: Level, now: Instant) -> Option<Move> {
+/// Decides; `None` where everybody has to wait for something to end. What `gave_way` stays paused.
+fn next(resident: &Resident, size: u32, pressure: Level, gave_way: &[SequenceId], now: Instant) -> Option<Move> {
     // While the machine runs short of memory, work that nobody waits for stands still.
     let may_run = |priority: Priority| pressure == Level::Calm || priority != Priority::Background;
     let rows = resident.rows();
     let batch = Batch { size, used: rows.values().sum() };
     let first = resident.waiting.next(&rows, now, |job| may_run(job.claim.priority));
-    let paused = resident.running.iter().filter(|running| running.paused.is_some() && may_run(running.priority));
+    let may_go_on = |running: &&Running| {
+        running.paused.is_some() && may_run(running.priority) && !gave_way.contains(&running.sequence)
+    };
+    let paused = resident.running.iter().filter(may_go_on);
     // Of equals `max_by_key` takes the last, which from the back is the one that began first.
     let paused = paused.rev().max_by_key(|running| running.level(now));
     let paused = paused.filter(|paused| first.is_none_or(|first| first.level(now) <= paused.level(now)));

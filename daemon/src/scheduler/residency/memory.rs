@@ -51,7 +51,7 @@ impl Residency {
                 let error = too_large(&format!("{}{draft}", key.id), needs, self.budget_of(key), pinned);
                 self.refuse(key, error);
             }
-            room if self.is_made(&room) => {
+            room if self.is_made(&room, now) => {
                 let Some(resident) = self.residents.get_mut(key) else { return };
                 resident.wish = Wish::Granted;
                 resident.signs(now);
@@ -77,7 +77,7 @@ impl Residency {
         let (tokens, bytes) = (job.tokens().1, in_bits(job.tokens().1 * token_bytes(resident), bits));
         match self.find(key, bytes) {
             Room::Never(pinned) => Begin::Never(grows_too_large(key, tokens, bytes, self.budget_of(key), pinned)),
-            room if self.is_made(&room) => {
+            room if self.is_made(&room, now) => {
                 self.wish(key, Wish::Granted);
                 Begin::Now
             }
@@ -89,13 +89,13 @@ impl Residency {
     }
 
     /// Whether one that is paused may grow again.
-    pub(super) fn may_resume(&mut self, key: &Key, sequence: SequenceId) -> bool {
+    pub(super) fn may_resume(&mut self, key: &Key, sequence: SequenceId, now: Instant) -> bool {
         let Some(resident) = self.residents.get(key) else { return false };
         let Some(running) = resident.running.iter().find(|running| running.sequence == sequence) else { return false };
         let more = running.grows.1.saturating_sub(running.reserved()) * token_bytes(resident);
         let room = self.find(key, more);
         // What was promised once is kept, if nothing else runs that could end.
-        matches!(room, Room::Never(_)) || self.is_made(&room)
+        matches!(room, Room::Never(_)) || self.is_made(&room, now)
     }
 
     /// Does what waited for memory, now that some was given back: whoever has waited longest first.
@@ -111,35 +111,44 @@ impl Residency {
             self.grant(key, now);
             self.fill(key, now);
         }
+        // Those that are paused wish for nothing, and go on where there is room again.
+        let has_paused = |resident: &Resident| resident.running.iter().any(|running| running.paused.is_some());
+        let paused: Vec<Key> =
+            self.residents.iter().filter(|(_, resident)| has_paused(resident)).map(|(key, _)| key.clone()).collect();
+        for key in paused {
+            self.fill(&key, now);
+        }
         self.stop_yielding(now);
     }
 
-    /// When [`Residency::expire`] has to look at wishes.
+    /// When [`Residency::expire`] has to look at wishes: never where nobody can be held up for them, or somebody is already.
     pub(super) fn next_wish(&self) -> Option<Instant> {
-        let is_held_up = self.residents.values().any(|resident| resident.yields);
-        let waits = self.residents.values().filter_map(|resident| match resident.wish {
-            Wish::Since(since) if !is_held_up => Some(since + PATIENCE),
-            _ => None,
-        });
-        waits.min()
+        if self.residents.values().any(|resident| resident.yields) {
+            return None;
+        }
+        let waits = |(key, resident): (&Key, &Resident)| {
+            let since = resident.waits_for_memory()?;
+            let helps = self.residents.iter().any(|(other, resident)| other != key && may_yield(resident));
+            helps.then_some(since + PATIENCE)
+        };
+        self.residents.iter().filter_map(waits).min()
     }
 
     /// Has those in use begin nothing more, once somebody has waited for their memory for too long.
     pub(super) fn hold_up(&mut self, now: Instant) {
-        let waits_long = |resident: &Resident| matches!(resident.wish, Wish::Since(since) if since + PATIENCE <= now);
+        let waits_long = |resident: &Resident| resident.waits_for_memory().is_some_and(|since| since + PATIENCE <= now);
         let Some(waiting) = self.residents.iter().find(|(_, it)| waits_long(it)).map(|(key, _)| key.clone()) else {
             return;
         };
         for (key, resident) in &mut self.residents {
-            resident.yields =
-                *key != waiting && resident.phase == Phase::Ready && resident.keep_alive != KeepAlive::Forever;
+            resident.yields = *key != waiting && may_yield(resident);
         }
         self.memory_changed(now);
     }
 
     /// Lets all begin again where nobody waits for memory any more.
-    fn stop_yielding(&mut self, now: Instant) {
-        let waits = |resident: &Resident| matches!(resident.wish, Wish::Since(_)) && !resident.yields;
+    pub(super) fn stop_yielding(&mut self, now: Instant) {
+        let waits = |resident: &Resident| resident.waits_for_memory().is_some() && !resident.yields;
         if self.residents.values().any(waits) {
             return;
         }
@@ -161,7 +170,7 @@ impl Residency {
         let keys: Vec<Key> = self.residents.keys().cloned().collect();
         for key in keys {
             if rises {
-                self.trim(&key);
+                self.trim(&key, now);
                 self.pause_background(&key, now);
             }
             if level == Level::Hard {
@@ -201,10 +210,14 @@ impl Residency {
         MemoryStatus { pressure, pools }
     }
 
-    fn trim(&mut self, key: &Key) {
+    fn trim(&mut self, key: &Key, now: Instant) {
         let Some(resident) = self.residents.get_mut(key).filter(|it| it.phase == Phase::Ready && !it.trimming) else {
             return;
         };
+        if resident.overdue_at(Duration::ZERO).is_none() {
+            // Who had nothing to do begins with this.
+            resident.signs(now);
+        }
         resident.trimming = true;
         self.effects.push(Effect::Send(resident.engine, Command::Trim));
     }
@@ -219,10 +232,10 @@ impl Residency {
     }
 
     /// Whether there is room already; else has it made.
-    fn is_made(&mut self, room: &Room) -> bool {
+    fn is_made(&mut self, room: &Room, now: Instant) -> bool {
         match room {
             Room::There => return true,
-            Room::Trim(keys) => keys.iter().for_each(|key| self.trim(key)),
+            Room::Trim(keys) => keys.iter().for_each(|key| self.trim(key, now)),
             Room::Evict(keys) => keys.iter().for_each(|key| self.retire(key, UnloadReason::Memory)),
             Room::Later | Room::Never(_) => {}
         }
@@ -259,10 +272,14 @@ impl Residency {
         self.devices.get(&backend).copied().unwrap_or_default()
     }
 
-    /// Bytes that the engines of this kind say that they use.
+    /// Bytes that the engines of this kind say that they use; of one that loads, what it has read so far.
     fn used(&self, backend: Backend) -> u64 {
         let ours = self.residents.values().filter(|resident| resident.model.backend == backend);
-        ours.map(|resident| resident.memory.active_bytes + resident.memory.cache_bytes).sum()
+        let bytes = |resident: &Resident| match resident.phase {
+            Phase::Loading => resident.progress.0,
+            Phase::Ready | Phase::Unloading => resident.memory.active_bytes + resident.memory.cache_bytes,
+        };
+        ours.map(bytes).sum()
     }
 
     /// All that hold memory where the models of this engine lie.
@@ -311,6 +328,11 @@ fn holder(key: &Key, resident: &Resident) -> Holder {
         idle_since: is_unused.then_some(resident.idle_since),
         is_pinned: resident.keep_alive == KeepAlive::Forever,
     }
+}
+
+/// Whether it can be held up for another.
+fn may_yield(resident: &Resident) -> bool {
+    resident.phase == Phase::Ready && resident.keep_alive != KeepAlive::Forever
 }
 
 fn token_bytes(resident: &Resident) -> u64 {

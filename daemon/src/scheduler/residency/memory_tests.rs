@@ -8,7 +8,7 @@ use protocol::{ModelChange, ModelId, Priority};
 use super::super::tests::{Script, claim, limits};
 use super::*;
 use crate::local::{Draft, LocalModel};
-use crate::scheduler::resident::{EngineId, Limits, Ticket};
+use crate::scheduler::resident::{Claim, EngineId, Limits, Ticket};
 
 /// What models may take.
 const BUDGET: u64 = 100;
@@ -230,6 +230,41 @@ fn nobody_is_held_up_for_what_waits_no_longer() {
 }
 
 #[test]
+fn nobody_is_held_up_for_a_load_that_nobody_waits_for() {
+    let mut script = script();
+    script.warm("a", 0, 60, 1);
+    script.request("a", Priority::Normal);
+    let gone = script.request("b", Priority::Normal);
+    script.says(1, 60);
+    assert!(script.residency.cancel(gone, script.now).0);
+    script.pass(PATIENCE.as_secs());
+    script.expire();
+    assert!(script.residency.next_expiry().is_none_or(|next| next > script.now));
+    let other = script.request("a", Priority::Normal);
+    assert!(script.started(other), "{:?}", script.seen);
+}
+
+#[test]
+fn who_was_held_up_goes_on_when_the_one_who_waited_gives_up() {
+    let mut script = script();
+    script.warm("a", 0, 40, 10);
+    script.request("a", Priority::Normal);
+    let brief = Claim { queue_timeout: Some(PATIENCE + Duration::from_secs(5)), ..claim(Priority::Normal) };
+    let (waits, gives_up) = (script.request("a", Priority::Normal), script.ask("a", None, brief, 1));
+    script.warm("b", 1, 0, 0);
+    script.pass(PATIENCE.as_secs());
+    script.expire();
+    let held = script.request("b", Priority::Normal);
+    assert!(!script.started(held));
+    script.seen = script.residency.cancel(waits, script.now).1;
+    assert!(!script.started(held), "another waits still");
+    script.pass(5);
+    script.expire();
+    assert_eq!(script.error(gives_up).kind, Kind::Timeout);
+    assert!(script.started(held), "{:?}", script.seen);
+}
+
+#[test]
 fn soft_pressure_gives_back_caches_and_has_background_work_stand_still() {
     let mut script = script();
     script.warm("a", 0, 40, 1);
@@ -289,6 +324,22 @@ fn memory_of_a_gpu_is_its_own() {
 }
 
 #[test]
+fn what_a_load_has_read_is_not_taken_for_somebody_elses() {
+    let mut script = script();
+    let keep_alive = KeepAlive::For(Duration::from_mins(5));
+    script.residency.limit(Limits { keep_alive, ..limits() }, script.now);
+    script.load("a", 0);
+    let needs = Needs { weight_bytes: 14, scratch_bytes: 0, device: DeviceMemory::Own(24) };
+    script.report(0, Event::Needs(needs));
+    script.report(0, Event::Loading { done_bytes: 12, total_bytes: 14 });
+    script.load("b", 1);
+    script.report(1, Event::Needs(Needs { weight_bytes: 13, device: DeviceMemory::Own(12), ..needs }));
+    let is_refused = |effect: &Effect| matches!(effect, Effect::Answer(Ticket(1), Err(_)));
+    assert!(!script.seen.iter().any(is_refused), "it fits when a has gone: {:?}", script.seen);
+    assert_eq!(script.residency.memory().pools[0].budget_bytes, 24);
+}
+
+#[test]
 fn an_engine_that_does_no_step_of_its_work_is_killed() {
     let mut script = script();
     script.warm("a", 0, 40, 1);
@@ -310,11 +361,69 @@ fn an_engine_that_does_no_step_of_its_work_is_killed() {
     script.expire();
     assert!(!killed(&script), "once");
     let waits = script.request("a", Priority::Normal);
+    assert!(!script.started(waits), "not on one that is being killed");
     script.gone(0);
     assert_eq!(script.error(request).kind, Kind::EngineLost);
-    assert!(
-        script.seen.contains(&Effect::Spawn(EngineId(1), Backend::Mlx)) || script.error(waits).kind == Kind::EngineLost
-    );
+    assert!(script.seen.contains(&Effect::Spawn(EngineId(1), Backend::Mlx)), "{:?}", script.seen);
+    script.is_ready(1, 40, 1);
+    assert!(script.started(waits));
+}
+
+#[test]
+fn an_idle_engine_has_time_to_give_back_what_it_keeps() {
+    let mut script = script();
+    script.warm("a", 0, 40, 1);
+    script.pass(150);
+    script.press(Level::Soft);
+    assert!(script.sent(0, &Command::Trim));
+    let killed = |script: &Script| script.seen.iter().any(|effect| matches!(effect, Effect::Kill(EngineId(0), _)));
+    script.pass(119);
+    script.expire();
+    assert!(!killed(&script));
+    script.pass(1);
+    script.expire();
+    assert!(killed(&script), "it was told and does nothing");
+}
+
+#[test]
+fn what_made_room_does_not_take_it_back_at_once() {
+    let mut script = script();
+    let (first, second) = (script.request("a", Priority::Background), script.request("a", Priority::Background));
+    script.says(0, 20);
+    // They have waited for so long that they are as urgent as anybody.
+    script.pass(20);
+    script.is_ready(0, 20, 5);
+    assert!(script.started(first) && script.started(second));
+    let urgent = script.request("a", Priority::Interactive);
+    assert!(script.sent(0, &Command::Pause(second)) && script.started(urgent), "{:?}", script.seen);
+    assert!(!script.sent(0, &Command::Resume(second)));
+    script.finish(0, urgent);
+    assert!(script.sent(0, &Command::Resume(second)));
+}
+
+#[test]
+fn a_paused_request_goes_on_when_there_is_room_again() {
+    let mut script = script();
+    script.warm("a", 0, 20, 10);
+    let paused = script.request("a", Priority::Background);
+    script.press(Level::Soft);
+    script.keeps(0, 30);
+    script.press(Level::Calm);
+    assert!(script.sent(0, &Command::Trim) && !script.sent(0, &Command::Resume(paused)), "{:?}", script.seen);
+    script.keeps(0, 0);
+    assert!(script.sent(0, &Command::Resume(paused)), "{:?}", script.seen);
+}
+
+#[test]
+fn nothing_is_due_for_a_wish_that_nobody_can_make_room_for() {
+    let mut script = script();
+    script.warm("a", 0, 40, 10);
+    let (running, waits) = (script.request("a", Priority::Normal), script.request("a", Priority::Normal));
+    script.pass(PATIENCE.as_secs());
+    script.expire();
+    assert!(script.residency.next_expiry().is_none_or(|next| next > script.now));
+    script.finish(0, running);
+    assert!(script.started(waits));
 }
 
 #[test]

@@ -24,6 +24,8 @@ impl Residency {
                 self.retire(&key, UnloadReason::Idle);
             }
         }
+        // Whoever was waited for may have given up.
+        self.stop_yielding(now);
         self.take()
     }
 
