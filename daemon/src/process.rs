@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader};
+use std::mem;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -152,12 +153,22 @@ impl Engine {
 impl Process {
     /// Waits for its end, of which `killed` may tell the reason, and until everything that it said is heard.
     async fn ended(mut self, killed: oneshot::Receiver<String>) -> End {
+        let spoken = async {
+            tokio::select! {
+                () = self.told.cancelled() => {}
+                () = self.heard.cancelled() => {}
+            }
+        };
+        tokio::pin!(spoken);
         let why = tokio::select! {
             // First, for whoever kills lets go of the commands too.
             biased;
-            Ok(why) = killed => Some(why),
-            () = self.told.cancelled() => None,
-            () = self.heard.cancelled() => None,
+            killed = killed => match killed {
+                Ok(why) => Some(why),
+                // It may go; one that reads nothing any more is not told.
+                Err(_) => timeout(GRACE, spoken).await.err().and(None),
+            },
+            () = &mut spoken => None,
         };
         let end = end(&mut self.child, why).await;
         // Somebody else may hold its half of the socket.
@@ -280,9 +291,18 @@ async fn read_errors(errors: Option<ChildStderr>, pid: u32) -> String {
     let Some(errors) = errors else { return String::new() };
     let mut lines = FramedRead::new(errors, LinesCodec::new_with_max_length(LONGEST_LINE));
     let mut kept = VecDeque::with_capacity(KEPT_LINES);
-    while let Some(line) = lines.next().await {
-        // A line that is too long is dropped by the codec; the next one is read as usual.
-        let Ok(line) = line else { continue };
+    let mut was_dropped = false;
+    loop {
+        // A line that is too long, or no text, is dropped by the codec. Behind it the stream ends once, and then goes on.
+        let line = match lines.next().await {
+            Some(Ok(line)) => line,
+            Some(Err(_)) => {
+                was_dropped = true;
+                continue;
+            }
+            None if mem::take(&mut was_dropped) => continue,
+            None => break,
+        };
         tracing::warn!(engine = pid, "{line}");
         if kept.len() == KEPT_LINES {
             kept.pop_front();

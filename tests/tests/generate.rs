@@ -1,5 +1,7 @@
 //! Answers: whole, streamed, cancelled, refused.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Start, text, until};
@@ -193,6 +195,28 @@ fn closing_the_connection_cancels_a_stream_and_a_call() {
     until("the stream is gone", || running(&daemon) == 1);
     drop(call);
     until("the call is gone", || running(&daemon) == 0);
+}
+
+#[test]
+fn a_client_that_leaves_after_another_was_served_is_noticed() {
+    let brief = |files: &mut crate::support::model::Files| {
+        files.config["fake"] = json!({ "token_ms": 5, "repeat": 500 });
+    };
+    let daemon = Start::fake().args(&["--keep-alive", "0"]).model("test/endless", brief).run();
+    let mut follower = daemon.connect();
+    follower.call("models.subscribe", json!({})).unwrap();
+    let mut leaves = daemon.connect();
+    leaves.stream(endless_request("leaves "));
+    leaves.events_until("text");
+    let short = json!({ "prompt": "short", "options": { "max_tokens": 3 } });
+    daemon.call("generate.text", short).unwrap();
+    // Nobody asks the daemon for anything from here on: it has to notice by itself.
+    std::thread::sleep(Duration::from_millis(300));
+    drop(leaves);
+    let left = Instant::now();
+    assert_eq!(follower.event_of("unloaded")["reason"], "idle");
+    // Its answer would have taken 20 s.
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
 }
 
 #[test]

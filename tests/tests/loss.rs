@@ -101,6 +101,19 @@ fn an_engine_program_that_is_none_is_named() {
 }
 
 #[test]
+fn the_last_words_of_an_engine_are_heard_whatever_it_said_before() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let engine = folder.path().join("engine");
+    let script =
+        "#!/bin/sh\n{ head -c 9000 /dev/zero | tr '\\0' x; printf '\\n\\377\\376\\nthe reason\\n'; } >&2\nexit 3\n";
+    std::fs::write(&engine, script).unwrap();
+    std::fs::set_permissions(&engine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let daemon = Start::with_engine(&engine).model("test/echo", |_| {}).run();
+    let error = daemon.call("generate.text", json!({ "prompt": "a" })).unwrap_err();
+    assert!(error["message"].as_str().unwrap().contains("it said: the reason"), "{error}");
+}
+
+#[test]
 fn engines_end_with_a_daemon_that_is_killed() {
     let daemon = endless();
     let mut connection = daemon.connect();
