@@ -90,6 +90,8 @@ impl Backend for Candle {
             device: device::name(&resident.model.device).into(),
             dtype: "float32".into(),
             token_bytes: resident.model.config.token_bytes(),
+            window_tokens: 0,
+            window_bytes: 0,
             draft_refused: load.draft.as_ref().map(|_| "Candle's engine guesses no tokens".into()),
         };
         self.resident = Some(resident);

@@ -45,6 +45,9 @@ pub trait Backend {
         rows.iter_mut().map(|row| self.step(row, Pace::Shared)).collect()
     }
 
+    /// A sequence is paused, perhaps for long: it lets go of what it shares with others beside its own part.
+    fn rest(&mut self, _: &mut Self::Sequence) {}
+
     /// A copy of a sequence whose prompt is computed and of which nothing was drawn, with the options of `submission`.
     fn fork(&mut self, sequence: &Self::Sequence, submission: &Submission) -> Result<Self::Sequence, Failure>;
 

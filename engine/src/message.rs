@@ -13,7 +13,7 @@ use crate::backend::Pace;
 pub use work::{Embedding, KvBits, Pooling, Sampling, Speculation, Submission, Work, Xtc};
 
 /// Version of this boundary; the daemon refuses an engine that greets it with another.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// One token of a model's vocabulary.
 pub type TokenId = u32;
@@ -213,6 +213,10 @@ pub struct Loaded {
     pub dtype: String,
     /// Bytes that a sequence takes for each of its tokens, at most, a draft's included; 0 where it is not known.
     pub token_bytes: u64,
+    /// The most tokens that layers with a window keep of a sequence; 0 where there are none.
+    pub window_tokens: u32,
+    /// Bytes that these layers take for each of them, all together.
+    pub window_bytes: u64,
     /// Why the draft that was named is not in use; the model is, without.
     pub draft_refused: Option<String>,
 }

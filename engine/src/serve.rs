@@ -162,8 +162,12 @@ impl<B: Backend, W: Write> Engine<B, W> {
     }
 
     fn pause(&mut self, sequence: SequenceId, paused: bool) {
-        if let Some(task) = self.tasks.iter_mut().find(|task| task.sequence == sequence) {
-            task.paused = paused;
+        let Some(task) = self.tasks.iter_mut().find(|task| task.sequence == sequence) else { return };
+        task.paused = paused;
+        if let Kind::Generate(generation) = &mut task.kind
+            && paused
+        {
+            generation.samples.running().for_each(|(_, sequence)| self.backend.rest(sequence));
         }
     }
 

@@ -31,7 +31,17 @@ impl Backend for Counting {
         progress(1, 2);
         progress(2, 2);
         let (device, dtype) = ("test".into(), "none".into());
-        Ok(Loaded { vocab_size: 100, weight_bytes: 2, device, dtype, token_bytes: 0, draft_refused: None })
+        let (window_tokens, window_bytes, draft_refused) = (0, 0, None);
+        Ok(Loaded {
+            vocab_size: 100,
+            weight_bytes: 2,
+            device,
+            dtype,
+            token_bytes: 0,
+            window_tokens,
+            window_bytes,
+            draft_refused,
+        })
     }
 
     fn begin(&mut self, submission: &Submission) -> Result<Self::Sequence, Failure> {

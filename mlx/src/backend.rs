@@ -12,7 +12,7 @@ use engine::message::{
 use mlx_rs::{Dtype, memory};
 
 use crate::cache;
-use crate::config::Config;
+use crate::config::{Config, quantization};
 use crate::device::{self, Device, Sharing};
 use crate::draft::{self, Draft};
 use crate::embedding::Text;
@@ -164,6 +164,12 @@ impl Backend for Mlx {
         }
     }
 
+    fn rest(&mut self, sequence: &mut Sequence) {
+        if let Some(Resident { device, .. }) = &self.resident {
+            device.scope(|| sequence.rest());
+        }
+    }
+
     fn fork(&mut self, sequence: &Sequence, submission: &Submission) -> std::result::Result<Sequence, Failure> {
         let Resident { network, draft, vocabulary, device, .. } = self.resident.as_mut().ok_or_else(missing)?;
         let forked = device.scope(|| {
@@ -226,7 +232,8 @@ fn needs_on(device: &Device, load: &Load) -> Result<Needs> {
 /// Bytes that the weights of a folder will take.
 fn weight_bytes(device: &Device, folder: &Path) -> Result<u64> {
     let config = Config::read(folder)?;
-    Ok(Weights::open(folder, config.quantization(), device, &mut |_, _| {})?.needed_bytes())
+    let bits = quantization::usual_bits(&config);
+    Ok(Weights::open(folder, config.quantization(), device, &mut |_, _| {})?.needed_bytes(bits))
 }
 
 /// A model, its draft or why it has none, and what is told of both.
@@ -240,14 +247,16 @@ fn load_on(device: &Device, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> 
         model_bytes = total;
         progress(done, total + more);
     })?;
-    let Placed { network, mut weight_bytes, mut token_bytes } = one;
+    let Placed { network, mut weight_bytes, kept } = one;
+    let Keeps { mut token_bytes, window: (window_tokens, window_bytes) } = kept;
     let drafted = seen.map(|seen| {
         let (folder, _) = seen?;
         let mut progress = |done: u64, _| progress(model_bytes + done.min(more), model_bytes + more);
-        let Placed { network, weight_bytes: weights, token_bytes: tokens } =
+        // One with windows is none.
+        let Placed { network, weight_bytes: weights, kept } =
             place(device, folder, &mut progress).map_err(|error| error.to_string())?;
         let draft = Draft::new(network).map_err(|error| error.to_string())?;
-        (weight_bytes, token_bytes) = (weight_bytes + weights, token_bytes + tokens);
+        (weight_bytes, token_bytes) = (weight_bytes + weights, token_bytes + kept.token_bytes);
         Ok(Rc::new(draft))
     });
     device::limit_scratch(device::scratch(weight_bytes))?;
@@ -260,15 +269,25 @@ fn load_on(device: &Device, load: &Load, progress: &mut dyn FnMut(u64, u64)) -> 
         None => why,
     });
     let (vocab_size, device) = (facts.vocab_size, device.name.clone());
-    Ok((network, draft, Loaded { vocab_size, weight_bytes, device, dtype, token_bytes, draft_refused }))
+    let loaded =
+        Loaded { vocab_size, weight_bytes, device, dtype, token_bytes, window_tokens, window_bytes, draft_refused };
+    Ok((network, draft, loaded))
 }
 
 /// A model in memory, and what it takes there.
 struct Placed {
     network: Network,
     weight_bytes: u64,
-    /// For each token of a sequence.
+    kept: Keeps,
+}
+
+/// What a model keeps of a sequence.
+#[derive(Default)]
+struct Keeps {
+    /// Bytes of each token.
     token_bytes: u64,
+    /// Tokens that its windows keep at most, and bytes of each beside.
+    window: (u32, u64),
 }
 
 /// Loads one and runs it once.
@@ -278,15 +297,15 @@ fn place(device: &Device, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> 
     let network = Network::load(&config, &mut weights)?;
     let weight_bytes = weights.finish()?;
     device::limit_scratch(device::scratch(weight_bytes))?;
-    let token_bytes = warm_up(&network, device)?;
-    Ok(Placed { network, weight_bytes, token_bytes })
+    let kept = warm_up(&network, device)?;
+    Ok(Placed { network, weight_bytes, kept })
 }
 
 /// Runs a chunk, a step and a draw, and a step of two where they share buffers, which has the device compile and page in
-/// what the first request would wait for. Answers the bytes that a sequence takes for each token.
-fn warm_up(network: &Network, device: &Device) -> Result<u64> {
+/// what the first request would wait for. Answers what it keeps of a sequence.
+fn warm_up(network: &Network, device: &Device) -> Result<Keeps> {
     let Network::Decoder(model) = network else {
-        return Text::new(&[0], Pooling::Mean, network)?.step(network, device).map(|_| 0);
+        return Text::new(&[0], Pooling::Mean, network)?.step(network, device).map(|_| Keeps::default());
     };
     let mut submission = greedy(&[0, 0], 2);
     submission.sampling = Sampling { temperature: 1.0, top_p: 0.5, ..submission.sampling };
@@ -297,14 +316,14 @@ fn warm_up(network: &Network, device: &Device) -> Result<u64> {
     };
     let mut sequence = begin()?;
     sequence.step(model.as_ref(), device, Pace::Alone)?;
-    let token_bytes = sequence.token_bytes();
+    let keeps = Keeps { token_bytes: sequence.token_bytes(), window: sequence.window_bytes() };
     if device.sharing.is_some() {
         batch::decode(&mut [&mut begin()?, &mut begin()?], model.as_ref(), device)
             .into_iter()
             .collect::<Result<Vec<_>>>()?;
-        return Ok(cache::at_most(token_bytes));
+        return Ok(Keeps { token_bytes: cache::at_most(keeps.token_bytes), ..keeps });
     }
-    Ok(token_bytes)
+    Ok(keeps)
 }
 
 fn greedy(prompt: &[TokenId], max_tokens: u32) -> Submission {

@@ -28,8 +28,8 @@ fn what_a_model_needs_is_known_before_its_load() {
     for (checkpoint, most) in [
         (Checkpoint::llama(), 1.0),
         (Checkpoint::llama().quantized(4), 1.0),
-        // Eight numbers are taken to be in each word, where there are four.
-        (Checkpoint::llama().quantized(8), 2.0),
+        (Checkpoint::llama().quantized(8), 1.0),
+        (Checkpoint::llama().quantized(2), 1.0),
     ] {
         let folder = checkpoint.write();
         let load = Load::new(folder.path());
@@ -40,6 +40,20 @@ fn what_a_model_needs_is_known_before_its_load() {
         assert_eq!(needs.scratch_bytes, 256 << 20);
     }
     assert_eq!(Mlx::new().needs(&Load::new("/absent")).unwrap_err().kind, FailureKind::ModelBroken);
+}
+
+#[test]
+fn what_a_window_keeps_is_told() {
+    let windows = || Checkpoint::llama().with("layer_types", json!(["sliding_attention", "full_attention"]));
+    let folder = windows().with("sliding_window", json!(12)).write();
+    let loaded = Mlx::new().load(&Load::new(folder.path()), &mut |_, _| {}).unwrap();
+    let layer = 2 * 2 * 16 * 4;
+    assert_eq!((loaded.window_tokens, loaded.window_bytes), (12, layer));
+    // Of the other layer, with what shared buffers may have more.
+    assert!((layer..2 * layer).contains(&loaded.token_bytes), "{}", loaded.token_bytes);
+    let folder = Checkpoint::llama().write();
+    let loaded = Mlx::new().load(&Load::new(folder.path()), &mut |_, _| {}).unwrap();
+    assert_eq!((loaded.window_tokens, loaded.window_bytes), (0, 0));
 }
 
 #[test]

@@ -89,11 +89,16 @@ impl Cache {
 
     /// Bytes for each token, of what grows with every token.
     pub fn token_bytes(&self) -> u64 {
-        let of = |buffer: &Array| buffer.nbytes() as u64 / u64::from(buffer.shape()[2].max(1).unsigned_abs());
         match self {
-            Self::Full(_) | Self::Packed(_) => self.state().map(of).sum(),
+            Self::Full(_) | Self::Packed(_) => self.state().map(a_token).sum(),
             Self::Window(_) | Self::Conv(_) => 0,
         }
+    }
+
+    /// Of a window, the tokens that it keeps, and bytes of each once one is there.
+    pub fn window_bytes(&self) -> Option<(u32, u64)> {
+        let Self::Window(cache) = self else { return None };
+        Some((cache.window().unsigned_abs(), self.state().map(a_token).sum()))
     }
 
     /// Whether it can be cut: a window has overwritten what lay before, a convolution has forgotten it.
@@ -275,6 +280,11 @@ fn in_steps(tokens: i32) -> i32 {
 /// Room for `tokens` as plain numbers, in whole steps and a little.
 fn plain_room(tokens: i32) -> i32 {
     in_steps((tokens - BESIDE).max(1)) + BESIDE
+}
+
+/// Bytes of a buffer for each token that it has room for.
+fn a_token(buffer: &Array) -> u64 {
+    buffer.nbytes() as u64 / u64::from(buffer.shape()[2].max(1).unsigned_abs())
 }
 
 #[cfg(test)]

@@ -153,6 +153,12 @@ impl Sequence {
         self.caches.iter().map(Cache::token_bytes).sum()
     }
 
+    /// The most tokens that its windows keep, and bytes of each in all of them, once one is there.
+    pub(crate) fn window_bytes(&self) -> (u32, u64) {
+        let windows = self.caches.iter().filter_map(Cache::window_bytes);
+        windows.fold((0, 0), |(most, all), (tokens, bytes)| (most.max(tokens), all + bytes))
+    }
+
     /// Time spent on building the graphs of tokens so far.
     pub(crate) fn built(&self) -> Duration {
         self.built
@@ -172,6 +178,13 @@ impl Sequence {
     /// Has the text obey a grammar, before its first token.
     pub(crate) fn obeying(self, constraint: Constraint) -> Self {
         Self { constraint: Some(constraint), ..self }
+    }
+
+    /// Takes what it has out of the buffers that it shares, which else stay as long as it does, rows of all others included.
+    pub(crate) fn rest(&mut self) {
+        if let Err(error) = cache::leave(&mut self.caches) {
+            self.broken = Some(error.to_string());
+        }
     }
 
     /// Computes a chunk of the prompt, or the next token.

@@ -170,6 +170,8 @@ impl Backend for Fake {
             device,
             dtype,
             token_bytes: self.behaviour.token_bytes.unwrap_or(1),
+            window_tokens: 0,
+            window_bytes: 0,
             draft_refused: self.behaviour.refuse_draft.clone().filter(|_| load.draft.is_some()),
         })
     }

@@ -48,12 +48,24 @@ impl Script {
     }
 
     pub fn ask(&mut self, model: &str, keep_alive: Option<KeepAlive>, claim: Claim, samples: u32) -> SequenceId {
-        let sequence = SequenceId(self.next);
-        self.next += 1;
+        let sequence = SequenceId(self.next());
         let work = Work::Generate(Submission { samples, ..Submission::greedy(sequence, &[1, 2], 4) });
         let job = Job { model: local(model), work, keep_alive, trace_id: None, arrived: self.now, claim };
         self.seen = self.residency.submit(job, self.now);
         sequence
+    }
+
+    /// The number of the next request.
+    pub fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Of `a`, whatever it is.
+    pub fn submit_work(&mut self, work: Work) {
+        let claim = claim(Priority::Normal);
+        let job = Job { model: local("a"), work, keep_alive: None, trace_id: None, arrived: self.now, claim };
+        self.seen = self.residency.submit(job, self.now);
     }
 
     pub fn load(&mut self, model: &str, ticket: u64) {
@@ -71,6 +83,8 @@ impl Script {
             device: "test".into(),
             dtype: "float32".into(),
             token_bytes: 1,
+            window_tokens: 0,
+            window_bytes: 0,
             draft_refused: None,
         };
         self.report(engine, Event::Ready(loaded));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Command, FinishReason, Finished, Loaded, Logprobs, Memory, Needs, SequenceId, TokenId, Work};
+use engine::{Command, FinishReason, Finished, KvBits, Loaded, Logprobs, Memory, Needs, SequenceId, TokenId, Work};
 use protocol::{ErrorData, KeepAlive, ModelChange, ModelId, Priority, UnloadReason};
 
 use super::queue::{Queue, Rows, aged};
@@ -89,6 +89,14 @@ impl Job {
                 let longest = embedding.inputs.iter().map(Vec::len).max().unwrap_or_default() as u64;
                 (longest, longest)
             }
+        }
+    }
+
+    /// In how few bits its keys and values are kept, if so.
+    pub fn kv_bits(&self) -> Option<KvBits> {
+        match &self.work {
+            Work::Generate(submission) => submission.kv_bits,
+            Work::Embed(_) => None,
         }
     }
 
@@ -201,6 +209,8 @@ pub struct Running {
     pub(super) overdue: bool,
     /// Tokens of its prompt, once for each sample, and those that it may grow to.
     pub(super) grows: (u64, u64),
+    /// In how few bits its keys and values are kept, if so.
+    pub(super) kv_bits: Option<KvBits>,
 }
 
 impl Running {
@@ -220,6 +230,7 @@ impl Running {
             deadline: job.deadline(),
             overdue: false,
             grows: job.tokens(),
+            kv_bits: job.kv_bits(),
         }
     }
 
@@ -366,6 +377,14 @@ impl Resident {
         self.sign = self.sign.map(|sign| sign.max(now));
     }
 
+    /// Bytes that so many tokens of a request take, of all its rows together. Layers with a window keep the last of each row,
+    /// and as they are.
+    pub(super) fn kept_bytes(&self, tokens: u64, rows: u32, bits: Option<KvBits>) -> u64 {
+        let Some(loaded) = &self.loaded else { return 0 };
+        let in_windows = tokens.min(u64::from(rows) * u64::from(loaded.window_tokens));
+        in_bits(tokens * loaded.token_bytes, bits) + in_windows * loaded.window_bytes
+    }
+
     /// Whether its engine takes requests: it is there, and not being killed.
     pub(super) fn takes_work(&self) -> bool {
         self.phase == Phase::Ready && self.sign.is_some()
@@ -400,5 +419,14 @@ impl Resident {
             KeepAlive::For(time) if self.phase == Phase::Ready && self.is_idle() => Some(self.idle_since + time),
             _ => None,
         }
+    }
+}
+
+/// Packed keys and values have a scale and a bias of 16 bits for each group of 64 numbers, so half a bit more than they say.
+fn in_bits(bytes: u64, bits: Option<KvBits>) -> u64 {
+    match bits {
+        Some(KvBits::Four) => bytes * 9 / 32,
+        Some(KvBits::Eight) => bytes * 17 / 32,
+        None => bytes,
     }
 }

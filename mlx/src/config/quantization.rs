@@ -123,6 +123,12 @@ impl fmt::Display for Layer {
 /// What a config says of the layers that it names, by their paths.
 pub type Layers = BTreeMap<String, Layer>;
 
+/// Bits of a packed number, where the config says so of all layers; for an estimate, since the shapes decide.
+pub fn usual_bits(config: &Config) -> Option<u32> {
+    let settings = config.get("quantization").or_else(|| config.get("quantization_config"))?;
+    u32::try_from(settings.get("bits")?.as_u64()?).ok()
+}
+
 /// Refuses what another program packed and modes that MLX lacks, at the top and for single layers.
 pub fn read(config: &Config) -> Result<Layers> {
     // A file that `mlx-lm` wrote has both keys with the same content; others have only the second.

@@ -62,6 +62,13 @@ fn run(members: &mut [Member], model: &dyn Model, device: &Device) {
         if !members.iter().any(Member::is_running) {
             return;
         }
+        // Who waits may be paused, and then has its buffers for itself.
+        for member in members.iter_mut().filter(|member| member.is_running() && member.waits.contains(&turn)) {
+            if turn % 2 == 0 {
+                member.sequence.rest();
+                assert!(member.sequence.sound().is_ok() && member.sequence.slot().is_none());
+            }
+        }
         let mut going: Vec<&mut Member> = members
             .iter_mut()
             .filter(|member| member.is_running() && member.joins <= turn && !member.waits.contains(&turn))

@@ -107,6 +107,8 @@ impl Running {
             device: String::new(),
             dtype: String::new(),
             token_bytes: 0,
+            window_tokens: 0,
+            window_bytes: 0,
             draft_refused: None,
         };
         let mut running = Self { child, socket, loaded };

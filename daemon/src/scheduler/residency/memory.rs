@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine::{Command, DeviceMemory, KvBits, Needs, SequenceId, Work};
+use engine::{Command, DeviceMemory, Needs, SequenceId};
 use protocol::{ErrorData, KeepAlive, Kind, MemoryPool, MemoryStatus, Pressure, UnloadReason};
 
 use super::super::budget::{Holder, Room, find};
@@ -70,11 +70,8 @@ impl Residency {
         let Some(job) = resident.waiting.iter().find(|job| job.work.sequence() == sequence) else {
             return Begin::Later;
         };
-        let bits = match &job.work {
-            Work::Generate(submission) => submission.kv_bits,
-            Work::Embed(_) => None,
-        };
-        let (tokens, bytes) = (job.tokens().1, in_bits(job.tokens().1 * token_bytes(resident), bits));
+        let tokens = job.tokens().1;
+        let bytes = resident.kept_bytes(tokens, job.rows(), job.kv_bits());
         match self.find(key, bytes) {
             Room::Never(pinned) => Begin::Never(grows_too_large(key, tokens, bytes, self.budget_of(key), pinned)),
             room if self.is_made(&room, now) => {
@@ -92,7 +89,8 @@ impl Residency {
     pub(super) fn may_resume(&mut self, key: &Key, sequence: SequenceId, now: Instant) -> bool {
         let Some(resident) = self.residents.get(key) else { return false };
         let Some(running) = resident.running.iter().find(|running| running.sequence == sequence) else { return false };
-        let more = running.grows.1.saturating_sub(running.reserved()) * token_bytes(resident);
+        let of = |tokens| resident.kept_bytes(tokens, running.rows, running.kv_bits);
+        let more = of(running.grows.1).saturating_sub(of(running.reserved()));
         let room = self.find(key, more);
         // What was promised once is kept, if nothing else runs that could end.
         matches!(room, Room::Never(_)) || self.is_made(&room, now)
@@ -314,7 +312,7 @@ fn holder(key: &Key, resident: &Resident) -> Holder {
     let needs = resident.needs.filter(|_| resident.phase != Phase::Loading || resident.wish == Wish::Granted);
     let weights = resident.loaded.as_ref().map(|loaded| loaded.weight_bytes);
     let model_bytes = needs.map_or(0, |needs| weights.unwrap_or(needs.weight_bytes) + needs.scratch_bytes);
-    let tokens: u64 = resident.running.iter().map(Running::reserved).sum();
+    let kept = |running: &Running| resident.kept_bytes(running.reserved(), running.rows, running.kv_bits);
     let is_unused = match resident.phase {
         Phase::Ready if resident.yields => resident.running.is_empty(),
         Phase::Ready => resident.is_idle(),
@@ -323,7 +321,7 @@ fn holder(key: &Key, resident: &Resident) -> Holder {
     Holder {
         key: key.clone(),
         model_bytes,
-        sequence_bytes: tokens * token_bytes(resident),
+        sequence_bytes: resident.running.iter().map(kept).sum(),
         prefix_bytes: resident.memory.prefix_bytes,
         idle_since: is_unused.then_some(resident.idle_since),
         is_pinned: resident.keep_alive == KeepAlive::Forever,
@@ -333,19 +331,6 @@ fn holder(key: &Key, resident: &Resident) -> Holder {
 /// Whether it can be held up for another.
 fn may_yield(resident: &Resident) -> bool {
     resident.phase == Phase::Ready && resident.keep_alive != KeepAlive::Forever
-}
-
-fn token_bytes(resident: &Resident) -> u64 {
-    resident.loaded.as_ref().map_or(0, |loaded| loaded.token_bytes)
-}
-
-/// Packed keys and values have a scale and a bias of 16 bits for each group of 64 numbers, so half a bit more than they say.
-fn in_bits(bytes: u64, bits: Option<KvBits>) -> u64 {
-    match bits {
-        Some(KvBits::Four) => bytes * 9 / 32,
-        Some(KvBits::Eight) => bytes * 17 / 32,
-        None => bytes,
-    }
 }
 
 fn too_large(what: &str, needs: Needs, budget: u64, pinned: u64) -> ErrorData {

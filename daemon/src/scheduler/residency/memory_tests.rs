@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Event, FinishReason, Finished, Load, Loaded, Memory, Pace};
+use engine::{Event, FinishReason, Finished, KvBits, Load, Loaded, Memory, Pace, Submission, Work};
 use protocol::{ModelChange, ModelId, Priority};
 
 use super::super::tests::{Script, claim, limits};
@@ -30,9 +30,25 @@ impl Script {
 
     /// One whose model is loaded.
     fn is_ready(&mut self, engine: u64, weight_bytes: u64, token_bytes: u64) {
-        let (device, dtype) = ("test".into(), "float32".into());
-        let loaded = Loaded { vocab_size: 8, weight_bytes, device, dtype, token_bytes, draft_refused: None };
-        self.report(engine, Event::Ready(loaded));
+        self.is_ready_with_windows(engine, weight_bytes, token_bytes, (0, 0));
+    }
+
+    /// One some layers of which keep so many tokens, and so many bytes of each.
+    fn is_ready_with_windows(&mut self, engine: u64, weight_bytes: u64, token_bytes: u64, windows: (u32, u64)) {
+        let (window_tokens, window_bytes) = windows;
+        self.report(
+            engine,
+            Event::Ready(Loaded {
+                vocab_size: 8,
+                weight_bytes,
+                device: "test".into(),
+                dtype: "float32".into(),
+                token_bytes,
+                window_tokens,
+                window_bytes,
+                draft_refused: None,
+            }),
+        );
     }
 
     /// A model that is there, idle.
@@ -142,6 +158,43 @@ fn a_request_waits_for_what_it_may_grow_to() {
     assert!(!script.started(second));
     script.finish(0, first);
     assert!(script.started(second), "{:?}", script.seen);
+}
+
+#[test]
+fn what_windows_keep_is_promised_too() {
+    let mut script = script();
+    script.load("a", 0);
+    script.says(0, 40);
+    // Six tokens take 6, and 4 in the window 40 more.
+    script.is_ready_with_windows(0, 40, 1, (4, 10));
+    let first = script.request("a", Priority::Normal);
+    assert!(script.started(first));
+    let second = script.request("a", Priority::Normal);
+    assert!(!script.started(second));
+    assert_eq!(script.residency.memory().pools[0].held_bytes, 40 + 6 + 40);
+    let wide = script.ask("a", None, claim(Priority::Normal), 2);
+    script.finish(0, first);
+    assert!(script.started(second));
+    assert_eq!(script.error(wide).needed_bytes, Some(12 + 80));
+}
+
+#[test]
+fn packed_keys_and_values_are_counted_as_they_are() {
+    let mut script = script();
+    script.warm("a", 0, 40, 10);
+    let packed = |script: &mut Script| {
+        let sequence = SequenceId(script.next());
+        let submission = Submission { kv_bits: Some(KvBits::Four), ..Submission::greedy(sequence, &[1, 2], 4) };
+        script.submit_work(Work::Generate(submission));
+        sequence
+    };
+    // Each takes 17 of the 60 bytes in place of all.
+    for _ in 0..3 {
+        let sequence = packed(&mut script);
+        assert!(script.started(sequence), "{:?}", script.seen);
+    }
+    let fourth = packed(&mut script);
+    assert!(!script.started(fourth));
 }
 
 #[test]
