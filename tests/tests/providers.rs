@@ -291,6 +291,26 @@ fn a_cancel_closes_the_connection_to_the_server() {
 }
 
 #[test]
+fn vectors_of_a_server_are_listed_and_cancelled() {
+    let server = Server::start(|_| Reply { hangs: true, ..Reply::stream("") });
+    let daemon = knowing(&server, Start::fake());
+    let mut connection = daemon.connect();
+    connection.request("embeddings.create", json!({ "provider": "cluster", "input": ["x"], "trace_id": "long" }));
+    let mut running = json!(null);
+    until("it is listed", || {
+        running = daemon.call("daemon.status", json!({})).unwrap()["requests"][0].clone();
+        running["trace_id"] == "long" && server.open() == 1
+    });
+    assert_eq!((&running["provider"], &running["model"]), (&json!("cluster"), &json!("qwen")));
+    let id = json!({ "request_id": running["request_id"] });
+    assert_eq!(daemon.call("generate.cancel", id.clone()).unwrap()["cancelled"], true);
+    let answer = connection.line().unwrap();
+    assert_eq!(kind(&answer["error"]), "cancelled", "{answer}");
+    until("the connection to the server is closed", || server.open() == 0);
+    assert_eq!(daemon.call("generate.cancel", id).unwrap()["cancelled"], false);
+}
+
+#[test]
 fn a_server_that_goes_on_behind_a_stop_sequence_is_cut_there() {
     let body = completion(&["one, two, th", "ree, four"]);
     let server = Server::start(move |_| Reply { hangs: true, ..Reply::stream(body.clone()) });

@@ -121,9 +121,7 @@ impl Server {
         });
         let started = tokio::select! {
             started = client.generate(&call) => self.heard(started)?,
-            () = listed.remote.cancel.cancelled() => {
-                return Err(ErrorData::new(Kind::Cancelled, "the request was cancelled before it had an answer"));
-            }
+            () = listed.remote.cancel.cancelled() => return Err(cancelled()),
             () = pieces::over(asked.arrived, asked.claim.deadline) => return Err(pieces::overdue(&self.id)),
         };
         Ok(pieces::events(started, listed, &asked, Arc::clone(&self.requests)))
@@ -190,7 +188,7 @@ impl Provider for Server {
         sequence: SequenceId,
         request: EmbeddingsRequest,
         model: Option<ModelId>,
-        _: App,
+        app: App,
     ) -> Result<EmbeddingsResult, ErrorData> {
         let (client, began) = (self.client()?, Instant::now());
         let model = self.model(model)?;
@@ -200,9 +198,21 @@ impl Provider for Server {
                 format!("{} chooses the pooling itself; leave `pooling` out", self.id),
             ));
         }
+        let listed = self.requests.list(Remote {
+            sequence,
+            trace_id: request.trace_id.clone(),
+            model: model.clone(),
+            provider: self.id.clone(),
+            app: app.name,
+            priority: request.priority,
+            arrived: began,
+            pieces: 0.into(),
+            cancel: CancellationToken::new(),
+        });
         let deadline = request.deadline_ms.map(Duration::from_millis);
         let made = tokio::select! {
             made = client.embed(&model.0, &request.input) => self.heard(made)?,
+            () = listed.remote.cancel.cancelled() => return Err(cancelled()),
             () = pieces::over(began, deadline) => return Err(pieces::overdue(&self.id)),
         };
         let mut embeddings = made.vectors;
@@ -221,6 +231,10 @@ impl Provider for Server {
             timings: Timings { total_ms: ms(began.elapsed()), ..Timings::default() },
         })
     }
+}
+
+fn cancelled() -> ErrorData {
+    ErrorData::new(Kind::Cancelled, "the request was cancelled before it had an answer")
 }
 
 fn client(settings: &settings::Server, key: Option<SecretString>, is_local: bool) -> Result<Client, cloud::Error> {
