@@ -97,6 +97,23 @@ fn a_pull_goes_on_without_its_client_and_is_told_to_all() {
 }
 
 #[test]
+fn a_revision_that_does_not_exist_is_in_nobodys_way() {
+    let (hub, daemon) = daemon(8 << 20);
+    let begin = |revision: &str| daemon.call("pulls.start", json!({ "model": "org/name", "revision": revision }));
+    begin("mian").unwrap();
+    until("it fails", || pull(&daemon)["state"] == "failed");
+    assert_eq!(pull(&daemon)["error"]["kind"], "repository_not_found");
+    hub.slow(1 << 20);
+    begin("main").unwrap();
+    // One that is under way is not thrown away for another.
+    until("something is there", || pull(&daemon)["done_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    let refused = begin("mian").unwrap_err()["message"].clone();
+    assert!(refused.as_str().unwrap().contains("`talkiectl pulls cancel org/name`"), "{refused}");
+    hub.slow(1 << 30);
+    finished(&daemon);
+}
+
+#[test]
 fn pulls_are_paused_resumed_and_cancelled_by_anybody() {
     let (hub, daemon) = daemon(8 << 20);
     hub.fail(Fault::always(Match::File(NAME.into()), Kind::Stall(1 << 20)));

@@ -133,24 +133,35 @@ impl Loop {
 
     fn start(&mut self, model: ModelId, revision: String) -> Result<Pull, ErrorData> {
         if let Some(pull) = self.entry(&model).filter(|pull| !pull.is_over()) {
+            if pull.job.revision != revision && pull.was_refused() {
+                // Its revision may not exist.
+                return Ok(self.begin(model, revision));
+            }
             if pull.job.revision != revision {
                 let words = format!(
-                    "{model} is being downloaded at revision {:?}; cancel that before another revision is begun",
+                    "{model} is in the list of downloads at revision {:?}; `talkiectl pulls cancel {model}` ends that, so that \
+                     another can begin",
                     pull.job.revision
                 );
                 return Err(ErrorData::new(Kind::InvalidParams, words));
             }
             return self.resume(&model);
         }
-        self.pulls.retain(|pull| pull.job.model.folder() != model.folder());
-        if self.pulls.len() >= MAX_PULLS {
+        let others = self.pulls.iter().filter(|pull| pull.job.model.folder() != model.folder());
+        if others.count() >= MAX_PULLS {
             let words = format!("{MAX_PULLS} downloads are in the list; cancel some of them");
             return Err(ErrorData::new(Kind::Busy, words));
         }
+        Ok(self.begin(model, revision))
+    }
+
+    /// A new one, in the place of one that has come to its end.
+    fn begin(&mut self, model: ModelId, revision: String) -> Pull {
+        self.pulls.retain(|pull| pull.job.model.folder() != model.folder());
         let watched = Watched::new(model.clone(), PullState::Queued);
         let begun = watched.pull(Instant::now());
         self.pulls.push(Entry::new(Job::new(model, revision), watched));
-        Ok(begun)
+        begun
     }
 
     fn resume(&mut self, model: &ModelId) -> Result<Pull, ErrorData> {
@@ -281,6 +292,13 @@ impl Entry {
 
     fn is_over(&self) -> bool {
         matches!(self.watched.state(), PullState::Done | PullState::Cancelled)
+    }
+
+    /// Whether it failed before anything of it was there.
+    fn was_refused(&self) -> bool {
+        self.running.is_none()
+            && self.watched.state() == PullState::Failed
+            && self.watched.pull(Instant::now()).done_bytes == 0
     }
 
     /// Writes down that it is not to go on by itself.
