@@ -41,6 +41,24 @@ fn saved(daemon: &Daemon, name: &str) -> Value {
 }
 
 #[test]
+fn who_is_chosen_now_goes_before_who_was_chosen_before() {
+    let daemon = Start::fake().model("test/echo", rhine).run();
+    let file = daemon.home.path().join("talk.json");
+    let path = file.to_str().unwrap();
+    let order = format!("/save {path}\n");
+    assert_eq!(piped(&daemon, &["-m", "test/echo"], &order).status.code(), Some(0));
+    let talk = std::fs::read_to_string(&file).unwrap();
+    assert!(talk.contains("test/echo"), "{talk}");
+    std::fs::write(&file, talk.replace("test/echo", "gone/model")).unwrap();
+    for choice in [["-p", "mlx"], ["--tier", "budget"]] {
+        let output = piped(&daemon, &[&[path][..], &choice].concat(), "river\n");
+        assert!(stdout(&output).contains("The Rhine."), "{choice:?}: {}", stderr(&output));
+    }
+    let output = piped(&daemon, &["-p", "candle"], "/model test/echo\nriver\n");
+    assert!(stdout(&output).contains("The Rhine."), "{}", stderr(&output));
+}
+
+#[test]
 fn a_line_is_edited_answered_and_remembered() {
     let daemon = Start::fake().model("test/echo", rhine).run();
     let mut terminal = at(&daemon, &["chat"]);

@@ -53,8 +53,9 @@ pub async fn chat(session: &Session, chat: cli::Chat) -> Result<(), Failure> {
     let shown = if plain { Shown::of(&asked) } else { Shown::of(&asked).with_markdown() };
     let mut request = request::of(asked, &Draws::default())?;
     let mut conversation = file.as_deref().map(Conversation::load).transpose()?.unwrap_or_default();
-    // What was said on the command line goes before what was saved.
-    conversation.model = request.model.take().or(conversation.model);
+    // What was said on the command line goes before what was saved: who answers, as a whole.
+    let is_chosen = request.model.is_some() || request.provider.is_some() || request.tier.is_some();
+    conversation.model = if is_chosen { request.model.take() } else { conversation.model };
     conversation.system = request.options.system_prompt.take().or(conversation.system);
     let screen = Screen::new(session, shown);
     let mut chat = Chat { session, request, shown, screen, conversation, answer: None, client: None };
@@ -112,6 +113,9 @@ impl Chat<'_> {
             Order::Save(file) => self.save(&file)?,
             Order::Load(file) => {
                 self.conversation = Conversation::load(&file)?;
+                if self.conversation.model.is_some() {
+                    (self.request.provider, self.request.tier) = (None, None);
+                }
                 self.note(&format!("{} turns are back", self.conversation.len()));
             }
             Order::Regen => {
@@ -200,6 +204,8 @@ impl Chat<'_> {
             }
         }
         self.conversation.model = Some(model);
+        // It was chosen for itself, whoever was asked before.
+        (self.request.provider, self.request.tier) = (None, None);
         self.tell(&self.conversation.model_words())
     }
 

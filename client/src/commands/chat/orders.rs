@@ -5,6 +5,8 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use rustyline::completion::unescape;
+
 use crate::commands::suggest;
 use crate::failure::Failure;
 
@@ -48,8 +50,8 @@ pub fn parse(text: &str) -> Result<Option<Order>, Failure> {
     let order = match (word, given) {
         ("/model", model) => Order::Model(model),
         ("/system", text) => Order::System(text.map(|text| if text == "\"\"" { String::new() } else { text })),
-        ("/save", Some(file)) => Order::Save(file.into()),
-        ("/load", Some(file)) => Order::Load(file.into()),
+        ("/save", Some(written)) => Order::Save(file(&written)),
+        ("/load", Some(written)) => Order::Load(file(&written)),
         ("/save" | "/load", None) => return Err(refused(format!("{word} needs the name of a file"))),
         ("/regen", None) => Order::Regen,
         ("/tokens", None) => Order::Tokens,
@@ -62,6 +64,19 @@ pub fn parse(text: &str) -> Result<Option<Order>, Failure> {
         _ => return Err(unknown(word)),
     };
     Ok(Some(order))
+}
+
+/// A file as it is typed, or as completion writes it: `~/` is the home, `\ ` a space; quotes are left off.
+fn file(written: &str) -> PathBuf {
+    let within = |quote| written.strip_prefix(quote)?.strip_suffix(quote);
+    let text = match (within('\''), within('"')) {
+        (Some(plain), _) => plain.into(),
+        (None, escaped) => unescape(escaped.unwrap_or(written), Some('\\')),
+    };
+    match (text.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => text.into_owned().into(),
+    }
 }
 
 fn refused(message: String) -> Failure {

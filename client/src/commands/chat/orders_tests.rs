@@ -11,6 +11,11 @@ fn turns_are_told_from_orders() {
     assert_eq!(order("/system be brief"), Some(Order::System(Some("be brief".into()))));
     assert_eq!(order("/system \"\""), Some(Order::System(Some(String::new()))));
     assert_eq!(order("/save my file.json"), Some(Order::Save("my file.json".into())));
+    assert_eq!(order("/load my\\ file.json"), Some(Order::Load("my file.json".into())));
+    assert_eq!(order("/load \"my file.json\""), Some(Order::Load("my file.json".into())));
+    let home = std::env::home_dir().expect("a home");
+    assert_eq!(order("/save ~/talk.json"), Some(Order::Save(home.join("talk.json"))));
+    assert_eq!(order("/save ~talk.json"), Some(Order::Save("~talk.json".into())));
     assert_eq!(order("/quit"), Some(Order::Exit));
     assert_eq!(order("/"), Some(Order::Help));
 }
