@@ -98,6 +98,11 @@ impl Client {
     }
 }
 
+/// The answer of a call, or [`Error::Silent`] where none comes for `patience`.
+pub async fn answered<T>(patience: Duration, call: impl Future<Output = Result<T, RpcError>>) -> Result<T, Error> {
+    tokio::time::timeout(patience, call).await.map_err(|_| Error::Silent { patience })?.map_err(Error::from)
+}
+
 impl Deref for Client {
     type Target = RpcClient;
 

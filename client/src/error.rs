@@ -118,10 +118,13 @@ impl Error {
     /// The exit code it ends a program with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotRunning { .. } | Self::NotStarted { .. } | Self::Io { .. } | Self::Silent { .. } | Self::Lost => {
-                Exit::Unreachable
-            }
-            Self::Protocol(_) | Self::Version { .. } => Exit::Failed,
+            // What is opened is the log of a start.
+            Self::NotRunning { .. }
+            | Self::NotStarted { .. }
+            | Self::Silent { .. }
+            | Self::Lost
+            | Self::Io { action: "connect to" | "ping talkied at" | "open", .. } => Exit::Unreachable,
+            Self::Io { .. } | Self::Protocol(_) | Self::Version { .. } => Exit::Failed,
             Self::TooLong { .. } => Exit::Usage,
             Self::Service(error) => error.exit(),
             Self::Lagged => Exit::TryLater,
@@ -137,8 +140,14 @@ impl Error {
                 Some("start it with `talkied`, or run a command that does: generate, models, pull".into())
             }
             Self::NotStarted { log, .. } => Some(format!("its whole log is {}", log.display())),
+            Self::Io { action: "connect to", source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("the socket belongs to someone else; every user runs a talkied of their own".into())
+            }
+            Self::Io { action: "run", source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("install talkied beside talkiectl, or on the PATH".into())
+            }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("the file belongs to someone else; every user runs a talkied of their own".into())
+                Some("`talkiectl doctor` says what is to be changed".into())
             }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
                 Some("set TALKIE_SOCKET to a shorter path".into())
@@ -189,7 +198,9 @@ fn hint_of_kind(kind: Kind, data: Option<&ErrorData>) -> String {
         Kind::Cancelled => "send it again if it is still wanted",
         Kind::PullNotFound => "`talkiectl pulls` lists the downloads",
         Kind::RepositoryNotFound => "`talkiectl catalogue` lists models that are known to work",
-        Kind::AccessDenied => "accept its terms on its page, and give talkied a token with HF_TOKEN or `hf auth login`",
+        Kind::AccessDenied => {
+            "accept its terms on its page, and give talkied a token: `hf auth login` is seen at once, HF_TOKEN where talkied is started"
+        }
         Kind::DiskFull => "make room: `talkiectl du` shows what models take, `talkiectl rm MODEL` removes one",
         Kind::StorageFailed => "check the folder's permissions and whether its disk is there",
         Kind::DownloadDamaged => "run it again; if it stays so, the copy on the hub is damaged",
@@ -264,7 +275,7 @@ impl Exit {
         (Self::Unreachable, "talkied is not running, or was lost"),
         (Self::NotFound, "no such model, request, download, provider, workflow or run"),
         (Self::TryLater, "try again later"),
-        (Self::Unwell, "doctor found something to mend"),
+        (Self::Unwell, "doctor or a check found something to mend"),
         (Self::Interrupted, "interrupted or cancelled"),
     ];
 

@@ -25,10 +25,30 @@ const GRACE: Duration = Duration::from_millis(500);
 /// A log longer than this is begun anew.
 const LOG_BYTES: u64 = 4 << 20;
 
-/// The daemon's program: `talkied` beside the running program, else the one on the `PATH`.
+/// The daemon's program.
+const NAME: &str = "talkied";
+
+/// The daemon's program: `talkied` beside the running program, else the one on the `PATH`; the bare name where there is none.
 pub fn program() -> PathBuf {
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name("talkied"));
-    beside.filter(|program| program.is_file()).unwrap_or_else(|| "talkied".into())
+    beside().or_else(|| on_path().next()).unwrap_or_else(|| NAME.into())
+}
+
+/// The one beside the running program.
+pub(crate) fn beside() -> Option<PathBuf> {
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(NAME));
+    beside.filter(|program| program.is_file())
+}
+
+/// Those on the `PATH`, the first to be found first.
+pub(crate) fn on_path() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
+    folders.into_iter().map(|folder| folder.join(NAME)).filter(|program| program.is_file())
+}
+
+/// A place as the daemon must be told it, which runs in another folder.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Where a daemon started on demand writes until it listens, and where its last words go; for the time between it has a
@@ -75,7 +95,6 @@ fn spawn(paths: &Paths, program: &Path, log: &Log) -> Result<Child, Error> {
         }
         _ => log.not_started(format!("failed to run {}: {source}", program.display())),
     };
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     // A bare name is looked up on the PATH; anything else must survive the change of the directory below.
     let executable = if program.components().count() > 1 { absolute(program) } else { program.to_path_buf() };
     let mut command = Command::new(executable);

@@ -45,6 +45,24 @@ fn generate_answers_an_argument_and_a_pipe() {
 }
 
 #[test]
+fn no_command_waits_for_ever_for_a_daemon_that_hangs() {
+    let home = tempfile::TempDir::with_prefix("t").unwrap();
+    let socket = home.path().join("s.sock");
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let commands = [&["stop"][..], &["config", "show"], &["status"], &["models"]];
+    let children = commands.map(|args| {
+        let mut command = Command::new(program("talkiectl"));
+        command.env("TALKIE_HOME", home.path()).arg("--socket").arg(&socket).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    for (args, child) in commands.iter().zip(children) {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{args:?}");
+        assert!(stderr(&output).contains("does not answer: nothing came for 10 s"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn generate_json_prints_the_events_of_the_wire() {
     let output = run(&echo(), &["--json", "generate", "--seed", "3", "hi"], "");
     let events: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -271,4 +271,14 @@ fn talkiectl_tells_what_one_that_does_not_run_would_go_by() {
     let schema: Value = serde_json::from_str(&ask(&["config", "schema"]).1).unwrap();
     assert_eq!(schema["properties"]["queue"]["default"], 512);
     assert_eq!(ask(&["config", "reload"]).0, Some(3), "nobody is there to read it again");
+    // Places from here on, as every other command takes them.
+    let mut command = Command::new(program("talkiectl"));
+    command.current_dir(home.path()).env("TALKIE_HOME", ".").args(["--socket", "./t.sock", "config", "check"]);
+    let (code, said, error) = told(&command.stdin(Stdio::null()).output().unwrap());
+    assert!(code == Some(0) && said.contains("is right"), "{error}");
+    // The file is not to blame, and is not to be thrown away.
+    command.env("TALKIE_QUEUE", "abc");
+    let (code, _, error) = told(&command.output().unwrap());
+    assert_eq!(code, Some(1));
+    assert!(error.contains("TALKIE_QUEUE is \"abc\"") && !error.contains("--force"), "{error}");
 }

@@ -339,7 +339,7 @@ fn finds_an_engine_of_another_release() {
 #[test]
 fn finds_a_model_that_is_not_whole() {
     let daemon = Start::fake().model("test/cut", |files| files.weights.truncate(9)).run();
-    let fix = "talkiectl pull test/cut, or: talkiectl rm test/cut";
+    let fix = "talkiectl rm test/cut";
     finds(&mut doctor(daemon.home.path()), "models", "problem", &["test/cut: "], fix);
 }
 
@@ -405,6 +405,12 @@ fn finds_a_download_that_failed() {
     until("it fails", || daemon.call("pulls.list", json!({})).unwrap()["pulls"][0]["state"] == "failed");
     let fix = "talkiectl pulls resume org/name";
     finds(&mut doctor(daemon.home.path()), "pulls", "problem", &["org/name", "make room"], fix);
+    daemon.call("pulls.cancel", json!({ "model": "org/name" })).unwrap();
+    // What is not there does not come by waiting.
+    daemon.call("pulls.start", json!({ "model": "org/none" })).unwrap();
+    until("it fails", || daemon.call("pulls.list", json!({})).unwrap()["pulls"][0]["state"] == "failed");
+    let fix = "talkiectl pulls cancel org/none";
+    finds(&mut doctor(daemon.home.path()), "pulls", "problem", &["org/none"], fix);
 }
 
 #[test]
@@ -476,6 +482,10 @@ fn finds_settings_that_keep_it_from_starting() {
     finds(&mut doctor(daemon.home.path()), "config", "problem", &what, &fix);
     fs::write(&file, "keep_alive = \"5m\"\n").unwrap();
     healthy(&daemon);
+    // What a start would be given, and the file is not to blame for.
+    let mut command = doctor(daemon.home.path());
+    command.env("TALKIE_QUEUE", "abc");
+    finds(&mut command, "config", "problem", &["TALKIE_QUEUE is \"abc\""], "unset TALKIE_QUEUE");
 }
 
 #[cfg(target_os = "linux")]

@@ -110,3 +110,27 @@ fn a_key_that_is_typed_is_not_shown() {
     let told = stdout(&finish(daemon.talkiectl(&["providers", "show", "gemini"]), ""));
     assert!(!told.contains("s3cret"), "{told}");
 }
+
+#[test]
+fn a_key_is_typed_where_the_output_goes_elsewhere() {
+    let daemon = daemon();
+    let file = daemon.home.path().join("set.json");
+    let set = daemon.talkiectl(&["providers", "set-key", "gemini", "--json"]);
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg(format!("exec \"$0\" \"$@\" > {}", file.display())).arg(set.get_program());
+    command.args(set.get_args());
+    for (name, value) in set.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let mut terminal = Terminal::new(&command, 80, Seen::Text);
+    terminal.sees("key of gemini: ");
+    crate::support::until("the terminal echoes nothing", || !terminal.echoes());
+    terminal.line("s3cret-key");
+    let (code, seen) = terminal.ends();
+    assert_eq!(code, 0, "{seen}");
+    let told: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!((&told["id"], &told["key"]), (&"gemini".into(), &"file".into()), "{told}");
+}

@@ -8,10 +8,12 @@ use protocol::Configuration;
 use protocol::paths::{HOME_VARIABLE, SOCKET_VARIABLE};
 use protocol::rpc::DaemonClient;
 use serde::Serialize;
+use talkiectl::connection::answered;
 use talkiectl::{Client, Error, start};
 use tokio::process::Command;
 
 use super::Session;
+use super::daemon::ANSWER;
 use crate::cli::{Config, Form};
 use crate::failure::Failure;
 use crate::render;
@@ -30,7 +32,7 @@ pub async fn config(session: &Session, what: Config) -> Result<(), Failure> {
 
 async fn show(session: &Session) -> Result<(), Failure> {
     let shown = match Client::connect(&session.paths.socket).await {
-        Ok(client) => Shown { running: true, configuration: client.config().await? },
+        Ok(client) => Shown { running: true, configuration: answered(ANSWER, client.config()).await? },
         Err(Error::NotRunning { .. }) => {
             let text = ask(session, &["show"]).await?;
             let configuration: Configuration = serde_json::from_str(&text)
@@ -95,8 +97,8 @@ async fn ask(session: &Session, arguments: &[&str]) -> Result<String, Failure> {
     let asked = Command::new(&program)
         .arg("config")
         .args(arguments)
-        .env(HOME_VARIABLE, &session.paths.home)
-        .env(SOCKET_VARIABLE, &session.paths.socket)
+        .env(HOME_VARIABLE, start::absolute(&session.paths.home))
+        .env(SOCKET_VARIABLE, start::absolute(&session.paths.socket))
         .stdin(Stdio::null())
         .output();
     let failed = |source| Error::Io { action: "run", path: program.clone(), source };
@@ -111,7 +113,7 @@ async fn ask(session: &Session, arguments: &[&str]) -> Result<String, Failure> {
     };
     let hint = match arguments {
         ["init", ..] => "`talkiectl config check` says whether the file that is there is right",
-        _ => "put it right and ask again; `talkiectl config init --force` begins anew, with the defaults",
+        _ => "put it right, and ask again with `talkiectl config check`",
     };
     Err(Failure::Damaged { message, hint: hint.into() })
 }

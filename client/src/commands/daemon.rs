@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use protocol::rpc::DaemonClient;
+use talkiectl::connection::answered;
 use talkiectl::{Client, Error};
 
 use super::Session;
@@ -11,6 +12,9 @@ use crate::render::daemon::{self as render, Ping, Stopped};
 
 /// A daemon that does not answer a ping for this long is not alive, whatever its socket says.
 const PING_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long it may take for an answer that needs no work, where it was not greeted.
+pub const ANSWER: Duration = Duration::from_secs(10);
 
 pub async fn ps(session: &Session) -> Result<(), Failure> {
     let status = session.connect().await?.status().await?;
@@ -50,7 +54,7 @@ pub async fn stop(session: &Session) -> Result<(), Failure> {
         client => client?,
     };
     // It may end before its answer is through; gone is what was asked for.
-    match client.shutdown().await.map_err(Error::from) {
+    match answered(ANSWER, client.shutdown()).await {
         Ok(()) | Err(Error::Lost) => {}
         Err(error) => return Err(error.into()),
     }

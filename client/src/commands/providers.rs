@@ -6,6 +6,7 @@ use protocol::rpc::{ProvidersClient, UsageClient};
 use protocol::{ConfigureProvider, GetUsage, Key, ModelId, ProviderId, ProviderRef};
 
 use super::Session;
+use super::suggest::hinted;
 use crate::cli::{ProviderName, Providers, SetProvider, Usage};
 use crate::failure::Failure;
 use crate::render;
@@ -62,14 +63,16 @@ async fn change(session: &Session, set: SetProvider) -> Result<(), Failure> {
     let headers = (!headers.is_empty()).then(|| headers.into_iter().collect());
     let default_model = default_model.map(ModelId);
     let request = ConfigureProvider { base_url: url, default_model, name: label, headers, ..unchanged(name) };
-    let provider = client.configure(request).await?;
+    let configured = client.configure(request).await.map_err(Failure::from);
+    let provider = hinted(configured, "a new one needs --url; `talkiectl help providers set` has all options")?;
     session.print(&provider, |provider, _| render::providers::one(provider))
 }
 
 async fn remove(session: &Session, name: ProviderName) -> Result<(), Failure> {
     let client = session.connect_or_start().await?;
     let id = name.name.clone();
-    let removed = client.remove(reference(name)).await?;
+    let removed = client.remove(reference(name)).await.map_err(Failure::from);
+    let removed = hinted(removed, &format!("`talkiectl providers remove-key {id}` forgets its key"))?;
     if !removed.removed {
         let message = format!("no server {id} is set");
         return Err(Failure::NotFound { message, hint: "`talkiectl providers` lists those that are" });
@@ -97,7 +100,10 @@ pub fn read_hidden(what: &str) -> Result<Key, Failure> {
     let mut key = String::new();
     let read = if std::io::stdin().is_terminal() {
         render::to_stderr(&format!("{}: ", render::printable(what)));
-        console::Term::stdout().read_secure_line().map(|line| key = line)
+        let term = console::Term::stderr();
+        // One of the two may go elsewhere.
+        let term = if term.is_term() { term } else { console::Term::stdout() };
+        term.read_secure_line().map(|line| key = line)
     } else {
         std::io::stdin().take(LONGEST_KEY).read_to_string(&mut key).map(drop)
     };

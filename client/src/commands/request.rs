@@ -9,7 +9,7 @@ use protocol::{GenerateEvent, GenerateRequest, Kind, ModelId, Priority, Provider
 use talkiectl::{Client, Retry};
 
 use super::screen::Screen;
-use super::suggest::advised;
+use super::suggest::{advised, hinted};
 use super::{Session, format};
 use crate::cli::{Asked, Draws};
 use crate::failure::Failure;
@@ -54,7 +54,7 @@ pub async fn ask(session: &Session, request: &GenerateRequest, screen: &mut Scre
     }
     match &request.model {
         Some(model) => advised(&client, &model.0, shown).await,
-        None => shown,
+        None => hinted(shown, "`-m ID` chooses a model; `talkiectl help generate` has the other options"),
     }
 }
 

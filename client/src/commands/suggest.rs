@@ -45,6 +45,16 @@ pub async fn advised<T>(client: &Client, wanted: &str, outcome: Result<T, Failur
     })
 }
 
+/// The same outcome; of what a request lacks or has wrong, with the option of this command that sets it.
+pub fn hinted<T>(outcome: Result<T, Failure>, hint: &str) -> Result<T, Failure> {
+    outcome.map_err(|failure| match failure {
+        Failure::Client(error @ Error::Rpc { kind: Some(Kind::InvalidParams), .. }) => {
+            Failure::Advised { error, hint: hint.to_owned() }
+        }
+        failure => failure,
+    })
+}
+
 async fn hint(client: &Client, wanted: &str, kind: Kind) -> Option<String> {
     match kind {
         Kind::ModelNotFound => match did_you_mean(wanted, &installed(client).await) {

@@ -9,8 +9,18 @@ pub fn check(patient: &Patient) -> Said {
         None => Vec::new(),
         Some(Settings { wrong, .. }) if wrong.is_empty() => vec![fine("the settings are right")],
         Some(Settings { file, wrong }) => {
-            let editor = format!("${{EDITOR:-vi}} {}", quoted(file));
-            wrong.iter().map(|what| problem(what, &editor)).collect()
+            let mend = |what: &str| match variable(what) {
+                Some(name) => format!("unset {name}"),
+                None => format!("${{EDITOR:-vi}} {}", quoted(file)),
+            };
+            wrong.iter().map(|what| problem(what, mend(what))).collect()
         }
     }
+}
+
+/// The variable that is wrong, where it is one and not the file.
+fn variable(what: &str) -> Option<&str> {
+    let (name, _) = what.split_once(" is ")?;
+    let is_variable = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    (!name.is_empty() && is_variable(name)).then_some(name)
 }

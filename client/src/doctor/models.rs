@@ -37,7 +37,9 @@ fn broken(model: &Model) -> Option<SaidOne> {
         ModelState::Complete => None,
         ModelState::Gone => Some(warning(what, format!("talkiectl unload {id}"))),
         ModelState::Partial | ModelState::Broken if model.source == ModelSource::Library => {
-            Some(problem(what, format!("talkiectl pull {id}, or: talkiectl rm {id}")))
+            // What did not come from the hub cannot come from there again.
+            let mend = if model.revision.is_some() { "pull" } else { "rm" };
+            Some(problem(what, format!("talkiectl {mend} {id}")))
         }
         // Another program's, which may be about to download it.
         ModelState::Partial | ModelState::Broken => Some(warning(what, format!("ls -l {}", quoted(&model.path)))),

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use jsonrpsee::core::client::Error as RpcError;
 use protocol::paths::{HOME_VARIABLE, Paths};
 use protocol::rpc::{DaemonClient, ModelsClient, ProvidersClient, PullsClient};
 use protocol::{Catalogue, Model, Provider, Pull, Welcome};
+use talkiectl::connection::answered;
 use talkiectl::service::{Manager, Service, Status};
 use talkiectl::{Client, Error, start};
 
@@ -84,7 +84,9 @@ impl Patient {
     pub async fn meet(paths: Paths) -> Self {
         let daemon = meet(&paths).await;
         let program = Program::that_tells("talkied", start::program(), Tells::Release).await;
-        let beside = |name: &str| program.path.with_file_name(name);
+        // The daemon looks beside what a link leads to.
+        let real = program.path.canonicalize().unwrap_or_else(|_| program.path.clone());
+        let beside = |name: &str| real.with_file_name(name);
         let named = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| beside(name), PathBuf::from);
         let (mlx, candle) = ("talkied-mlx", "talkied-candle");
         let mlx = Program::that_tells(mlx, named("TALKIE_ENGINE", mlx), Tells::Device).await;
@@ -121,18 +123,11 @@ async fn meet(paths: &Paths) -> Daemon {
 async fn answers(client: &Client, welcome: Welcome) -> Answers {
     Answers {
         welcome,
-        status: bounded(client.status()).await,
-        models: bounded(ModelsClient::list(&**client)).await.map(|list| list.models),
-        catalogue: bounded(client.catalogue()).await,
-        pulls: bounded(PullsClient::list(&**client)).await.map(|list| list.pulls),
-        providers: bounded(ProvidersClient::list(&**client)).await.map(|list| list.providers),
-    }
-}
-
-async fn bounded<T>(call: impl Future<Output = Result<T, RpcError>>) -> Result<T, Error> {
-    match tokio::time::timeout(EACH, call).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Error::Silent { patience: EACH }),
+        status: answered(EACH, client.status()).await,
+        models: answered(EACH, ModelsClient::list(&**client)).await.map(|list| list.models),
+        catalogue: answered(EACH, client.catalogue()).await,
+        pulls: answered(EACH, PullsClient::list(&**client)).await.map(|list| list.pulls),
+        providers: answered(EACH, ProvidersClient::list(&**client)).await.map(|list| list.providers),
     }
 }
 
@@ -140,7 +135,11 @@ async fn bounded<T>(call: impl Future<Output = Result<T, RpcError>>) -> Result<T
 async fn settings(paths: &Paths, program: &Path) -> Option<Settings> {
     let asked = |question: &'static str| {
         let mut command = tokio::process::Command::new(program);
-        command.args(["config", question]).env(HOME_VARIABLE, &paths.home).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(["config", question])
+            .env(HOME_VARIABLE, start::absolute(&paths.home))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         async move { tokio::time::timeout(PROGRAM, command.output()).await.ok()?.ok() }
     };
     let path = asked("path").await.filter(|output| output.status.success())?;

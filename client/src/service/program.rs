@@ -11,9 +11,7 @@ use tokio::process::Command;
 use super::error::Error;
 use super::job::Found;
 use super::{Loaded, Service, Status};
-use crate::Client;
-
-const NAME: &str = "talkied";
+use crate::{Client, start};
 
 /// A program that does not tell its version for this long is not the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,20 +29,13 @@ pub fn find_program(named: Option<PathBuf>) -> Result<PathBuf, Error> {
         return Ok(program);
     }
     let is_same = |one: &Path, other: &Path| one.canonicalize().ok() == other.canonicalize().ok();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path: Vec<PathBuf> = std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(NAME))
-        .filter(|program| program.is_file())
-        .collect();
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(NAME));
-    let found = match beside.filter(|program| program.is_file()) {
-        Some(beside) => on_path.into_iter().find(|program| is_same(program, &beside)).or(Some(beside)),
-        None => on_path.into_iter().next(),
+    let found = match start::beside() {
+        Some(beside) => start::on_path().find(|program| is_same(program, &beside)).or(Some(beside)),
+        None => start::on_path().next(),
     };
     found.ok_or_else(|| {
         let hint = "install talkied, or name it with --program";
-        Error::program(Path::new(NAME), "is neither beside talkiectl nor on the PATH", hint)
+        Error::program(Path::new("talkied"), "is neither beside talkiectl nor on the PATH", hint)
     })
 }
 
