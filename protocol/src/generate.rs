@@ -13,7 +13,7 @@ use crate::providers::{PassedOver, ProviderId, Tier};
 use crate::tools::{Reasoning, Tool, ToolCall, ToolChoice};
 use crate::turn::Priority;
 
-/// Names one request; made by the daemon, `req_` and a number.
+/// Names one request; made by the daemon, as `req_3f09c1_17`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RequestId(pub String);

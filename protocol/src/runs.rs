@@ -186,7 +186,7 @@ pub struct RunEntry {
 pub enum RunChange {
     /// A step is about to be done. This is on the disk before anything of it is.
     Began {
-        /// Where it stands: `2`, `3.then.0`, `4.7.0` (of item 7); `2#2` after a `goto` back.
+        /// Where it stands: `2`, `3.then.1`, `4.7.1` (of item 7); `2#2` after a `goto` back.
         place: String,
         /// Its name.
         name: String,

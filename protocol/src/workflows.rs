@@ -141,7 +141,7 @@ pub struct RunStarted {
 /// A step before it is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedStep {
-    /// Where it stands: `2`, `3.then.0`; of a called workflow behind the place of the call. `*` stands for any item.
+    /// Where it stands: `2`, `3.then.1`; of a called workflow behind the place of the call. `*` stands for any item.
     pub place: String,
     /// Its name; its place where it has none.
     pub name: String,

@@ -119,7 +119,7 @@ pub static SETTINGS: [Setting; 22] = [
     Setting {
         key: "memory",
         doc: "Most memory that models take together, as 12G or 60% of this machine's, or auto for what the GPU recommends, or \
-              else two thirds of this machine's",
+              else two thirds of this machine's, three quarters above 36 GiB",
         variable: "TALKIE_MEMORY",
         option: "memory",
         placeholder: "BYTES",
