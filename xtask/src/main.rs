@@ -16,6 +16,7 @@ mod model;
 mod nvrtc;
 mod platform;
 mod reference;
+mod room;
 mod setup;
 mod test;
 mod workspace;

@@ -12,11 +12,13 @@ use crate::llama;
 use crate::model::Model;
 use crate::nvrtc;
 use crate::reference;
+use crate::room;
 use crate::setup::{self, Setup};
 use crate::workspace::cargo;
 
 /// Runs all stages, and stops at the first that fails.
 pub fn run() -> Result<()> {
+    room::check()?;
     let Setup { workspace, cache } = stage("set-up", || setup::run(None))?;
     let root = workspace.root.as_path();
     stage("format", || command::visible(in_root(root).args(["fmt", "--all", "--check"])))?;
@@ -39,6 +41,8 @@ pub fn run() -> Result<()> {
     if cfg!(target_os = "linux") {
         tests.env("TALKIE_TEST_NVRTC", stage("NVIDIA's compiler", || nvrtc::library(&cache))?);
     }
+    // What was built has taken its part.
+    room::check()?;
     eprintln!("[tests]");
     tests.args(["test", "--workspace"]);
     command::visible(
