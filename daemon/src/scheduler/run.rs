@@ -91,10 +91,13 @@ impl Loop {
                 () = sleep_until(self.residency.next_expiry()) => self.expire(),
             }
         }
+        // Nothing more comes; what came meanwhile is answered, requests with the word that they are to be sent again.
+        messages.close();
+        while let Some(message) = messages.recv().await {
+            self.step(Some(message));
+        }
         let effects = self.residency.end_all();
         self.carry_out(effects);
-        // Engines report their end into a channel that nobody reads any more.
-        drop(messages);
         while self.retired.join_next().await.is_some() {}
     }
 
@@ -282,3 +285,7 @@ async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
