@@ -13,6 +13,7 @@ pub mod queue;
 pub mod residency;
 pub mod resident;
 mod run;
+mod running;
 mod snapshot;
 
 use std::sync::{Arc, Weak};

@@ -8,7 +8,8 @@ use engine::SequenceId;
 use protocol::{LostEngine, MemoryStatus, ModelId, Priority, Residency as ResidencyStatus, ResidencyState};
 
 use super::residency::Residency;
-use super::resident::{EngineId, Job, Phase, Resident, Running};
+use super::resident::{EngineId, Job, Phase, Resident};
+use super::running::Running;
 use crate::backend::Backend;
 use crate::local::LocalModel;
 

@@ -13,7 +13,8 @@ use std::time::Instant;
 use engine::{Command, SequenceId};
 use protocol::Priority;
 
-use super::super::resident::{Effect, Job, Resident, Running, Update};
+use super::super::resident::{Effect, Job, Resident, Update};
+use super::super::running::Running;
 use super::Residency;
 use super::memory::Begin;
 use crate::local::Key;

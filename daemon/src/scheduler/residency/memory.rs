@@ -11,7 +11,8 @@ use engine::{Command, DeviceMemory, Needs, SequenceId};
 use protocol::{ErrorData, KeepAlive, Kind, MemoryPool, MemoryStatus, Pressure, UnloadReason};
 
 use super::super::budget::{Holder, Room, find};
-use super::super::resident::{Effect, Phase, Resident, Running, Update, Wish};
+use super::super::resident::{Effect, Phase, Resident, Update, Wish};
+use super::super::running::Running;
 use super::Residency;
 use crate::backend::Backend;
 use crate::local::Key;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use engine::{Command, FinishReason, Finished, SequenceId};
 use protocol::{ErrorData, Kind, UnloadReason};
 
-use super::super::resident::{Effect, Job, Phase, Resident, Running, Update};
+use super::super::resident::{Effect, Job, Phase, Resident, Update};
+use super::super::running::Running;
 use super::Residency;
 use crate::local::Key;
 
