@@ -261,14 +261,15 @@ fn steps_ahead_obey_a_grammar_with_the_same_tokens() {
 }
 
 #[test]
-fn nothing_is_started_after_the_last_token() {
+fn nothing_is_started_after_the_first_token_and_the_last() {
     let (model, mut device) = load(&Checkpoint::llama());
     device.pipelines = true;
-    let mut sequence = Sequence::new(&submission(&[1], 2), model.as_ref()).unwrap();
-    sequence.step(model.as_ref(), &device, Pace::Alone).unwrap();
-    assert!(sequence.ahead.is_some());
-    sequence.step(model.as_ref(), &device, Pace::Alone).unwrap();
-    assert!(sequence.ahead.is_none());
+    let mut sequence = Sequence::new(&submission(&[1], 3), model.as_ref()).unwrap();
+    // Nor after the first, which somebody waits for.
+    for is_ahead in [false, true, false] {
+        sequence.step(model.as_ref(), &device, Pace::Alone).unwrap();
+        assert_eq!(sequence.ahead.is_some(), is_ahead);
+    }
 }
 
 #[test]

@@ -61,8 +61,13 @@ pub fn decode(rows: &mut [&mut Sequence], model: &dyn Model, device: &Device) ->
     if device.pipelines {
         // Behind guesses the next input is not known.
         let guesses = |sequence: &Sequence| alone && sequence.guesses.as_ref().is_some_and(Guesses::are_due);
+        // Somebody waits for the first token: describing the next step to the device would take longer than to compute it.
+        let is_first = |sequence: &Sequence| alone && sequence.given == 1;
         let goes_on = |sequence: &Sequence| sequence.given < sequence.wanted && sequence.room(model);
-        turn.with(|sequence| goes_on(sequence) && !guesses(sequence), |rows| start(rows, model, device.sharing));
+        turn.with(
+            |sequence| goes_on(sequence) && !is_first(sequence) && !guesses(sequence),
+            |rows| start(rows, model, device.sharing),
+        );
     }
     turn.with(|_| true, |_| device.stepped());
     turn.with(|_| true, read);
