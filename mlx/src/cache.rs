@@ -146,19 +146,32 @@ pub struct Batch<'a> {
     rows: Vec<&'a mut [Cache]>,
     /// Rows that nobody asks for: a product may be faster with them than without.
     spare: usize,
-    mask: Mask,
+    pass: Pass,
 }
 
-/// Which keys are seen, made by the first layer of a pass that asks for it, and used by the others.
+/// What the layers of a pass over one sequence share: made by the first that asks for it, and used by the others.
 #[derive(Default)]
-pub struct Mask(Option<([i32; 2], Array)>);
+pub struct Pass {
+    /// Which keys are seen, by the counts of tokens and keys.
+    mask: Option<([i32; 2], Array)>,
+    /// A number that GPUs read.
+    before: Option<(i32, Array)>,
+}
 
-impl Mask {
-    /// That of so many tokens and keys, made where there is none.
-    pub fn of(&mut self, sizes: [i32; 2], masking: impl FnOnce() -> MlxResult<Array>) -> MlxResult<Array> {
-        match &self.0 {
+impl Pass {
+    /// Which of so many keys each of so many tokens sees.
+    pub fn mask(&mut self, sizes: [i32; 2], masking: impl FnOnce() -> MlxResult<Array>) -> MlxResult<Array> {
+        match &self.mask {
             Some((made, mask)) if *made == sizes => Ok(mask.clone()),
-            _ => Ok(self.0.insert((sizes, masking()?)).1.clone()),
+            _ => Ok(self.mask.insert((sizes, masking()?)).1.clone()),
+        }
+    }
+
+    /// So many tokens, as an array.
+    pub fn before(&mut self, tokens: i32) -> Array {
+        match &self.before {
+            Some((made, before)) if *made == tokens => before.clone(),
+            _ => self.before.insert((tokens, Array::from_int(tokens))).1.clone(),
         }
     }
 }
@@ -171,12 +184,12 @@ impl<'a> Batch<'a> {
 
     /// Sequences with buffers of their own.
     pub fn of(rows: Vec<&'a mut [Cache]>) -> Self {
-        Self { table: None, rows, spare: 0, mask: Mask::default() }
+        Self { table: None, rows, spare: 0, pass: Pass::default() }
     }
 
     /// The sequences of a table, which is ready for a step, and others; with `spare` rows behind them.
     pub fn sharing(table: RefMut<'a, Table>, rows: Vec<&'a mut [Cache]>, spare: usize) -> Self {
-        Self { table: Some(table), rows, spare, mask: Mask::default() }
+        Self { table: Some(table), rows, spare, pass: Pass::default() }
     }
 
     /// Tokens before the next one, of each row.
@@ -190,7 +203,7 @@ impl<'a> Batch<'a> {
     /// What layer `place` keeps.
     pub fn layer(&mut self, place: usize) -> LayerCache<'_> {
         match (&mut self.table, self.rows.as_mut_slice()) {
-            (None, [caches]) => LayerCache::One(&mut caches[place], &mut self.mask),
+            (None, [caches]) => LayerCache::One(&mut caches[place], &mut self.pass),
             (table, rows) => LayerCache::Rows(LayerRows {
                 table: table.as_deref_mut().map(|table| (table, place)),
                 caches: rows.iter_mut().map(|caches| &mut caches[place]).collect(),
@@ -202,8 +215,8 @@ impl<'a> Batch<'a> {
 
 /// What one layer keeps of the sequences that a step computes together.
 pub enum LayerCache<'a> {
-    /// Of a single one, and the mask of the pass.
-    One(&'a mut Cache, &'a mut Mask),
+    /// Of a single one.
+    One(&'a mut Cache, &'a mut Pass),
     /// Of several.
     Rows(LayerRows<'a>),
 }

@@ -8,6 +8,8 @@
 //! make, and from twice as many on, each new one is an error ("Cache thrashing") for as long as the process lives. That may
 //! help somebody who tunes a benchmark; an engine lives for weeks, and meets prompts of every length.
 
+pub(crate) mod compiled;
+pub(crate) mod custom;
 pub(crate) mod nvrtc;
 pub(crate) mod own;
 

@@ -56,9 +56,15 @@ impl FullCache {
         }
     }
 
-    /// Appends, and answers all keys and values up to here. Both of shape `[1, heads, tokens, dims]`. One in a table has
-    /// to leave it first.
+    /// [`Self::append`] and [`Self::held`].
+    #[cfg(test)]
     pub fn update(&mut self, new_keys: &Array, new_values: &Array) -> Result<(Array, Array)> {
+        self.append(new_keys, new_values)?;
+        self.held()
+    }
+
+    /// Appends keys and values, both of shape `[1, heads, tokens, dims]`. One in a table has to leave it first.
+    pub fn append(&mut self, new_keys: &Array, new_values: &Array) -> Result<()> {
         let Store::Own { keys, values, len } = &mut self.0 else {
             return Err(Exception::custom("a cache that shares its buffers was to be written alone"));
         };
@@ -66,7 +72,13 @@ impl FullCache {
         put(keys, new_keys, *len, plain_room(end))?;
         put(values, new_values, *len, plain_room(end))?;
         *len = end;
-        Ok((view(keys, end)?, view(values, end)?))
+        Ok(())
+    }
+
+    /// All keys and values; views.
+    pub fn held(&self) -> Result<(Array, Array)> {
+        let [keys, values] = self.rows(0..self.len())?;
+        Ok((keys, values))
     }
 
     /// Takes back all but the first `to` tokens.
@@ -114,10 +126,6 @@ impl FullCache {
             }
         }
     }
-}
-
-fn view(buffer: &Buffer, end: i32) -> Result<Array> {
-    rows(whole(buffer)?, 0, end)
 }
 
 fn whole(buffer: &Buffer) -> Result<&Array> {

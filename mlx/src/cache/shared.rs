@@ -34,12 +34,11 @@ pub struct Table {
 }
 
 /// What is the same in all layers of a step.
-#[derive(Clone)]
-struct Places {
+pub struct Places {
     /// `[slots, 1, 1, 1]`: where the new token of each slot goes.
-    at: Array,
+    pub at: Array,
     /// `[slots, 1, 1, room]`: which tokens it sees, itself included.
-    seen: Array,
+    pub seen: Array,
 }
 
 /// A sequence's row of a table, free again when this is dropped.
@@ -113,12 +112,9 @@ impl Table {
     }
 
     /// Appends `keys` and `values` of one token for each slot, `[slots, heads, 1, dims]`; answers those of all tokens,
-    /// `[slots, heads, room, dims]`, and which of them each slot sees, `[slots, 1, 1, room]`.
-    pub fn update(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<[Array; 3]> {
-        let Some(Places { at, seen }) = self.step.clone() else {
-            return Err(Exception::custom("a table was written to without a step"));
-        };
-        let at = ops::broadcast_to(&at, keys.shape())?;
+    /// `[slots, heads, room, dims]`.
+    pub fn update(&mut self, layer: usize, keys: &Array, values: &Array) -> Result<[Array; 2]> {
+        let at = ops::broadcast_to(&self.places()?.at, keys.shape())?;
         let mut put = |place: usize, new: &Array| {
             let slot = &mut self.layers[layer][place];
             let written = {
@@ -128,7 +124,12 @@ impl Table {
             };
             Ok::<Array, Exception>(slot.insert(written).clone())
         };
-        Ok([put(0, keys)?, put(1, values)?, seen])
+        Ok([put(0, keys)?, put(1, values)?])
+    }
+
+    /// What is the same in all layers of the step.
+    pub fn places(&self) -> Result<&Places> {
+        self.step.as_ref().ok_or_else(|| Exception::custom("a table was asked for a step that it is not in"))
     }
 
     /// Counts the token that was appended for these slots.

@@ -38,8 +38,9 @@ fn step(sequences: &mut [&mut Vec<Cache>], firsts: &[i32]) -> Option<Rc<RefCell<
         let mut table = table.borrow_mut();
         table.begin().unwrap();
         for layer in 0..2 {
-            let [keys, values, seen] = table.update(layer, &new, &new.negative().unwrap()).unwrap();
-            transforms::eval([&keys, &values, &seen]).unwrap();
+            let [keys, values] = table.update(layer, &new, &new.negative().unwrap()).unwrap();
+            let seen = &table.places().unwrap().seen;
+            transforms::eval([&keys, &values, seen]).unwrap();
         }
         table.end(&taking);
     }

@@ -16,6 +16,8 @@ pub enum Kind {
     Attention,
     /// A kernel of our own.
     FewRows,
+    /// Another.
+    FewTokens,
     /// `mlx_multiply`
     Multiply,
     /// `mlx_quantized_matmul`

@@ -88,4 +88,4 @@ unsafe fn read(program: Program, size: &Symbol<Size>, bytes: &Symbol<Bytes>) -> 
 
 #[cfg(test)]
 #[path = "nvrtc_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -15,6 +15,9 @@ use std::{env, fs, io, process};
 /// The one version whose names these are.
 const MLX: &str = "0.32.2";
 
+/// What kernels of 16-bit numbers have in common. Before it they say `IS_BFLOAT`.
+pub const UNITS: &str = include_str!("units.cu");
+
 /// A kernel without the declaration that MLX writes around it.
 pub struct Own {
     /// A name for C, which says all that the text depends on.
@@ -37,8 +40,18 @@ pub struct Input {
     pub kind: Option<&'static str>,
     /// Whether the lengths of the axes are told.
     pub has_shape: bool,
-    /// Whether their count is.
+    /// Whether numbers from one entry of each axis to the next are. Where those of any input are, none is copied to lie in
+    /// one piece before it is given.
+    pub has_strides: bool,
+    /// Whether the count of axes is.
     pub has_ndim: bool,
+}
+
+impl Input {
+    /// One of which nothing is told.
+    pub const fn bare(name: &'static str) -> Self {
+        Self { name, kind: None, has_shape: false, has_strides: false, has_ndim: false }
+    }
 }
 
 impl Own {
@@ -80,10 +93,14 @@ impl Own {
     /// The same for a compiler that has no header: pointers to whatever, and sizes as MLX lays them out.
     pub fn alone(&self) -> String {
         let Self { header, body, .. } = self;
-        let shape =
-            "struct Shape {\n  int axes[10];\n  __device__ int operator[](int axis) const { return axes[axis]; }\n};\n";
+        let axes = |name: &str, kind: &str| {
+            format!(
+                "struct {name} {{\n  {kind} axes[10];\n  __device__ {kind} operator[](int axis) const {{ return axes[axis]; }}\n}};\n"
+            )
+        };
+        let (shape, strides) = (axes("Shape", "int"), axes("Strides", "long long"));
         format!(
-            "{header}{shape}extern \"C\" __global__ void {}(\n{}) {{\n{body}\n}}\n",
+            "{header}{shape}{strides}extern \"C\" __global__ void {}(\n{}) {{\n{body}\n}}\n",
             self.symbol(),
             self.parameters(|_| "void")
         )
@@ -99,6 +116,9 @@ impl Own {
             if input.has_shape {
                 let _ = writeln!(list, "    const __grid_constant__ Shape {name}_shape,");
             }
+            if input.has_strides {
+                let _ = writeln!(list, "    const __grid_constant__ Strides {name}_strides,");
+            }
             if input.has_ndim {
                 let _ = writeln!(list, "    const __grid_constant__ int {name}_ndim,");
             }
@@ -106,6 +126,18 @@ impl Own {
         let _ = write!(list, "    {}* out", kind(self.kind));
         list
     }
+}
+
+/// A text without what no compiler needs: MLX copies all of it for each use, and computes its hash.
+pub fn bare(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len());
+    for line in text.lines() {
+        let line = line.split_once("//").map_or(line, |(code, _)| code).trim();
+        if !line.is_empty() {
+            bare.extend([line, "\n"]);
+        }
+    }
+    bare
 }
 
 /// All of it or nothing, whoever writes the same at the same time.

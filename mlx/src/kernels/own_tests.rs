@@ -6,15 +6,19 @@ use tempfile::TempDir;
 
 use super::*;
 
+const INPUTS: [Input; 3] = [
+    Input { has_shape: true, has_ndim: true, ..Input::bare("x") },
+    Input { kind: Some("uint32_t"), ..Input::bare("y") },
+    Input { has_shape: true, has_strides: true, ..Input::bare("z") },
+];
+
 fn own() -> Own {
     Own {
         name: "twice".into(),
         header: "constexpr int BY = 2;\n".into(),
-        body: "  out[threadIdx.x] = BY * x[threadIdx.x] + x_shape[0] + x_ndim + y[0];".into(),
-        inputs: &[
-            Input { name: "x", kind: None, has_shape: true, has_ndim: true },
-            Input { name: "y", kind: Some("uint32_t"), has_shape: false, has_ndim: false },
-        ],
+        body: "  out[threadIdx.x] = BY * x[threadIdx.x] + x_shape[0] + x_ndim + y[0] + z_shape[0] + z_strides[0];"
+            .into(),
+        inputs: &INPUTS,
         kind: "__half",
     }
 }
@@ -52,8 +56,11 @@ __global__ void custom_kernel_twice(
     const __grid_constant__ Shape x_shape,
     const __grid_constant__ int x_ndim,
     const uint32_t* y,
+    const __half* z,
+    const __grid_constant__ Shape z_shape,
+    const __grid_constant__ Strides z_strides,
     __half* out) {
-  out[threadIdx.x] = BY * x[threadIdx.x] + x_shape[0] + x_ndim + y[0];
+  out[threadIdx.x] = BY * x[threadIdx.x] + x_shape[0] + x_ndim + y[0] + z_shape[0] + z_strides[0];
 }
 
 } // namespace mlx::core::cu

@@ -1,5 +1,6 @@
 //! Causal attention of new tokens to themselves and to all before them, with grouped heads.
 
+mod few_tokens;
 mod packed;
 mod plain;
 mod shared;
@@ -10,7 +11,7 @@ use mlx_rs::fast::{ScaledDotProductAttentionMask as Mask, scaled_dot_product_att
 use mlx_rs::ops;
 
 use crate::array::{block, reshape, scalar};
-use crate::cache::{Cache, LayerCache, LayerRows, Mask as CausalMask, WindowCache};
+use crate::cache::{Cache, LayerCache, LayerRows, Pass, WindowCache};
 use crate::call::{self, Kind, Operation};
 use crate::device;
 
@@ -81,7 +82,7 @@ pub fn attend(
     scores: Scores<'_>,
 ) -> Result<Array> {
     match cache {
-        LayerCache::One(cache, mask) => attend_one([queries, keys, values], cache, mask, scores),
+        LayerCache::One(cache, pass) => attend_one([queries, keys, values], cache, pass, scores),
         LayerCache::Rows(rows) => attend_rows([queries, keys, values], rows, scores),
     }
 }
@@ -104,7 +105,7 @@ fn attend_rows(new: [&Array; 3], rows: &mut LayerRows<'_>, scores: Scores<'_>) -
     }
     for (row, cache) in (done..).zip(&mut rows.caches) {
         let new = part(row, row + 1)?;
-        seen.push(attend_one(new.each_ref(), cache, &mut CausalMask::default(), scores)?);
+        seen.push(attend_one(new.each_ref(), cache, &mut Pass::default(), scores)?);
         done = row + 1;
     }
     if rows.spare > 0 {
@@ -121,7 +122,7 @@ fn attend_rows(new: [&Array; 3], rows: &mut LayerRows<'_>, scores: Scores<'_>) -
 fn attend_one(
     [queries, keys, values]: [&Array; 3],
     cache: &mut Cache,
-    causal: &mut CausalMask,
+    pass: &mut Pass,
     scores: Scores<'_>,
 ) -> Result<Array> {
     let tokens = queries.shape()[2];
@@ -130,7 +131,18 @@ fn attend_one(
         _ => None,
     };
     let (keys, values) = match cache {
-        Cache::Full(cache) => cache.update(keys, values)?,
+        Cache::Full(cache) => {
+            let before = cache.len();
+            cache.append(keys, values)?;
+            if let [Some(keys), Some(values)] = cache.buffers() {
+                let before = || pass.before(before);
+                let seen = few_tokens::attend(queries, [keys, values], before, cache.len(), scores);
+                if let Some(seen) = seen {
+                    return seen;
+                }
+            }
+            cache.held()?
+        }
         Cache::Packed(cache) => {
             cache.append(keys, values)?;
             if tokens == 1 {
@@ -146,8 +158,8 @@ fn attend_one(
     let seen = keys.shape()[2];
     let by_products = window.is_none() && scores.sinks.is_none() && device::builds_kernels() && is_odd(tokens, seen);
     if scores.cap.is_some() || by_products {
-        let past = if tokens > 1 { Some(causal.of([tokens, seen], || causal_mask(tokens, seen))?) } else { None };
-        return plain::attend(queries, &keys, &values, past.as_ref(), scores);
+        let causal = if tokens > 1 { Some(pass.mask([tokens, seen], || causal_mask(tokens, seen))?) } else { None };
+        return plain::attend(queries, &keys, &values, causal.as_ref(), scores);
     }
     // One token may see everything that is held; the mask of several is aligned to the end of the keys.
     if tokens == 1 && window.is_none() && scores.sinks.is_none() {

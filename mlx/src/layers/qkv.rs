@@ -22,7 +22,7 @@ enum Projection {
     /// All rows in one matrix: a product and a rope less for each layer to describe and to start.
     One(Linear),
     /// Three matrices.
-    Each([Linear; 3]),
+    Each(Box<[Linear; 3]>),
 }
 
 impl Qkv {
@@ -40,7 +40,7 @@ impl Qkv {
         };
         let each = [linear("q_proj", heads)?, linear("k_proj", kv_heads)?, linear("v_proj", kv_heads)?];
         let joined = if weights.joins() { Linear::join(&each)? } else { None };
-        let projection = joined.map_or(Projection::Each(each), Projection::One);
+        let projection = joined.map_or_else(|| Projection::Each(Box::new(each)), Projection::One);
         Ok(Self { projection, heads, kv_heads })
     }
 
@@ -64,7 +64,8 @@ impl Qkv {
                 let (queries, keys) = (heads(&rotated, 0, *count)?, heads(&rotated, *count, turned)?);
                 Ok([queries, keys, heads(&all, turned, turned + kv_heads.count)?])
             }
-            Projection::Each([q_proj, k_proj, v_proj]) => {
+            Projection::Each(each) => {
+                let [q_proj, k_proj, v_proj] = &**each;
                 let queries = rope.forward(&self.heads.split(&q_proj.forward(x)?)?, offset)?;
                 let keys = rope.forward(&kv_heads.split(&k_proj.forward(x)?)?, offset)?;
                 Ok([queries, keys, kv_heads.split(&v_proj.forward(x)?)?])

@@ -3,8 +3,6 @@
 mod few_rows;
 mod unpack;
 
-use std::sync::Arc;
-
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::{Array, Dtype, ops};
 
@@ -31,7 +29,7 @@ pub struct Quantized {
     /// Whether rows of several sequences become those of one matrix.
     flattens: bool,
     /// What multiplies a few such rows where MLX does it slowly.
-    few_rows: Option<Arc<FewRows>>,
+    few_rows: Option<FewRows>,
 }
 
 impl Quantized {

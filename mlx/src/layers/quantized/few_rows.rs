@@ -7,17 +7,15 @@ mod kernel;
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype};
 
-use self::kernel::Kernel;
 use crate::call::{self, Operation};
 use crate::config::quantization::{Mode, Packing};
 use crate::device;
+use crate::kernels::compiled::{Compiled, Ready};
+use crate::kernels::custom::{Custom, Start};
 use crate::kernels::nvrtc;
 use crate::packed::Packed;
 
@@ -34,9 +32,10 @@ const WARPS: i32 = 8;
 const CHUNK: i32 = 64;
 
 /// The kernels for one way of packing.
+#[derive(Clone)]
 pub struct FewRows {
     kind: Kind,
-    is_ready: AtomicBool,
+    ready: Ready,
 }
 
 /// What kernels are compiled for.
@@ -64,26 +63,16 @@ impl Kind {
 impl FewRows {
     /// For a matrix of `shape`, rows and columns; `None` where the kernel does not know such numbers. The first of a kind
     /// has it compiled.
-    pub fn of(shape: &[i32], dtype: Dtype, packing: Packing) -> Option<Arc<Self>> {
-        static ALL: Mutex<Vec<Arc<FewRows>>> = Mutex::new(Vec::new());
+    pub fn of(shape: &[i32], dtype: Dtype, packing: Packing) -> Option<Self> {
+        static ALL: Compiled<Kind> = Compiled::new();
         let kind = Kind::of(shape, dtype, packing, device::capability()?)?;
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.iter().find(|known| known.kind == kind) {
-            return Some(known.clone());
-        }
-        let new = Arc::new(Self { kind, is_ready: AtomicBool::default() });
-        let waiting = new.clone();
-        let compiling = move || waiting.is_ready.store(compile(kind).is_ok(), Ordering::Release);
-        // Without a thread, a compiler, or a folder that can be written, MLX's products stay.
-        let _ = thread::Builder::new().name("kernels".into()).spawn(compiling);
-        all.push(new.clone());
-        Some(new)
+        Some(Self { kind, ready: ALL.of(kind, compile) })
     }
 
     /// `x · wᵀ` for `x` of `[…, columns]` with `rows` vectors; `None` where that is not for this kernel, or it is not
     /// compiled yet.
     pub fn matmul(&self, x: &Array, rows: i32, packed: &Packed) -> Option<Result<Array>> {
-        let serves = rows <= MOST && x.dtype() == self.kind.dtype && self.is_ready.load(Ordering::Acquire);
+        let serves = rows <= MOST && x.dtype() == self.kind.dtype && self.ready.get();
         serves.then(|| product(x, rows, packed, self.kind))
     }
 }
@@ -99,7 +88,7 @@ fn compile(kind: Kind) -> io::Result<()> {
 fn product(x: &Array, rows: i32, packed: &Packed, kind: Kind) -> Result<Array> {
     thread_local! {
         /// Those that this thread has used.
-        static KERNELS: RefCell<Vec<Kernel>> = const { RefCell::new(Vec::new()) };
+        static KERNELS: RefCell<Vec<((Kind, bool), Custom)>> = const { RefCell::new(Vec::new()) };
     }
     let Packed { weight, scales, biases, .. } = packed;
     let failed = || Exception::custom(format!("cannot multiply {:?} with {:?}", x.shape(), weight.shape()));
@@ -108,17 +97,19 @@ fn product(x: &Array, rows: i32, packed: &Packed, kind: Kind) -> Result<Array> {
     if let Some(last) = shape.last_mut() {
         *last = weight.shape()[0];
     }
-    let is_small = rows <= MOST_OF_SMALL;
+    let wanted = (kind, rows <= MOST_OF_SMALL);
     let result = KERNELS.with_borrow_mut(|kernels| {
-        let known = kernels.iter().position(|kernel| kernel.is(kind, is_small));
+        let known = kernels.iter().position(|(known, _)| *known == wanted);
         let place = known.unwrap_or_else(|| {
-            kernels.push(Kernel::new(kind, is_small));
+            kernels.push((wanted, Custom::new(&kernel::own(wanted.0, wanted.1))));
             kernels.len() - 1
         });
         // Those of this thread stay where they are.
         let operation = Operation::of(call::Kind::FewRows, &[place as i32]);
         call::again(&operation, [x, weight, scales, biases], |result, inputs, stream| {
-            kernels[place].apply(result, inputs, &shape, stream)
+            let blocks = [weight.shape()[0] / ROWS, (rows + TOKENS - 1) / TOKENS, 1];
+            let start = Start { shape: &shape, dtype: kind.dtype, blocks, threads: WARPS * 32 };
+            kernels[place].1.apply(result, &inputs, &start, stream)
         })
     });
     result.ok_or_else(failed)

@@ -1,17 +1,11 @@
 //! For which matrices the kernel serves; and on CUDA, its products beside MLX's.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-#[cfg(target_os = "linux")]
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use mlx_rs::random;
 
 use super::*;
-
-#[cfg(target_os = "linux")]
-#[path = "../../../tests/real/given.rs"]
-#[expect(dead_code, reason = "a part of it is needed")]
-mod given;
 
 fn affine(group_size: i32, bits: i32) -> Packing {
     Packing { mode: Mode::Affine, group_size, bits }
@@ -56,17 +50,10 @@ fn texts_are_told_apart_by_name_and_hold_nothing_for_people() {
     assert_eq!(names.len(), 9);
 }
 
-/// NVIDIA has no compiler for macOS.
 #[cfg(target_os = "linux")]
 #[test]
 fn texts_compile_for_every_kind() {
-    // Where it is looked for: among all that the process has loaded. What it needs lies beside it.
-    let compiler = given::given_or_made("TALKIE_TEST_NVRTC", &["nvrtc"]);
-    let _loaded = ["libnvrtc-builtins.so.13.0", "libnvrtc.so.13"].map(|name| {
-        let path = compiler.with_file_name(name);
-        // SAFETY: nothing runs when it is loaded but what NVIDIA's library sets up for itself.
-        unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) }.unwrap()
-    });
+    let _loaded = nvrtc::tests::load();
     let wrong = nvrtc::compile("__global__ void wrong() { nonsense(); }", [9, 0]).unwrap_err();
     assert!(wrong.to_string().contains("nonsense"), "{wrong}");
     for dtype in [Dtype::Float16, Dtype::Bfloat16] {
@@ -88,8 +75,9 @@ fn products_differ_from_those_of_plain_numbers_by_rounding() {
             let numbers = random::normal::<f32>(&[96, columns], 0.0, 1.0, None).unwrap().as_dtype(dtype).unwrap();
             let packed = Packed::pack(&numbers, group_size, 4).unwrap();
             let kernel = FewRows::of(&[96, columns], dtype, packed.packing).unwrap();
+            compile(kernel.kind).unwrap();
             let until = Instant::now() + Duration::from_mins(1);
-            while !kernel.is_ready.load(Ordering::Acquire) {
+            while !kernel.ready.get() {
                 assert!(Instant::now() < until, "the kernel is not compiled");
                 thread::sleep(Duration::from_millis(10));
             }
