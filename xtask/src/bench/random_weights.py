@@ -4,8 +4,8 @@ Arguments: the folder, what its `config.json` is to say, and perhaps a text. The
 that a model of seven billion weights takes seconds. Scales give every weight the spread 0.02.
 
 With a text the folder gets a tokenizer too, and is one that a server takes: the words of the text are a token each, digits
-are one each, and all tokens beyond have a word of their own, so that each token of an answer shows at once. The
-token that ends an answer lies behind the vocabulary, where it is never drawn. On a processor the rest is float32 then,
+are one each, and all tokens beyond have a word of their own, so that each token of an answer shows at once; but for one that
+ends each message, as those of published models have it. The token that ends an answer lies behind the vocabulary, where it is never drawn. On a processor the rest is float32 then,
 since mlx-lm's server takes weights as they come, and would be forty times slower.
 """
 
@@ -39,9 +39,9 @@ def drawn(name, array):
     return mx.full(array.shape, 0.0 if name.endswith(".bias") else 1.0, dtype=array.dtype)
 
 
-END = "<|end|>"
+END, TURN = "<|end|>", "<|turn|>"
 TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}<|turn|>\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 
@@ -60,9 +60,11 @@ def write_tokenizer():
     tokenizer.train_from_iterator([*texts, "system: user: assistant:"], trainer)
     written = json.loads(tokenizer.to_str())
     vocabulary = written["model"]["vocab"]
-    vocabulary.update({f"\u0120word{number}": number for number in range(len(vocabulary), size)})
+    vocabulary.update({f"\u0120word{number}": number for number in range(len(vocabulary), size - 1)})
+    vocabulary[TURN] = size - 1
     flags = dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False)
-    written["added_tokens"] = [{"id": size, "content": END, "special": True, **flags}]
+    special = {"special": True, **flags}
+    written["added_tokens"] = [{"id": size - 1, "content": TURN, **special}, {"id": size, "content": END, **special}]
     (folder / "tokenizer.json").write_text(json.dumps(written))
     says = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "chat_template": TEMPLATE}
     (folder / "tokenizer_config.json").write_text(json.dumps(says))

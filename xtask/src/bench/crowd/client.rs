@@ -23,6 +23,12 @@ impl Asker {
         Self { connection, request, prompt }
     }
 
+    /// Behind this system prompt.
+    pub fn with_system(mut self, prompt: &str) -> Self {
+        self.request["options"]["system_prompt"] = prompt.into();
+        self
+    }
+
     /// With this urgency.
     pub fn with_priority(mut self, priority: &str) -> Self {
         self.request["priority"] = priority.into();

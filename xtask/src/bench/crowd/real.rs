@@ -80,7 +80,7 @@ fn load(stage: &Stage) -> Result<()> {
 /// The clients of the one, then those of the other, where it runs.
 fn both(stage: &Stage, clients: u32, questions: Questions, tokens: u32) -> (Result<Crowd>, Option<Result<Crowd>>) {
     let ours = Crowd::run(clients, questions, |_| stage.ours(tokens, short));
-    let theirs = stage.theirs(tokens, short).map(|client| Crowd::run(clients, questions, |_| Ok(client)));
+    let theirs = stage.theirs(tokens, short).map(|client| Crowd::run(clients, questions, |_| Ok(client.clone())));
     (ours, theirs)
 }
 

@@ -87,7 +87,7 @@ impl Server {
 
     /// One that asks for so many tokens.
     pub fn client(&self, tokens: u32, prompt: fn(u32) -> String) -> Completion {
-        Completion { address: self.address, patience: self.patience, tokens, prompt }
+        Completion { address: self.address, patience: self.patience, tokens, prompt, system: None }
     }
 }
 
@@ -107,18 +107,21 @@ fn free() -> Result<SocketAddrV4> {
 }
 
 /// A client of it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Completion {
     address: SocketAddrV4,
     patience: Duration,
     tokens: u32,
     prompt: fn(u32) -> String,
+    system: Option<String>,
 }
 
 impl Client for Completion {
     fn ask(&mut self, question: u32) -> Result<Seen> {
-        let message = json!({ "role": "user", "content": (self.prompt)(question) });
-        let body = json!({ "messages": [message], "max_tokens": self.tokens, "temperature": 0, "stream": true,
+        let system = self.system.iter().map(|text| json!({ "role": "system", "content": text }));
+        let user = json!({ "role": "user", "content": (self.prompt)(question) });
+        let messages: Vec<Value> = system.chain([user]).collect();
+        let body = json!({ "messages": messages, "max_tokens": self.tokens, "temperature": 0, "stream": true,
             "stream_options": { "include_usage": true } })
         .to_string();
         let request = format!(
@@ -140,6 +143,11 @@ impl Client for Completion {
 }
 
 impl Completion {
+    /// Behind this system prompt.
+    pub fn with_system(self, prompt: &str) -> Self {
+        Self { system: Some(prompt.into()), ..self }
+    }
+
     /// Sends the request over a new connection; of the answer a byte has come.
     fn answer_to(&self, request: &str) -> io::Result<impl BufRead + use<>> {
         let mut stream = TcpStream::connect(self.address)?;

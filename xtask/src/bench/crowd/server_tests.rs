@@ -37,9 +37,15 @@ fn answered_after(turned_away: u32, answer: &'static str) -> Result<Seen> {
         serde_json::from_slice::<Value>(&body).unwrap()
     });
     let patience = Duration::from_secs(20);
-    let seen = Completion { address, patience, tokens: 7, prompt: |number| format!("question {number}") }.ask(3);
+    let client =
+        Completion { address, patience, tokens: 7, prompt: |number| format!("question {number}"), system: None };
+    let seen = client.with_system("be short").ask(3);
     let body = server.join().unwrap();
-    assert_eq!(body["messages"][0]["content"], "question 3");
+    let said = |place: usize| [&body["messages"][place]["role"], &body["messages"][place]["content"]];
+    assert_eq!(
+        (said(0), said(1)),
+        (["system", "be short"].map(Value::from).each_ref(), ["user", "question 3"].map(Value::from).each_ref())
+    );
     assert_eq!(body["max_tokens"], 7);
     seen
 }
@@ -63,6 +69,7 @@ fn a_server_that_says_nothing_is_called_silent() {
     let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
     let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("an IPv4 address") };
     let patience = Duration::from_millis(20);
-    let error = Completion { address, patience, tokens: 7, prompt: |_| "question".into() }.ask(0).unwrap_err();
+    let error =
+        Completion { address, patience, tokens: 7, prompt: |_| "question".into(), system: None }.ask(0).unwrap_err();
     assert_eq!(error.to_string(), "failed to ask mlx_lm.server: it is silent");
 }

@@ -1,4 +1,4 @@
-//! What a prompt of some 2000 tokens costs the first of five apps, and the others.
+//! What a system prompt of some 2000 tokens costs the first of five apps, and the others, each with a question of its own.
 
 use super::stage::Stage;
 use super::{Client, Seen};
@@ -6,22 +6,24 @@ use crate::bench::figures::Samples;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
-/// Said again and again, this is the prompt.
+/// Said again and again, this is the system prompt.
 pub const RULE: &str = "The assistant answers in one short sentence, names no brands, and never repeats the question. ";
 
 const APPS: u32 = 5;
 
 /// Prints the first one's time to the first token, and the others'.
 pub fn run(stage: &Stage, interrupt: &Interrupt) -> Result<()> {
+    let system = RULE.repeat(110);
     if stage.rehearses {
-        let mut theirs = stage.theirs(2, other);
-        stage.ours(2, other)?.ask(0)?;
-        theirs.as_mut().map(|client| client.ask(0)).transpose()?;
+        // As long, and other from its beginning on.
+        let other = format!("Rules: {system}");
+        stage.ours(2, question)?.with_system(&other).ask(0)?;
+        stage.theirs(2, question).map(|client| client.with_system(&other).ask(0)).transpose()?;
     }
     println!("\na system prompt of some 2000 tokens that five apps share: first token, ms");
-    print("talkied", interrupt, |app| Ok(Some(stage.ours(2, long)?.ask(app)?.wait_s())))?;
+    print("talkied", interrupt, |app| Ok(Some(stage.ours(2, question)?.with_system(&system).ask(app)?.wait_s())))?;
     print("mlx_lm.server", interrupt, |app| {
-        let seen = stage.theirs(2, long).map(|mut client| client.ask(app)).transpose()?;
+        let seen = stage.theirs(2, question).map(|client| client.with_system(&system).ask(app)).transpose()?;
         Ok(seen.map(Seen::wait_s))
     })
 }
@@ -41,12 +43,6 @@ fn print(name: &str, interrupt: &Interrupt, mut ask: impl FnMut(u32) -> Result<O
     Ok(())
 }
 
-/// The same beginning for all.
-fn long(app: u32) -> String {
-    format!("{}Question {app}: which river is near?", RULE.repeat(110))
-}
-
-/// As long, and other from its beginning on.
-fn other(app: u32) -> String {
-    format!("Rules: {}", long(app))
+fn question(app: u32) -> String {
+    format!("Question {app}: which river is near?")
 }
