@@ -14,9 +14,9 @@ pub enum Kind {
     Add,
     /// `mlx_fast_scaled_dot_product_attention` of one token, without a mask.
     Attention,
-    /// A kernel of our own.
+    /// A packed product, by a kernel of our own.
     FewRows,
-    /// Another.
+    /// Attention, by a kernel of our own.
     FewTokens,
     /// `mlx_multiply`
     Multiply,

@@ -1,9 +1,9 @@
 //! A step of several sequences: one pass of the model for all, one draw, one read. Each keeps its own caches, so that
 //! it may join, leave, wait or fail at any step.
 //!
-//! Where the device computes ahead, the step after is started before the tokens of this one are read. Its arrays are
-//! used as they are while the same sequences go on in the same order; else rows are gathered, and a row that nobody
-//! asks for is computed in vain.
+//! Where the device computes ahead, the step after is started before the tokens of this one are read, but for the first of a
+//! sequence alone, which somebody waits for. Its arrays are used as they are while the same sequences go on in the same
+//! order; else rows are gathered, and a row that nobody asks for is computed in vain.
 
 use std::time::Instant;
 

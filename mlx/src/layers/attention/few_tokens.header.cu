@@ -1,7 +1,8 @@
 // Attention of some tokens to all before them and to themselves, by the units that multiply small matrices.
 
-// `kernel.rs` writes before it what `units.cu` needs, and `DIMS`, the numbers of a head: 64 or 128; and of a block its `WARPS`, each
-// of which has a part of the keys. It needs no other header.
+// `kernel.rs` writes before it: `IS_BFLOAT`, whether the numbers of 16 bits are bfloat16 or half ones; `DIMS`, the numbers of a
+// head: 64 or 128; `WARPS`, those of a block, each of which has a part of the keys; `SCALE`, what scores are multiplied by, for
+// powers of two; and `units.cu`. It needs no other header.
 
 // Two numbers of 16 bits side by side: the lower or the upper halves of two words.
 __device__ __forceinline__ unsigned int halves(unsigned int one, unsigned int other, bool upper) {

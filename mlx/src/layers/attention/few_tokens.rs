@@ -19,7 +19,8 @@ use crate::kernels::compiled::Compiled;
 use crate::kernels::custom::{Custom, Start};
 use crate::kernels::nvrtc;
 
-/// Rows that a block computes, tokens of the heads that share keys; and its warps, each of which has a part of the keys.
+/// Rows that a block computes, tokens of the heads that share keys; and its warps, each of which has a part of the keys. The kernel's
+/// indices are made for these.
 const ROWS: i32 = 16;
 const WARPS: i32 = 8;
 

@@ -3,7 +3,7 @@
 // `kernel.rs` writes before it: `IS_BFLOAT`, whether the numbers of 16 bits are bfloat16 or half ones; `GROUP`, how many share
 // a scale; `IS_SMALL`, whether there are 16 tokens at most; of a block its `WARPS`, each of which has a part of the columns,
 // the `ROWS` of the matrix that it multiplies with and the `TOKENS` that it multiplies, more being those of other blocks; and
-// `CHUNK`, the columns that a warp takes at a time, 16 for each of four threads. It needs no other header.
+// `CHUNK`, the columns that a warp takes at a time, 16 for each of four threads; and `units.cu`. It needs no other header.
 
 // Two numbers of `word` from the one at `at` on, unpacked. 2^23 has a mantissa whose last bits are a whole number.
 __device__ __forceinline__ unsigned int numbers(unsigned int word, int at, float scale, float bias) {
