@@ -12,11 +12,7 @@ pub fn id() -> String {
 /// The same; sysctl(3), `kern.bootsessionuuid`.
 #[cfg(target_os = "macos")]
 pub fn id() -> String {
-    let asked = std::process::Command::new("/usr/sbin/sysctl").args(["-n", "kern.bootsessionuuid"]).output();
-    match asked {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        _ => unknown(),
-    }
+    crate::sysctl::text("kern.bootsessionuuid").unwrap_or_else(unknown)
 }
 
 fn unknown() -> String {

@@ -46,6 +46,8 @@ pub mod metrics;
 pub mod private;
 pub mod requests;
 pub mod secrets;
+#[cfg(target_os = "macos")]
+mod sysctl;
 pub mod telemetry;
 pub mod usage;
 

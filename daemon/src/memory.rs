@@ -59,8 +59,7 @@ fn limit(top: &Path, groups: &str) -> Option<u64> {
 /// `hw.memsize` of sysctl(3).
 #[cfg(target_os = "macos")]
 fn installed() -> Option<u64> {
-    let asked = std::process::Command::new("/usr/sbin/sysctl").args(["-n", "hw.memsize"]).output().ok()?;
-    String::from_utf8_lossy(&asked.stdout).trim().parse().ok()
+    crate::sysctl::text("hw.memsize")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -105,9 +105,7 @@ fn kernel() -> Said {
 /// critical.
 #[cfg(target_os = "macos")]
 fn kernel() -> Said {
-    let asked =
-        std::process::Command::new("/usr/sbin/sysctl").args(["-n", "kern.memorystatus_vm_pressure_level"]).output();
-    match asked.ok().map(|asked| String::from_utf8_lossy(&asked.stdout).trim().to_owned()).as_deref() {
+    match crate::sysctl::text("kern.memorystatus_vm_pressure_level").as_deref() {
         Some("1") => Said::Level(Level::Calm),
         Some("2") => Said::Level(Level::Soft),
         Some("4") => Said::Level(Level::Hard),
