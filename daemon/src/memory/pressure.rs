@@ -4,11 +4,14 @@
 //! It is asked once a second while a model is in memory, and not at all while none is. A level rises at once, and falls
 //! after it has not been seen for a while: whoever gives memory back in steps must not be told to stop in between.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -45,28 +48,37 @@ struct Stalls {
 }
 
 /// Asks as long as somebody listens and `is_needed` says that there is a model in memory, and tells each new level.
-pub async fn watch(source: Source, is_needed: watch::Receiver<bool>, levels: watch::Sender<Level>) {
+///
+/// It has a thread of its own, which nothing else wakes and which wakes nobody while the level stays: a machine that only
+/// waits for a model's next token is to be left alone. Must be called within a runtime's context.
+pub fn watch(
+    source: Source,
+    is_needed: watch::Receiver<bool>,
+    levels: watch::Sender<Level>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = Handle::current();
+    thread::Builder::new().name("memory-pressure".into()).spawn(move || ask_on(&runtime, &source, is_needed, &levels))
+}
+
+fn ask_on(runtime: &Handle, source: &Source, mut is_needed: watch::Receiver<bool>, levels: &watch::Sender<Level>) {
     let mut meter = Meter::default();
-    let mut is_needed = is_needed;
-    loop {
-        // What came before a pause is no measure of what comes after it.
-        if !*is_needed.borrow_and_update() {
-            meter = Meter::default();
-            tell(&levels, Level::Calm);
-            tokio::select! {
-                changed = is_needed.changed() => if changed.is_err() { return },
-                () = levels.closed() => return,
-            }
+    while !levels.is_closed() {
+        if *is_needed.borrow_and_update() {
+            tell(levels, meter.level(source.ask(), Instant::now()));
+            thread::sleep(INTERVAL);
             continue;
         }
-        let asked = source.clone();
-        // A file of the kernel, but the disk may be what stalls.
-        let Ok(said) = tokio::task::spawn_blocking(move || asked.ask()).await else { return };
-        let level = meter.level(said, Instant::now().into_std());
-        tell(&levels, level);
-        tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
-            () = levels.closed() => return,
+        // What came before a pause is no measure of what comes after it.
+        meter = Meter::default();
+        tell(levels, Level::Calm);
+        let changed = runtime.block_on(async {
+            tokio::select! {
+                changed = is_needed.changed() => changed.is_ok(),
+                () = levels.closed() => false,
+            }
+        });
+        if !changed {
+            return;
         }
     }
 }
@@ -98,7 +110,7 @@ impl Source {
 
 #[cfg(not(target_os = "macos"))]
 fn kernel() -> Said {
-    stalls_in(std::path::Path::new("/proc/pressure/memory"))
+    stalls_in(Path::new("/proc/pressure/memory"))
 }
 
 /// `kern.memorystatus_vm_pressure_level`, of which XNU's `sys/event.h` says what the numbers mean: 1 normal, 2 warn, 4
@@ -113,9 +125,11 @@ fn kernel() -> Said {
     }
 }
 
-fn stalls_in(path: &std::path::Path) -> Said {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    stalls(&text).map_or(Said::Nothing, Said::Stalls)
+/// The kernel gives all of it in one read.
+fn stalls_in(path: &Path) -> Said {
+    let mut text = [0; 512];
+    let length = File::open(path).and_then(|mut file| file.read(&mut text)).unwrap_or(0);
+    stalls(&String::from_utf8_lossy(&text[..length])).map_or(Said::Nothing, Said::Stalls)
 }
 
 /// As <https://docs.kernel.org/accounting/psi.html> describes it.
@@ -130,14 +144,14 @@ fn stalls(text: &str) -> Option<Stalls> {
 /// Makes levels of what is said one time after another.
 #[derive(Debug, Default)]
 struct Meter {
-    before: Option<(Stalls, std::time::Instant)>,
+    before: Option<(Stalls, Instant)>,
     /// When each level above calm was seen last.
-    soft: Option<std::time::Instant>,
-    hard: Option<std::time::Instant>,
+    soft: Option<Instant>,
+    hard: Option<Instant>,
 }
 
 impl Meter {
-    fn level(&mut self, said: Said, now: std::time::Instant) -> Level {
+    fn level(&mut self, said: Said, now: Instant) -> Level {
         let seen = match said {
             Said::Level(level) => level,
             Said::Stalls(stalls) => {
@@ -152,8 +166,7 @@ impl Meter {
         if seen == Level::Hard {
             self.hard = Some(now);
         }
-        let holds =
-            |seen: Option<std::time::Instant>| seen.is_some_and(|seen| now.saturating_duration_since(seen) < HOLDS);
+        let holds = |seen: Option<Instant>| seen.is_some_and(|seen| now.saturating_duration_since(seen) < HOLDS);
         match (holds(self.hard), holds(self.soft)) {
             (true, _) => Level::Hard,
             (false, true) => Level::Soft,

@@ -43,7 +43,9 @@ impl Loop {
         let (has_models, are_there) = watch::channel(false);
         let (levels, pressure) = watch::channel(Level::Calm);
         // It ends when nobody listens any more.
-        drop(tokio::spawn(memory::watch(settings.pressure.clone(), are_there, levels)));
+        if let Err(error) = memory::watch(settings.pressure.clone(), are_there, levels) {
+            tracing::warn!("whether memory runs short is not known, for no thread could be started: {error}");
+        }
         Self {
             residency: Residency::new(settings.limits.clone()),
             settings,
