@@ -10,10 +10,12 @@ mod samples;
 mod task;
 mod turn;
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::backend::Backend;
 use crate::frame;
@@ -31,7 +33,18 @@ pub fn run(backend: impl Backend) -> io::Result<()> {
             "this program is an engine: talkied starts it, and speaks to it at its standard input",
         ));
     }
-    run_on(socket.try_clone()?, socket, backend, || std::process::exit(0))
+    run_on(BufReader::new(Waiting(socket.try_clone()?)), socket, backend, || std::process::exit(0))
+}
+
+/// Waits in poll(2) for what is to be read. Linux wakes who waits in a read also when the other side has taken what was
+/// written, thus once for each token.
+struct Waiting(UnixStream);
+
+impl Read for Waiting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None)?;
+        self.0.read(buffer)
+    }
 }
 
 /// Serves over any pair of streams. `gone` is called when the daemon goes away without a word: it ends the *process*,

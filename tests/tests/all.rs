@@ -45,5 +45,7 @@ mod tools;
 mod top;
 mod triggers;
 mod volumes;
+#[cfg(target_os = "linux")]
+mod wakes;
 mod wire;
 mod workflows;
