@@ -95,7 +95,8 @@ pub fn run(programs: &Programs, plan: &Plan, interrupt: &Interrupt) -> Result<()
     }
     if let Some(least) = floor::of(STEP_MS, tokens)? {
         println!(
-            "a thread that only reads a message each {STEP_MS} ms and writes one takes {least:.1} µs of CPU for it"
+            "a thread that only takes a message each {STEP_MS} ms from one process and writes one to another takes {least:.1} µs \
+             of CPU for it"
         );
     }
     // One line apart from the next table.
