@@ -7,6 +7,8 @@
 //! And that it may forget: it keeps the last 400 graphs of kernels and the last 256 plans of attention, counts what it had to
 //! make, and from twice as many on, each new one is an error ("Cache thrashing") for as long as the process lives. That may
 //! help somebody who tunes a benchmark; an engine lives for weeks, and meets prompts of every length.
+//!
+//! And how many operations it gathers before the device gets them: 100 by default on an H200, which waits for them.
 
 pub(crate) mod compiled;
 pub(crate) mod custom;
@@ -22,6 +24,9 @@ const FOLDER: &str = "MLX_PTX_CACHE_DIR";
 /// Whether too many of what is kept for use again, and is not, is an error.
 const COUNTS: &str = "MLX_ENABLE_CACHE_THRASHING_CHECK";
 
+/// How many operations are gathered. Metal heeds it too, whose chips MLX knows better.
+const GATHERED: &str = "MLX_MAX_OPS_PER_BUFFER";
+
 /// Tells MLX so, where nothing else is asked for. To be called before any thread is started.
 pub fn keep() {
     for (name, value) in settings(&version(), |name| env::var_os(name)) {
@@ -33,7 +38,8 @@ pub fn keep() {
 /// What is to be set beside what `variable` has.
 fn settings(version: &str, variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
     let folder = folder(version, |name| variable(name).map(PathBuf::from)).map(PathBuf::into_os_string);
-    let wanted = [(FOLDER, folder), (COUNTS, Some("0".into()))];
+    let gathered = (!cfg!(target_os = "macos")).then(|| "40".into());
+    let wanted = [(FOLDER, folder), (COUNTS, Some("0".into())), (GATHERED, gathered)];
     let missing = wanted.into_iter().filter(|(name, _)| variable(name).is_none());
     missing.filter_map(|(name, value)| Some((name, value?))).collect()
 }
