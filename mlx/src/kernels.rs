@@ -24,8 +24,8 @@ const FOLDER: &str = "MLX_PTX_CACHE_DIR";
 /// Whether too many of what is kept for use again, and is not, is an error.
 const COUNTS: &str = "MLX_ENABLE_CACHE_THRASHING_CHECK";
 
-/// How many operations are gathered. Metal heeds it too, whose chips MLX knows better.
-const GATHERED: &str = "MLX_MAX_OPS_PER_BUFFER";
+/// How many operations make a graph at most. Metal heeds it too, for which MLX has a number for each chip.
+const OPERATIONS: &str = "MLX_MAX_OPS_PER_BUFFER";
 
 /// Tells MLX so, where nothing else is asked for. To be called before any thread is started.
 pub fn keep() {
@@ -38,8 +38,8 @@ pub fn keep() {
 /// What is to be set beside what `variable` has.
 fn settings(version: &str, variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
     let folder = folder(version, |name| variable(name).map(PathBuf::from)).map(PathBuf::into_os_string);
-    let gathered = (!cfg!(target_os = "macos")).then(|| "40".into());
-    let wanted = [(FOLDER, folder), (COUNTS, Some("0".into())), (GATHERED, gathered)];
+    let operations = (!cfg!(target_os = "macos")).then(|| "40".into());
+    let wanted = [(FOLDER, folder), (COUNTS, Some("0".into())), (OPERATIONS, operations)];
     let missing = wanted.into_iter().filter(|(name, _)| variable(name).is_none());
     missing.filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -23,11 +23,11 @@ fn what_is_asked_for_is_left_as_it_is() {
         let variable = |name: &str| (name == "HOME" || present.contains(&name)).then(|| OsString::from("/home/me"));
         settings("1.2.3", variable).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
-    assert_eq!(set(&[GATHERED]), [FOLDER, COUNTS]);
-    assert_eq!(set(&[FOLDER, GATHERED]), [COUNTS]);
-    assert_eq!(set(&[COUNTS, GATHERED]), [FOLDER]);
+    assert_eq!(set(&[OPERATIONS]), [FOLDER, COUNTS]);
+    assert_eq!(set(&[FOLDER, OPERATIONS]), [COUNTS]);
+    assert_eq!(set(&[COUNTS, OPERATIONS]), [FOLDER]);
     // Metal decides it for each chip.
-    assert_eq!(set(&[FOLDER, COUNTS]), if cfg!(target_os = "macos") { vec![] } else { vec![GATHERED] });
+    assert_eq!(set(&[FOLDER, COUNTS]), if cfg!(target_os = "macos") { vec![] } else { vec![OPERATIONS] });
     // Where there is no home, it keeps kernels where it would.
     assert!(settings("1.2.3", |_| None).contains(&(COUNTS, OsString::from("0"))));
     assert!(settings("1.2.3", |_| None).iter().all(|(name, _)| *name != FOLDER));
